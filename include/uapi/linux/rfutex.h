@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * /dev/rfutex: wait on, and wake, words of memory.
+ *
+ * This header is the only definition of the interface. Each command is
+ * described in Documentation/rfutex.rst.
+ *
+ * Rules that hold for every struct:
+ * - The layout is the same for 32-bit and 64-bit callers.
+ * - Flag bits without a name, and padding, must be zero (EINVAL).
+ * - The ioctl number carries the size of the struct. A shorter struct, from an
+ *   older program, is taken as if extended with zeros; a longer one, from a
+ *   newer program, is taken when what the module does not know is zero (E2BIG).
+ */
+
+#ifndef _UAPI_LINUX_RFUTEX_H
+#define _UAPI_LINUX_RFUTEX_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/* Grows with each release that adds to the interface. */
+#define RFUTEX_VERSION		1
+
+/*
+ * struct rfutex_word - where a word is
+ * @addr: its address, a multiple of @size.
+ * @size: its size in bytes: 1, 2, 4 or 8. No part of what identifies the word.
+ * @flags: RFUTEX_WORD_*
+ */
+struct rfutex_word {
+	__u64 addr;
+	__u32 size;
+	__u32 flags;
+};
+
+/* Only threads of this process meet here: cheaper, whatever the memory is. */
+#define RFUTEX_WORD_PRIVATE	(1U << 0)
+
+/* Every bit: meets every waiter. */
+#define RFUTEX_MASK_ANY		(~0ULL)
+
+/*
+ * struct rfutex_query - what this module can do
+ * @version: out: RFUTEX_VERSION
+ * @resolver: out: which resolver this open file uses, RFUTEX_RESOLVER_*
+ * @features: out: RFUTEX_FEATURE_*
+ * @sizes: out: the word sizes in bytes, or-ed: 1 | 2 | 4 | 8
+ * @nr_buckets: out: number of buckets in this open file's table
+ */
+struct rfutex_query {
+	__u32 version;
+	__u32 resolver;
+	__u64 features;
+	__u32 sizes;
+	__u32 nr_buckets;
+};
+
+#define RFUTEX_FEATURE_WAIT	(1ULL << 0)
+#define RFUTEX_FEATURE_WAKE	(1ULL << 1)
+#define RFUTEX_FEATURE_KEY_INFO	(1ULL << 2)
+/* A lab build: slower, with ways to provoke every failure. Not for use. */
+#define RFUTEX_FEATURE_LAB	(1ULL << 63)
+
+#define RFUTEX_RESOLVER_PAGE	1
+#define RFUTEX_RESOLVER_VMA	2
+#define RFUTEX_RESOLVER_LOCKED	3
+
+/*
+ * struct rfutex_wait - sleep while the word has a value
+ * @word: the word
+ * @val: the value; bits above the word's size must be zero
+ * @mask: a wake reaches this waiter if its mask and this one share a bit
+ * @deadline: absolute time in nanoseconds on @clock; 0 with RFUTEX_CLOCK_NONE
+ * @clock: RFUTEX_CLOCK_*
+ * @pad: zero
+ */
+struct rfutex_wait {
+	struct rfutex_word word;
+	__u64 val;
+	__u64 mask;
+	__s64 deadline;
+	__u32 clock;
+	__u32 pad;
+};
+
+#define RFUTEX_CLOCK_NONE	0
+#define RFUTEX_CLOCK_MONOTONIC	1
+#define RFUTEX_CLOCK_REALTIME	2
+#define RFUTEX_CLOCK_BOOTTIME	3
+
+/*
+ * struct rfutex_wake - wake waiters
+ * @word: the word
+ * @mask: which waiters
+ * @nr: how many at most; 0 wakes nobody
+ * @pad: zero
+ */
+struct rfutex_wake {
+	struct rfutex_word word;
+	__u64 mask;
+	__u32 nr;
+	__u32 pad;
+};
+
+/*
+ * struct rfutex_key_info - what identifies a word, and who waits there
+ * @word: in: the word
+ * @kind: out: RFUTEX_KEY_*
+ * @resolver: out: RFUTEX_RESOLVER_*, the resolver that was used
+ * @dev_major: out: for an inode key, the device, as in /proc/self/maps
+ * @dev_minor: out: likewise
+ * @ino: out: for an inode key, the inode number, as in /proc/self/maps
+ * @index: out: for an inode key, the page's index in the file; else the
+ *	page's number in the address space. Units of the page size.
+ * @offset: out: byte offset in that page
+ * @folio_order: out: the folio on which the word lay has 2^order pages; -1
+ *	when the resolver looked at none
+ * @folio_index: out: the index of the word's page in that folio
+ * @nr_waiters: out: how many waiters are queued on the word now
+ * @pad: out: zero
+ */
+struct rfutex_key_info {
+	struct rfutex_word word;
+	__u32 kind;
+	__u32 resolver;
+	__u32 dev_major;
+	__u32 dev_minor;
+	__u64 ino;
+	__u64 index;
+	__u32 offset;
+	__s32 folio_order;
+	__u64 folio_index;
+	__u32 nr_waiters;
+	__u32 pad;
+};
+
+/* By address in this process, as asked for with RFUTEX_WORD_PRIVATE. */
+#define RFUTEX_KEY_PRIVATE	1
+/* By address in this process, because the memory is anonymous. */
+#define RFUTEX_KEY_MM		2
+/* By inode and position in it. */
+#define RFUTEX_KEY_INODE	3
+
+#define RFUTEX_IOC_MAGIC	0xF7
+
+#define RFUTEX_QUERY		_IOR(RFUTEX_IOC_MAGIC, 0x00, struct rfutex_query)
+#define RFUTEX_WAIT		_IOW(RFUTEX_IOC_MAGIC, 0x01, struct rfutex_wait)
+#define RFUTEX_WAKE		_IOW(RFUTEX_IOC_MAGIC, 0x02, struct rfutex_wake)
+#define RFUTEX_KEY_INFO		_IOWR(RFUTEX_IOC_MAGIC, 0x03, struct rfutex_key_info)
+
+/* The word's address is the argument; any mask, any size. */
+#define RFUTEX_WAKE_ONE		_IO(RFUTEX_IOC_MAGIC, 0x10)
+#define RFUTEX_WAKE_ALL		_IO(RFUTEX_IOC_MAGIC, 0x11)
+#define RFUTEX_WAKE_ONE_PRIVATE	_IO(RFUTEX_IOC_MAGIC, 0x12)
+#define RFUTEX_WAKE_ALL_PRIVATE	_IO(RFUTEX_IOC_MAGIC, 0x13)
+
+#endif /* _UAPI_LINUX_RFUTEX_H */

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# build.sh lean|debug: builds the kernel of that flavour in the cache, where it
+# is not there yet, and prints its build directory (a KDIR). The environment is
+# toolchain.sh's.
+
+. "$(dirname "$0")/lib.sh"
+
+flavour=${1:-}
+case $flavour in lean | debug) ;; *) die "usage: build.sh lean|debug" ;; esac
+source_dir=$("$TOOLS_KERNEL/source.sh")
+jobs=$(nproc)
+
+fragment() { cat "$TOOLS_KERNEL/config/base.config" "$TOOLS_KERNEL/config/$flavour.config"; }
+
+# What the build depends on; another answer to any of it is another kernel.
+inputs() {
+	fragment
+	(cd "$source_dir" && make -s kernelversion && sha256sum Makefile init/Kconfig rust/Makefile)
+	cat "$(dirname "$source_dir")/version" 2>/dev/null || printf '%s\n' "$source_dir"
+	rustc --version
+	bindgen --version
+	clang --version | head -n 1
+}
+
+# check_config: every option of the fragment has to be in the .config as asked.
+check_config() {
+	local lost
+	lost=$(fragment | grep -E '^CONFIG_' | grep -vxF -f "$1/.config" || true)
+	[ -z "$lost" ] || die "these options did not take: $(printf '%s' "$lost" | tr '\n' ' ')"
+}
+
+build() {
+	local dir=$1
+	mkdir "$dir/build"
+	fragment >"$dir/fragment"
+	kmake() { make -C "$source_dir" O="$dir/build" LLVM=1 "$@"; }
+	with_spinner rust "$dir/rustavailable.log" kmake rustavailable
+	with_spinner configure "$dir/config.log" kmake KCONFIG_ALLCONFIG="$dir/fragment" allnoconfig
+	check_config "$dir/build"
+	say kernel "$flavour: 20 to 40 minutes on two processors, once"
+	with_spinner "$flavour" "$dir/build.log" kmake -j"$jobs" bzImage modules
+	entry_finish "$dir" build/.config build/Module.symvers build/arch/x86/boot/bzImage \
+		build/rust/libkernel.rmeta build/rust/libcore.rmeta build/include/generated/autoconf.h
+}
+
+key=$(inputs | sha256sum | cut -c 1-12)
+dir=$(make_entry "kernel-$flavour-$key" build)
+printf '%s/build\n' "$dir"

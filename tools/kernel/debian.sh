@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Downloads packages of a Debian suite other than the system's, with an apt
+# state and cache of our own: the system's sources are neither used nor changed.
+# Only the mirror's address is taken from them.
+
+# debian_fetch DIR PACKAGE PATTERN...: download into DIR the newest version of
+# PACKAGE in $DEBIAN_SUITE that matches the first PATTERN that any matches (a
+# shell pattern on the version). Leaves PACKAGE.deb. Fails when none matches.
+debian_fetch() (
+	local dir=$1 package=$2 pattern version found='' mirror keyring apt=$CACHE/apt
+	shift 2
+	have apt-get || die "no apt here to download $package with"
+	mirror=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' 'Created-By: Packages' |
+		awk '$2 == "main" && $1 !~ /security/ { print $1; exit }')
+	[ -n "$mirror" ] || die "apt has no Debian mirror configured"
+	keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+	mkdir -p "$apt/etc" "$apt/state/lists/partial" "$apt/cache/archives/partial" "$CACHE/locks"
+	exec 8>"$CACHE/locks/debian.lock"
+	flock 8
+	printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n' \
+		"$mirror" "$DEBIAN_SUITE" "$keyring" >"$apt/etc/rfutex.sources"
+	cat >"$apt/apt.conf" <<-EOF
+	Dir::State "$apt/state";
+	Dir::Cache "$apt/cache";
+	Dir::State::status "/var/lib/dpkg/status";
+	Dir::Etc::SourceList "/dev/null";
+	Dir::Etc::SourceParts "$apt/etc";
+	Dir::Etc::Preferences "/dev/null";
+	APT::Sandbox::User "";
+	EOF
+	export APT_CONFIG=$apt/apt.conf
+	apt-get update -q
+	for pattern in "$@"; do
+		for version in $(apt-cache madison "$package" | awk '{ print $3 }'); do
+			# shellcheck disable=SC2254 # it is a pattern
+			case $version in $pattern) found=$version; break 2 ;; esac
+		done
+	done
+	[ -n "$found" ] || die "$DEBIAN_SUITE has no $package that matches: $*"
+	cd "$dir"
+	apt-get download -q "$package=$found"
+	mv "$package"_*.deb "$package.deb"
+	printf '%s\n' "$found" >version
+)

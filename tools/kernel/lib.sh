@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Shared by the set-up scripts: where things are cached, how a step is
+# announced, and how two runs at once stay out of each other's way.
+
+set -euo pipefail
+
+TOOLS_KERNEL=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+TOP=$(cd "$TOOLS_KERNEL/../.." && pwd)
+export TOP
+# shellcheck source=tools/kernel/versions.sh
+. "$TOOLS_KERNEL/versions.sh"
+
+CACHE=${RFUTEX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/rfutex}
+mkdir -p "$CACHE"
+CACHE=$(cd "$CACHE" && pwd)
+export CACHE
+
+say() { printf '  %-10s %s\n' "$1" "$2" >&2; }
+die() { printf 'rfutex: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# at_least HAVE WANT: true when version HAVE is WANT or newer.
+at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+
+# as_root COMMAND...: run as root, through sudo where we are not.
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif have sudo; then
+		sudo "$@"
+	else
+		die "needs root for: $* (run as root, or install sudo)"
+	fi
+}
+
+# with_spinner LABEL LOG COMMAND...: run COMMAND with its output in LOG; show
+# that it lives, and how far it is, while it runs; show the log's end when it
+# fails. Progress is the number of lines in the log, which for a kernel build
+# is the number of files built.
+with_spinner() {
+	local label=$1 log=$2 pid status=0 start=$SECONDS shown=$SECONDS every=30
+	shift 2
+	[ -t 2 ] && every=1
+	say "$label" "... (log: $log)"
+	"$@" >"$log" 2>&1 &
+	pid=$!
+	while kill -0 "$pid" 2>/dev/null; do
+		sleep 0.2
+		if [ $((SECONDS - shown)) -ge "$every" ]; then
+			shown=$SECONDS
+			printf '  %-10s %3d:%02d, %d steps: %.60s\n' "$label" \
+				$(((SECONDS - start) / 60)) $(((SECONDS - start) % 60)) \
+				"$(wc -l <"$log")" \
+				"$(tail -n 1 "$log" | tr -d '\r')" >&2
+		fi
+	done
+	wait "$pid" || status=$?
+	if [ "$status" != 0 ]; then
+		tail -n 40 "$log" >&2
+		die "$label failed with status $status after $((SECONDS - start)) s, see $log"
+	fi
+	say "$label" "done in $((SECONDS - start)) s"
+}
+
+# A cache entry is a directory whose last written file is `.complete`: a list
+# of checksums of the files that matter. An entry without it was interrupted,
+# one that does not match it was damaged; both are built again.
+
+# entry_ok DIR: true when DIR is a finished and undamaged cache entry.
+entry_ok() {
+	[ -s "$1/.complete" ] && (cd "$1" && sha256sum --status -c .complete) 2>/dev/null
+}
+
+# entry_finish DIR FILE...: declare DIR finished; FILEs (relative) prove it.
+entry_finish() {
+	local dir=$1
+	shift
+	(cd "$dir" && sha256sum -- "$@" >.complete.new && sync .complete.new && mv .complete.new .complete)
+}
+
+# make_entry NAME BUILDER...: make sure that the cache has a finished entry
+# NAME, calling `BUILDER... DIR` in an empty DIR when it has not. Other runs
+# wait meanwhile. BUILDER must end with entry_finish. Prints DIR.
+make_entry() {
+	local name=$1 dir=$CACHE/$1
+	shift
+	mkdir -p "$CACHE/locks"
+	(
+		if ! flock -n 9; then
+			say wait "another run is preparing $name"
+			flock 9
+		fi
+		if ! entry_ok "$dir"; then
+			[ -e "$dir" ] && say cache "$name is unfinished or damaged: made anew"
+			rm -rf "$dir"
+			mkdir -p "$dir"
+			"$@" "$dir" >&2 9>&-
+			entry_ok "$dir" || die "$name did not come out whole"
+		fi
+	) 9>"$CACHE/locks/$name.lock"
+	printf '%s\n' "$dir"
+}

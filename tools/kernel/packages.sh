@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Makes sure that the programs which the builds and the VM need are there.
+# Installs Debian packages where there is apt; elsewhere says what is missing.
+
+. "$(dirname "$0")/lib.sh"
+
+# What is looked for (a program, or a file below a library directory) and the
+# Debian package that has it.
+LLVM_BIN=/usr/lib/llvm-$LLVM_VERSION/bin
+needs="
+make:make
+gcc:gcc
+flex:flex
+bison:bison
+bc:bc
+cpio:cpio
+rsync:rsync
+xz:xz-utils
+zstd:zstd
+perl:perl
+kmod:kmod
+git:git
+pkg-config:pkg-config
+python3:python3
+qemu-system-x86_64:qemu-system-x86
+busybox:busybox-static
+shellcheck:shellcheck
+mkfs.ext4:e2fsprogs
+mkfs.xfs:xfsprogs
+pkg=python3-venv:python3-venv
+pkg=libelf-dev:libelf-dev
+pkg=libssl-dev:libssl-dev
+pkg=libcap-ng-dev:libcap-ng-dev
+pkg=libseccomp-dev:libseccomp-dev
+llvm=clang:clang-$LLVM_VERSION
+llvm=ld.lld:lld-$LLVM_VERSION
+llvm=llvm-nm:llvm-$LLVM_VERSION
+pkg=libclang-$LLVM_VERSION-dev:libclang-$LLVM_VERSION-dev
+"
+
+# The library behind each pkg= line, for systems without dpkg.
+library_there() {
+	case $1 in
+	libelf-dev) pkg-config --exists libelf ;;
+	libssl-dev) pkg-config --exists openssl ;;
+	libcap-ng-dev) pkg-config --exists libcap-ng ;;
+	libseccomp-dev) pkg-config --exists libseccomp ;;
+	libclang-*) ls /usr/lib*/libclang.so* /usr/lib/llvm*/lib/libclang*.so* ;;
+	python3-venv) python3 -c 'import venv, ensurepip' ;;
+	esac >/dev/null 2>&1
+}
+
+present() {
+	case $1 in
+	pkg=*)
+		if have dpkg-query; then
+			[ "$(dpkg-query -W -f '${db:Status-Status}' "${1#pkg=}" 2>/dev/null)" = installed ]
+		else
+			library_there "${1#pkg=}"
+		fi ;;
+	llvm=*) [ -x "$LLVM_BIN/${1#llvm=}" ] || { ! have apt-get && have "${1#llvm=}"; } ;;
+	*) have "$1" || [ -x "/sbin/$1" ] || [ -x "/usr/sbin/$1" ] ;;
+	esac
+}
+
+missing() {
+	local line
+	for line in $needs; do
+		present "${line%%:*}" || printf '%s\n' "$line"
+	done
+}
+
+lacking=$(missing)
+[ -n "$lacking" ] || exit 0
+if ! have apt-get; then
+	die "this system has no apt; install these, then run the command again: $(
+		printf '%s\n' "$lacking" | sed 's/^[a-z]*=//; s/:.*//' | tr '\n' ' ')"
+fi
+
+mkdir -p "$CACHE/locks"
+exec 9>"$CACHE/locks/apt.lock"
+flock 9
+lacking=$(missing)
+[ -n "$lacking" ] || exit 0
+packages=$(printf '%s\n' "$lacking" | sed 's/.*://' | sort -u)
+say packages "installing: $(printf '%s' "$packages" | tr '\n' ' ')"
+log=$CACHE/packages.log
+with_spinner apt "$log" as_root apt-get update -q
+# shellcheck disable=SC2086 # one word a package
+with_spinner apt "$log" as_root env DEBIAN_FRONTEND=noninteractive \
+	apt-get install -q -y --no-install-recommends $packages
+lacking=$(missing)
+[ -z "$lacking" ] || die "still missing after the installation: $lacking"

@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Makes sure that rustc, its library source, bindgen, virtiofsd and virtme-ng
+# are there, building into the cache what no package has, and prints the
+# environment that uses them, to be read with `eval`.
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/debian.sh"
+
+rust_version() { rustc --version 2>/dev/null | awk '{ print $2 }'; }
+
+# rustup's compiler wins, then the system's, then Debian's newest.
+need_rust() {
+	local package
+	at_least "$(rust_version)" "$RUSTC_MIN" && have cargo && return
+	have apt-get || die "needs rustc >= $RUSTC_MIN and cargo (rustup has them)"
+	for package in rustc:cargo rustc-web:cargo-web; do
+		at_least "$(apt-cache policy "${package%:*}" | awk '/Candidate/ { print $2 }')" "$RUSTC_MIN" || continue
+		with_spinner rust "$CACHE/rust.log" as_root env DEBIAN_FRONTEND=noninteractive \
+			apt-get install -q -y --no-install-recommends "${package%:*}" "${package#*:}"
+		return
+	done
+	die "no rustc >= $RUSTC_MIN to be had from this system's packages; install one with rustup"
+}
+
+# The kernel builds `core` itself, from the compiler's own source: what the
+# toolchain brings, else Debian's package of the same version.
+unpack_rust_src() {
+	local dir=$1 version
+	version=$(rust_version)
+	say download "library source of rustc $version"
+	debian_fetch "$dir" rust-src "$version+*"
+	dpkg-deb -x "$dir/rust-src.deb" "$dir/deb"
+	mv "$dir"/deb/usr/src/rustc-*/library "$dir/library"
+	rm -rf "$dir/deb" "$dir/rust-src.deb"
+	entry_finish "$dir" version library/core/src/lib.rs library/core/src/num/mod.rs library/alloc/src/lib.rs
+}
+
+rust_lib_src() {
+	local own
+	own=$(rustc --print sysroot)/lib/rustlib/src/rust/library
+	if [ ! -f "$own/core/src/lib.rs" ] && have rustup; then
+		rustup component add rust-src >"$CACHE/rust.log" 2>&1 || true
+	fi
+	for own in "$own" "/usr/src/rustc-$(rust_version)/library"; do
+		[ -f "$own/core/src/lib.rs" ] && { printf '%s\n' "$own"; return; }
+	done
+	own=$(make_entry "rust-src-$(rust_version)" unpack_rust_src)
+	printf '%s/library\n' "$own"
+}
+
+# build_crate CRATE VERSION PROGRAM DIR
+build_crate() {
+	with_spinner "$1" "$CACHE/$1.log" \
+		cargo install --locked --root "$4" --version "$2" "$1"
+	entry_finish "$4" "bin/$3"
+}
+
+build_virtme() {
+	local dir=$1
+	with_spinner virtme-ng "$CACHE/virtme-ng.log" bash -ec "
+		python3 -m venv '$dir/venv'
+		'$dir/venv/bin/pip' install --no-input 'virtme-ng==$VIRTME_NG_VERSION'"
+	entry_finish "$dir" venv/bin/vng venv/pyvenv.cfg
+}
+
+need_rust
+lib_src=$(rust_lib_src)
+path=
+if at_least "$(bindgen --version 2>/dev/null | awk '{ print $2 }')" "$BINDGEN_MIN"; then
+	: "the system's bindgen will do"
+else
+	path=$path:$(make_entry "bindgen-$BINDGEN_VERSION" build_crate bindgen-cli "$BINDGEN_VERSION" bindgen)/bin
+fi
+path=$path:$(make_entry "virtiofsd-$VIRTIOFSD_VERSION" build_crate virtiofsd "$VIRTIOFSD_VERSION" virtiofsd)/bin
+path=$path:$(make_entry "virtme-ng-$VIRTME_NG_VERSION" build_virtme)/venv/bin
+llvm=/usr/lib/llvm-$LLVM_VERSION/bin
+[ -x "$llvm/clang" ] && path=$path:$llvm
+
+printf 'export PATH=%q:"$PATH"\n' "${path#:}"
+printf 'export RUST_LIB_SRC=%q LLVM=1\n' "$lib_src"

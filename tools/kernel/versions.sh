@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034
+#
+# What the set-up fetches. Each version is the one that was tried; where a
+# mirror has it no more, source.sh takes the newest of the same series.
+
+KERNEL_SERIES=7.3
+KERNEL_VERSION=7.3.4
+DEBIAN_SUITE=trixie-backports
+
+LLVM_VERSION=19
+RUSTC_MIN=1.85.0
+BINDGEN_VERSION=0.72.1
+BINDGEN_MIN=0.71.1
+VIRTIOFSD_VERSION=1.14.0
+VIRTME_NG_VERSION=1.42
