@@ -1,4 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The selftests.
+//! The selftests: what user space sees of rfutex, tried from user space.
+//!
+//! They need root in a machine of their own (the VM) with the module loaded.
+//! Tests marked `[lab]` need its lab build.
 
-fn main() {}
+#[macro_use]
+mod harness;
+mod smoke;
+
+use libtest_mimic::Arguments;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut args = Arguments::from_args();
+    // Tests change what belongs to the whole process.
+    args.test_threads = Some(1);
+    let trials = [smoke::trials()];
+    libtest_mimic::run(&args, trials.into_iter().flatten().collect()).exit_code()
+}

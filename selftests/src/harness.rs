@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the tests share. Nothing here sleeps and hopes: what a test waits for
+//! is observed, and [`LIMIT`] bounds every wait, so that a lost wake fails the
+//! test instead of hanging it.
+
+mod mapping;
+mod process;
+mod task;
+
+pub use mapping::{Mapping, PAGE};
+pub use process::Child;
+pub use task::{Task, Waiter};
+
+use rfutex::{Error, Rfutex, Word};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take that must happen: long enough for a debug
+/// kernel on an emulated processor.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// The name and the function of each test of a module, as trials.
+///
+/// `trials![a, b; lab: c]` defines `pub fn trials()`; `c` needs the lab build.
+/// A test is a `fn()` that panics when it fails.
+macro_rules! trials {
+    ($($name:ident),* $(,)? $(; lab: $($lab:ident),* $(,)?)?) => {
+        /// The tests of this module.
+        pub fn trials() -> Vec<libtest_mimic::Trial> {
+            vec![
+                $(crate::harness::trial(concat!(module_path!(), "::", stringify!($name)), $name),)*
+                $($(
+                    crate::harness::trial(concat!(module_path!(), "::", stringify!($lab)), $lab)
+                        .with_kind("lab"),
+                )*)?
+            ]
+        }
+    };
+}
+
+/// The test `run` under its full path, less the name of the crate.
+pub fn trial(path: &str, run: fn()) -> libtest_mimic::Trial {
+    let name = path.split_once("::").map_or(path, |(_crate, name)| name);
+    libtest_mimic::Trial::test(name, move || {
+        run();
+        Ok(())
+    })
+}
+
+/// The device, opened once for this process and its children.
+pub fn fx() -> &'static Rfutex {
+    static DEVICE: OnceLock<Rfutex> = OnceLock::new();
+    DEVICE.get_or_init(|| Rfutex::open().expect("/dev/rfutex opens"))
+}
+
+/// Looks at `condition` until it holds; fails the test after [`LIMIT`].
+#[track_caller]
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// How many wait on `word`.
+#[track_caller]
+pub fn nr_waiters(word: Word<'_>) -> u32 {
+    fx().key_info(word).expect("key of a word").nr_waiters
+}
+
+/// Returns when `nr` wait on `word`: they are queued then, and a wake finds
+/// them.
+#[track_caller]
+pub fn until_queued(word: Word<'_>, nr: u32) {
+    until(&format!("{nr} wait"), || nr_waiters(word) == nr);
+}
+
+/// The errno of `result`, 0 if it is none.
+pub fn errno<T>(result: Result<T, Error>) -> i32 {
+    result.map_or_else(Error::errno, |_| 0)
+}

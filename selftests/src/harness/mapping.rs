@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Memory to put words in.
+
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
+use rfutex::Word;
+use std::ffi::c_void;
+use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
+
+/// The size of a page in bytes.
+pub const PAGE: usize = 4096;
+
+/// A mapping of one's own, unmapped when it goes.
+///
+/// # Invariants
+///
+/// `len` bytes at `addr` were mapped by this object, and nothing but words is
+/// made of them. What is mapped there may have been changed by a test through
+/// the address; a word that is no longer there is only given to the kernel.
+#[derive(Debug)]
+pub struct Mapping {
+    addr: NonNull<c_void>,
+    len: usize,
+}
+
+// SAFETY: It is an address; access goes through atomics.
+unsafe impl Send for Mapping {}
+// SAFETY: As above.
+unsafe impl Sync for Mapping {}
+
+/// A word's atomic type.
+///
+/// # Safety
+///
+/// Every bit pattern must be valid.
+pub unsafe trait AnyAtomic: rfutex::Atomic {}
+// SAFETY: So it is for integers.
+unsafe impl AnyAtomic for AtomicU8 {}
+// SAFETY: As above.
+unsafe impl AnyAtomic for AtomicU16 {}
+// SAFETY: As above.
+unsafe impl AnyAtomic for AtomicU32 {}
+// SAFETY: As above.
+unsafe impl AnyAtomic for AtomicU64 {}
+
+const READ_WRITE: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
+
+impl Mapping {
+    /// `len` bytes of anonymous memory with these flags and this protection.
+    pub fn anonymous(len: usize, prot: ProtFlags, flags: MapFlags) -> Self {
+        let length = NonZeroUsize::new(len).expect("not empty");
+        // SAFETY: Without MAP_FIXED, nothing that is there is replaced.
+        let addr = unsafe { mmap_anonymous(None, length, prot, flags - MapFlags::MAP_FIXED) };
+        Self {
+            addr: addr.expect("mmap"),
+            len,
+        }
+    }
+
+    /// `len` bytes of private anonymous memory.
+    pub fn private(len: usize) -> Self {
+        Self::anonymous(len, READ_WRITE, MapFlags::MAP_PRIVATE)
+    }
+
+    /// `len` bytes of shared anonymous memory.
+    pub fn shared(len: usize) -> Self {
+        Self::anonymous(len, READ_WRITE, MapFlags::MAP_SHARED)
+    }
+
+    /// `len` bytes of a file from byte `offset`.
+    pub fn file(fd: impl AsFd, offset: i64, len: usize, prot: ProtFlags, flags: MapFlags) -> Self {
+        let length = NonZeroUsize::new(len).expect("not empty");
+        // SAFETY: Without MAP_FIXED, nothing that is there is replaced.
+        let addr = unsafe { mmap(None, length, prot, flags - MapFlags::MAP_FIXED, fd, offset) };
+        Self {
+            addr: addr.expect("mmap"),
+            len,
+        }
+    }
+
+    /// Where it begins.
+    pub fn addr(&self) -> u64 {
+        self.addr.as_ptr().addr() as u64
+    }
+
+    /// Its size in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Where it begins.
+    pub fn ptr(&self) -> NonNull<c_void> {
+        self.addr
+    }
+
+    /// The atomic at byte `offset`. To touch it where no memory is kills the
+    /// process, and nothing worse.
+    pub fn atomic<T: AnyAtomic>(&self, offset: usize) -> &T {
+        assert!(offset.is_multiple_of(align_of::<T>()) && offset + size_of::<T>() <= self.len);
+        // SAFETY: It is aligned and inside of the mapping, which lives as long
+        // as `self`; any bytes are a valid atomic.
+        unsafe { self.addr.byte_add(offset).cast().as_ref() }
+    }
+
+    /// The 32-bit word at byte `offset`.
+    pub fn word(&self, offset: usize) -> Word<'static> {
+        self.sized_word(offset, 4)
+    }
+
+    /// The word of `size` bytes at byte `offset`; nothing is checked.
+    pub fn sized_word(&self, offset: usize, size: u32) -> Word<'static> {
+        Word::at(self.addr() + offset as u64, size)
+    }
+
+    /// Changes the protection of the whole mapping.
+    pub fn protect(&self, prot: ProtFlags) {
+        // SAFETY: It is our mapping, of which there are no plain references.
+        unsafe { mprotect(self.addr, self.len, prot) }.expect("mprotect");
+    }
+
+    /// Unmaps `len` bytes at byte `offset`.
+    pub fn unmap_part(&self, offset: usize, len: usize) {
+        assert!(offset + len <= self.len);
+        // SAFETY: It is a part of our mapping, of which there are no plain
+        // references.
+        unsafe { munmap(self.addr.byte_add(offset), len) }.expect("munmap");
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: It is our mapping, and no borrow of it is left.
+        unsafe { munmap(self.addr, self.len) }.expect("munmap");
+    }
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Child processes of a test.
+
+use super::until;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::{ForkResult, Pid, fork};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// A forked child. It is killed if the test ends before it.
+#[derive(Debug)]
+pub struct Child {
+    pid: Pid,
+    reaped: bool,
+}
+
+impl Child {
+    /// Runs `f` in a child of fork(2), which exits with 0 when `f` returns,
+    /// and with 101 when it panics.
+    ///
+    /// Only the calling thread goes on in the child.
+    pub fn run(f: impl FnOnce()) -> Self {
+        // SAFETY: glibc makes its own locks usable in the child, the tests'
+        // own ones are not held by other threads when they fork, and the
+        // child leaves with _exit.
+        match unsafe { fork() }.expect("fork") {
+            ForkResult::Parent { child } => Self {
+                pid: child,
+                reaped: false,
+            },
+            ForkResult::Child => {
+                let code = match catch_unwind(AssertUnwindSafe(f)) {
+                    Ok(()) => 0,
+                    Err(_) => 101,
+                };
+                // SAFETY: It ends the process without running what belongs to
+                // the parent.
+                unsafe { libc::_exit(code) }
+            }
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Sends it a signal.
+    pub fn kill(&self, signal: Signal) {
+        kill(self.pid, signal).expect("kill");
+    }
+
+    /// Whether it has ended.
+    pub fn is_finished(&self) -> bool {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        waitid(Id::Pid(self.pid), flags).expect("waitid") != WaitStatus::StillAlive
+    }
+
+    /// How it ended; fails the test if it does not end.
+    #[track_caller]
+    pub fn status(mut self) -> WaitStatus {
+        until("a child ends", || self.is_finished());
+        self.reaped = true;
+        waitpid(self.pid, None).expect("waitpid")
+    }
+
+    /// Ends when it exited with 0; fails the test if it did not.
+    #[track_caller]
+    pub fn join(self) {
+        let pid = self.pid;
+        assert_eq!(
+            self.status(),
+            WaitStatus::Exited(pid, 0),
+            "the child's own checks"
+        );
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.reaped {
+            let _ = kill(self.pid, Signal::SIGKILL);
+            let _ = waitpid(self.pid, None);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a call can fail with.
+
+use std::io;
+
+/// Why a call failed. Each variant is one errno of the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// `EAGAIN`: the word did not have the expected value.
+    #[error("the word has another value")]
+    Again,
+    /// `ETIMEDOUT`: the deadline passed.
+    #[error("the deadline passed")]
+    TimedOut,
+    /// `EINTR`: a signal handler ran that was installed without `SA_RESTART`.
+    #[error("interrupted by a signal")]
+    Interrupted,
+    /// `EFAULT`: no word that can be waited on lies at this address.
+    #[error("no usable memory at this address")]
+    Fault,
+    /// `EINVAL`: misaligned address, unknown size, clock or flag, zero mask,
+    /// value too large for the word, or a negative deadline.
+    #[error("invalid argument")]
+    Invalid,
+    /// `ENOTTY`: the module does not know the command.
+    #[error("not supported by this module")]
+    Unsupported,
+    /// Any other errno, as from opening the device.
+    #[error("{}", io::Error::from_raw_os_error(*.0))]
+    Os(i32),
+}
+
+impl Error {
+    /// The error with this number.
+    pub fn from_errno(errno: i32) -> Self {
+        match errno {
+            libc::EAGAIN => Self::Again,
+            libc::ETIMEDOUT => Self::TimedOut,
+            libc::EINTR => Self::Interrupted,
+            libc::EFAULT => Self::Fault,
+            libc::EINVAL => Self::Invalid,
+            libc::ENOTTY => Self::Unsupported,
+            other => Self::Os(other),
+        }
+    }
+
+    /// The number of this error.
+    pub fn errno(self) -> i32 {
+        match self {
+            Self::Again => libc::EAGAIN,
+            Self::TimedOut => libc::ETIMEDOUT,
+            Self::Interrupted => libc::EINTR,
+            Self::Fault => libc::EFAULT,
+            Self::Invalid => libc::EINVAL,
+            Self::Unsupported => libc::ENOTTY,
+            Self::Os(other) => other,
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        Self::from_raw_os_error(error.errno())
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::from_errno(error.raw_os_error().unwrap_or(libc::EIO))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errno_there_and_back() {
+        for errno in 1..134 {
+            assert_eq!(Error::from_errno(errno).errno(), errno);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Which word of memory a call is about.
+
+use crate::raw::uapi;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// The atomic types that are words: `AtomicU8`, `AtomicU16`, `AtomicU32` and
+/// `AtomicU64`.
+pub trait Atomic: sealed::Sealed {}
+
+macro_rules! atomics {
+    ($($atomic:ty),*) => {$(
+        impl sealed::Sealed for $atomic {}
+        impl Atomic for $atomic {}
+    )*};
+}
+
+atomics!(AtomicU8, AtomicU16, AtomicU32, AtomicU64);
+
+/// A word: its address, its size, and who meets there.
+///
+/// A new word is *shared*: everybody meets there who has the same memory
+/// mapped. A [private](Self::private) one is for the threads of one process
+/// only, and cheaper. The two never meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Word<'a> {
+    addr: u64,
+    size: u32,
+    flags: u32,
+    memory: PhantomData<&'a AtomicU8>,
+}
+
+impl<'a> Word<'a> {
+    /// The word that is this atomic.
+    pub fn new<T: Atomic>(atomic: &'a T) -> Self {
+        Self {
+            memory: PhantomData,
+            ..Word::at(
+                std::ptr::from_ref(atomic).addr() as u64,
+                size_of::<T>() as u32,
+            )
+        }
+    }
+
+    /// The word of `size` bytes at the address `addr`.
+    ///
+    /// Nothing is checked here: the kernel looks at address and size in each
+    /// call, and only ever reads the word.
+    pub fn at(addr: u64, size: u32) -> Word<'static> {
+        Word {
+            addr,
+            size,
+            flags: 0,
+            memory: PhantomData,
+        }
+    }
+
+    /// The same word, for threads of this process only.
+    pub fn private(self) -> Self {
+        Self {
+            flags: self.flags | uapi::RFUTEX_WORD_PRIVATE,
+            ..self
+        }
+    }
+
+    /// The same word, for all who have its memory mapped.
+    pub fn shared(self) -> Self {
+        Self {
+            flags: self.flags & !uapi::RFUTEX_WORD_PRIVATE,
+            ..self
+        }
+    }
+
+    /// The address in this process.
+    pub fn addr(self) -> u64 {
+        self.addr
+    }
+
+    /// The size in bytes.
+    pub fn size(self) -> u32 {
+        self.size
+    }
+
+    /// Whether only threads of this process meet here.
+    pub fn is_private(self) -> bool {
+        self.flags & uapi::RFUTEX_WORD_PRIVATE != 0
+    }
+}
+
+impl From<Word<'_>> for uapi::rfutex_word {
+    fn from(word: Word<'_>) -> Self {
+        Self {
+            addr: word.addr,
+            size: word.size,
+            flags: word.flags,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_and_address_of_the_atomic() {
+        let (byte, long) = (AtomicU8::new(0), AtomicU64::new(0));
+        assert_eq!(Word::new(&byte).size(), 1);
+        assert_eq!(Word::new(&long).size(), 8);
+        assert_eq!(Word::new(&long).addr(), &raw const long as u64);
+    }
+
+    #[test]
+    fn private_and_back() {
+        let word = Word::at(8, 4);
+        assert!(!word.is_private());
+        assert!(word.private().is_private());
+        assert_eq!(word.private().shared(), word);
+        assert_eq!(
+            uapi::rfutex_word::from(word.private()),
+            uapi::rfutex_word {
+                addr: 8,
+                size: 4,
+                flags: uapi::RFUTEX_WORD_PRIVATE
+            }
+        );
+    }
+}
