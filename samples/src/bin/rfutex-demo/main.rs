@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Shows the main job of rfutex: who meets on a word, and who does not.
+//!
+//! Every line marked ok was checked; the exit status is zero when all are.
+
+mod meeting;
+mod memory;
+mod scenes;
+mod screen;
+mod waiter;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use rfutex::Rfutex;
+use screen::Screen;
+use std::fs;
+use std::process::ExitCode;
+
+/// Shows what rfutex does, on this machine, and checks what it shows.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Cmd>,
+}
+
+#[derive(Subcommand)]
+enum Cmd {
+    /// The other process of the first scene.
+    #[command(hide = true)]
+    WaitInProcess(scenes::ProcessArgs),
+}
+
+/// Says where this runs.
+fn introduce(screen: &Screen, rfutex: &Rfutex) -> Result<()> {
+    let query = rfutex.query().context("QUERY")?;
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
+    let cpu = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown", |(_, name)| name);
+    screen.title(&format!("rfutex on Linux {}", kernel.trim()));
+    screen.say(&format!(
+        "/dev/rfutex, interface version {}, {} buckets. Processor: {cpu}.",
+        query.version, query.nr_buckets
+    ));
+    if cpu.contains("TCG") {
+        screen.say("That one is emulated: the times below are many times a real one's.");
+    }
+    screen.say(
+        "\nA thread sleeps while a word of its memory has a value. Another changes the\n\
+         word, and wakes it. They meet if the module finds the same key behind their\n\
+         addresses. In each scene one sleeps and one wakes: here is what each sees.",
+    );
+    Ok(())
+}
+
+fn run() -> Result<ExitCode> {
+    if let Some(Cmd::WaitInProcess(args)) = Args::parse().command {
+        scenes::wait_in_process(&args)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rfutex = Rfutex::open().context("/dev/rfutex (is the module loaded?)")?;
+    let mut screen = Screen::default();
+    introduce(&screen, &rfutex)?;
+    for scene in [scenes::processes, scenes::private, scenes::huge] {
+        if let Err(error) = scene(&mut screen, &rfutex) {
+            screen.check(false, &format!("the scene broke off: {error:#}"));
+        }
+    }
+    Ok(screen.finish())
+}
+
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        eprintln!("rfutex-demo: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,4 +1,0 @@
-// SPDX-License-Identifier: GPL-2.0
-//! The demo.
-
-fn main() {}
