@@ -6,7 +6,11 @@
 
 #[macro_use]
 mod harness;
+mod history;
+mod keys;
+mod memory;
 mod smoke;
+mod vmstat;
 
 use libtest_mimic::Arguments;
 use std::process::ExitCode;
@@ -15,6 +19,6 @@ fn main() -> ExitCode {
     let mut args = Arguments::from_args();
     // Tests change what belongs to the whole process.
     args.test_threads = Some(1);
-    let trials = [smoke::trials()];
+    let trials = [smoke::trials(), keys::trials(), history::trials()];
     libtest_mimic::run(&args, trials.into_iter().flatten().collect()).exit_code()
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Settings of the kernel, set for the time of a test.
 
-use anyhow::{Context, Result};
 use std::fs;
 use std::path::PathBuf;
 
@@ -13,40 +12,50 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Writes `value` to `path`.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read or written.
-    pub fn set(path: impl Into<PathBuf>, value: impl ToString) -> Result<Self> {
+    /// Writes `value` to the file at `path`.
+    #[track_caller]
+    pub fn set(path: impl Into<PathBuf>, value: impl ToString) -> Self {
         let path = path.into();
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        // Where one of several words is chosen, it stands in brackets.
-        let chosen = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
-        let before = chosen.map_or(text.trim(), |(word, _)| word).to_owned();
-        let setting = Self { path, before };
-        setting.write(&value.to_string())?;
-        Ok(setting)
+        let setting = Self {
+            before: chosen(&path),
+            path,
+        };
+        setting.write(&value.to_string());
+        setting
     }
 
     /// Changes the value once more.
-    pub fn write(&self, value: &str) -> Result<()> {
+    #[track_caller]
+    pub fn write(&self, value: &str) {
         fs::write(&self.path, value)
-            .with_context(|| format!("writing {value} to {}", self.path.display()))
+            .unwrap_or_else(|error| panic!("{value} to {}: {error}", self.path.display()));
     }
 
-    /// What it was before.
+    /// What the value is now.
+    #[track_caller]
+    pub fn read(&self) -> String {
+        chosen(&self.path)
+    }
+
+    /// What the value was before.
     pub fn before(&self) -> &str {
         &self.before
     }
 }
 
+/// The content of the file at `path`; of several words the one in brackets.
+#[track_caller]
+fn chosen(path: &PathBuf) -> String {
+    let text =
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let word = text
+        .split_once('[')
+        .and_then(|(_, rest)| rest.split_once(']'));
+    word.map_or(text.trim(), |(word, _)| word).to_owned()
+}
+
 impl Drop for Setting {
     fn drop(&mut self) {
-        if let Err(error) = self.write(&self.before) {
-            // A destructor cannot fail the test, and the next test's memory would be wrong.
-            eprintln!("{error:#}");
-            std::process::abort();
-        }
+        self.write(&self.before);
     }
 }

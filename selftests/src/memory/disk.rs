@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+//! File systems on loop devices.
+
+use super::Mount;
+use crate::harness::until;
+use linux_raw_sys::loop_device::{
+    LO_FLAGS_AUTOCLEAR, LOOP_CONFIGURE, LOOP_CTL_GET_FREE, loop_config,
+};
+use nix::mount::MntFlags;
+use nix::unistd::{Whence, lseek64};
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
+
+/// A loop device that clears itself when nobody has it open any more.
+#[derive(Debug)]
+pub struct LoopDevice {
+    number: i32,
+    open: Option<File>,
+}
+
+impl LoopDevice {
+    /// Binds a free loop device to `backing`.
+    #[track_caller]
+    pub fn new(backing: &File) -> Self {
+        let control = rw_open(Path::new("/dev/loop-control"));
+        // SAFETY: All zeros is a valid `loop_config`.
+        let mut config: loop_config = unsafe { std::mem::zeroed() };
+        config.fd = backing.as_raw_fd() as u32;
+        config.info.lo_flags = LO_FLAGS_AUTOCLEAR as u32;
+        loop {
+            // SAFETY: The command takes no argument.
+            let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE.into()) };
+            let number = nix::Error::result(number).expect("a free loop device");
+            let open = rw_open(Path::new(&format!("/dev/loop{number}")));
+            // SAFETY: The command reads a `loop_config`.
+            let result = unsafe { libc::ioctl(open.as_raw_fd(), LOOP_CONFIGURE.into(), &config) };
+            match nix::Error::result(result) {
+                Ok(_) => {
+                    return Self {
+                        number,
+                        open: Some(open),
+                    };
+                }
+                // Somebody else took it between the two calls.
+                Err(nix::Error::EBUSY) => {}
+                Err(error) => panic!("LOOP_CONFIGURE: {error}"),
+            }
+        }
+    }
+
+    /// Its place in /dev.
+    pub fn path(&self) -> PathBuf {
+        format!("/dev/loop{}", self.number).into()
+    }
+
+    /// Its name, as in /sys/fs/ext4.
+    pub fn name(&self) -> String {
+        format!("loop{}", self.number)
+    }
+
+    /// The device, unless it was closed.
+    pub fn file(&self) -> &File {
+        self.open.as_ref().expect("an open loop device")
+    }
+
+    /// Closes it: from now on only a mount or the like keeps it.
+    pub fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// Whether it is bound to its file still. Looks without opening it: to open and close it
+    /// would clear it.
+    pub fn is_bound(&self) -> bool {
+        Path::new(&format!("/sys/block/loop{}/loop", self.number)).exists()
+    }
+}
+
+#[track_caller]
+fn rw_open(path: &Path) -> File {
+    File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A mounted file system on a loop device on a file of its own.
+#[derive(Debug)]
+pub struct Disk {
+    mount: Option<Mount>,
+    device: LoopDevice,
+    fstype: &'static str,
+}
+
+impl Disk {
+    /// The types of file system that there are images of.
+    pub const TYPES: [&'static str; 2] = ["ext4", "xfs"];
+
+    /// A new file system, from the image in `$RFUTEX_IMAGES` called `fstype`.img.
+    #[track_caller]
+    pub fn new(fstype: &'static str) -> Self {
+        let images = std::env::var_os("RFUTEX_IMAGES").expect("RFUTEX_IMAGES is set");
+        let image = Path::new(&images).join(fstype).with_extension("img");
+        let mut device = LoopDevice::new(&sparse_copy(&image));
+        let mount = Mount::new(&device.path(), fstype, "");
+        device.close();
+        Self {
+            mount: Some(mount),
+            device,
+            fstype,
+        }
+    }
+
+    /// Where it is mounted.
+    #[track_caller]
+    pub fn path(&self) -> &Path {
+        self.mount.as_ref().expect("it is mounted").path()
+    }
+
+    /// Unmounts it with umount2(2).
+    #[track_caller]
+    pub fn umount(&mut self, flags: MntFlags) {
+        let mount = self.mount.take().expect("it is mounted");
+        mount.umount(flags).expect("umount2");
+    }
+
+    /// Mounts it again.
+    #[track_caller]
+    pub fn mount(&mut self) {
+        self.mount = Some(Mount::new(&self.device.path(), self.fstype, ""));
+    }
+
+    /// Whether the kernel has the file system still, mounted or not: its directory in sysfs goes
+    /// with the superblock.
+    pub fn is_alive(&self) -> bool {
+        Path::new("/sys/fs")
+            .join(self.fstype)
+            .join(self.device.name())
+            .exists()
+    }
+
+    /// Whether the loop device is bound still.
+    pub fn is_bound(&self) -> bool {
+        self.device.is_bound()
+    }
+
+    /// Returns when file system and loop device are gone; fails the test if they stay.
+    #[track_caller]
+    pub fn until_gone(&self) {
+        until("the file system is gone", || !self.is_alive());
+        until("the loop device is free", || !self.device.is_bound());
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if let Some(mount) = self.mount.take() {
+            drop(mount);
+            if !std::thread::panicking() {
+                // It would be the next test's busy device.
+                self.until_gone();
+            }
+        }
+    }
+}
+
+/// A copy of the file at `from` without a name, with holes where it has them.
+#[track_caller]
+fn sparse_copy(from: &Path) -> File {
+    let mut source = File::open(from).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+    let mut copy = tempfile::tempfile().expect("a file");
+    let len = source.metadata().expect("metadata").len();
+    copy.set_len(len).expect("the length of a file");
+    let mut end = 0;
+    // Without data from `end` on, there is no such place: ENXIO.
+    while let Ok(start) = lseek64(source.as_fd(), end, Whence::SeekData) {
+        end = lseek64(source.as_fd(), start, Whence::SeekHole).expect("the end of data");
+        source.seek(SeekFrom::Start(start as u64)).expect("seek");
+        copy.seek(SeekFrom::Start(start as u64)).expect("seek");
+        let mut data = std::io::Read::take(&mut source, (end - start) as u64);
+        std::io::copy(&mut data, &mut copy).expect("a copy of an image");
+    }
+    copy
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Mounted file systems.
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use std::cell::Cell;
+use std::fs::File;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// Gives the calling thread, and what it starts from now on, mounts of its own: they end with it.
+#[track_caller]
+pub fn private_mounts() {
+    thread_local! {
+        static DONE: Cell<bool> = const { Cell::new(false) };
+    }
+    if DONE.replace(true) {
+        return;
+    }
+    unshare(CloneFlags::CLONE_NEWNS).expect("unshare of the mount namespace");
+    let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).expect("private mounts");
+}
+
+/// A mounted file system, unmounted on drop.
+#[derive(Debug)]
+pub struct Mount {
+    directory: TempDir,
+    mounted: bool,
+}
+
+impl Mount {
+    /// Mounts `source` of type `fstype` with the options `data` in a directory of its own, in the
+    /// caller's own mount namespace.
+    #[track_caller]
+    pub fn new(source: &Path, fstype: &str, data: &str) -> Self {
+        private_mounts();
+        let directory = tempfile::tempdir().expect("a directory");
+        Self::at(directory, source, fstype, data)
+    }
+
+    /// Mounts a tmpfs with the options `data`.
+    #[track_caller]
+    pub fn tmpfs(data: &str) -> Self {
+        Self::new(Path::new("none"), "tmpfs", data)
+    }
+
+    #[track_caller]
+    fn at(directory: TempDir, source: &Path, fstype: &str, data: &str) -> Self {
+        mount(
+            Some(source),
+            directory.path(),
+            Some(fstype),
+            MsFlags::empty(),
+            Some(data),
+        )
+        .unwrap_or_else(|error| panic!("mount -t {fstype} -o {data}: {error}"));
+        Self {
+            directory,
+            mounted: true,
+        }
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Unmounts it with umount2(2).
+    pub fn umount(mut self, flags: MntFlags) -> nix::Result<()> {
+        // After a failure the drop unmounts it lazily.
+        umount2(self.path(), flags)?;
+        self.mounted = false;
+        Ok(())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if self.mounted {
+            umount2(self.path(), MntFlags::MNT_DETACH).expect("umount");
+        }
+    }
+}
+
+/// A new file of `len` bytes, all zero and a hole, called `name` in the directory `directory`.
+#[track_caller]
+pub fn file_in(directory: &Path, name: &str, len: usize) -> File {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(directory.join(name))
+        .unwrap_or_else(|error| panic!("{}/{name}: {error}", directory.display()));
+    file.set_len(len as u64).expect("the length of a file");
+    file
+}
