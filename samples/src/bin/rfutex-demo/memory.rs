@@ -124,3 +124,26 @@ impl Drop for Mapping {
         assert!(unmapped.is_ok(), "munmap: {unmapped:?}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn two_windows_on_one_page() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(HUGE as u64).unwrap();
+        let whole = Mapping::of_file(&file, 0, HUGE, HUGE).unwrap();
+        let part = Mapping::of_file(&file, 5 * PAGE, PAGE, PAGE).unwrap();
+        assert_eq!(whole.addr() % HUGE as u64, 0);
+        whole.word(5 * PAGE + 64).store(7, Ordering::Relaxed);
+        assert_eq!(part.word(64).load(Ordering::Relaxed), 7);
+    }
+
+    #[test]
+    #[should_panic(expected = "a word inside")]
+    fn beyond_the_end() {
+        Mapping::anonymous(PAGE).unwrap().word(PAGE);
+    }
+}
