@@ -3,14 +3,18 @@
 //! is observed, and [`LIMIT`] bounds every wait, so that a lost wake fails the
 //! test instead of hanging it.
 
+pub mod futex;
 mod mapping;
 mod process;
+mod signal;
 mod task;
 
 pub use mapping::{Mapping, PAGE};
 pub use process::Child;
+pub use signal::{Handler, Ticker, signal_thread};
 pub use task::{Task, Waiter};
 
+use nix::unistd::Pid;
 use rfutex::{Error, Rfutex, Word};
 use std::sync::OnceLock;
 use std::thread;
@@ -46,6 +50,18 @@ pub fn trial(path: &str, run: fn()) -> libtest_mimic::Trial {
         run();
         Ok(())
     })
+}
+
+/// Returns when the thread `tid` of the process `pid` sleeps in the system
+/// call `nr`.
+#[track_caller]
+pub fn until_in_syscall(pid: Pid, tid: Pid, nr: libc::c_long) {
+    let path = format!("/proc/{pid}/task/{tid}/syscall");
+    let nr = nr.to_string();
+    until("a thread sleeps in a system call", || {
+        let line = std::fs::read_to_string(&path).expect("the thread is there");
+        line.split(' ').next() == Some(&nr)
+    });
 }
 
 /// The device, opened once for this process and its children.

@@ -6,6 +6,7 @@
 
 #[macro_use]
 mod harness;
+mod errors;
 mod history;
 mod keys;
 mod memory;
@@ -19,6 +20,11 @@ fn main() -> ExitCode {
     let mut args = Arguments::from_args();
     // Tests change what belongs to the whole process.
     args.test_threads = Some(1);
-    let trials = [smoke::trials(), keys::trials(), history::trials()];
+    let trials = [
+        errors::trials(),
+        smoke::trials(),
+        keys::trials(),
+        history::trials(),
+    ];
     libtest_mimic::run(&args, trials.into_iter().flatten().collect()).exit_code()
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Memory to put words in.
 
+use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 use rfutex::Word;
 use std::ffi::c_void;
@@ -80,6 +81,29 @@ impl Mapping {
         }
     }
 
+    /// `len` bytes of anonymous memory at `addr`, where nothing may be.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST`, or `ENOMEM` where user space does not reach.
+    pub fn at(addr: u64, len: usize, flags: MapFlags) -> Result<Self, Errno> {
+        let addr = NonZeroUsize::new(addr as usize);
+        let length = NonZeroUsize::new(len).expect("not empty");
+        let flags = flags | MapFlags::MAP_FIXED_NOREPLACE;
+        // SAFETY: Nothing that is there is replaced.
+        let addr = unsafe { mmap_anonymous(addr, length, READ_WRITE, flags) }?;
+        Ok(Self { addr, len })
+    }
+
+    /// The first address behind all that a process can map.
+    pub fn end_of_user_space() -> u64 {
+        let five_levels = (1 << 56) - PAGE as u64;
+        match Self::at(five_levels - PAGE as u64, PAGE, MapFlags::MAP_PRIVATE) {
+            Ok(_) => five_levels,
+            Err(_) => (1 << 47) - PAGE as u64,
+        }
+    }
+
     /// Where it begins.
     pub fn addr(&self) -> u64 {
         self.addr.as_ptr().addr() as u64
@@ -98,10 +122,30 @@ impl Mapping {
     /// The atomic at byte `offset`. To touch it where no memory is kills the
     /// process, and nothing worse.
     pub fn atomic<T: AnyAtomic>(&self, offset: usize) -> &T {
-        assert!(offset.is_multiple_of(align_of::<T>()) && offset + size_of::<T>() <= self.len);
+        assert!(offset % align_of::<T>() == 0 && offset + size_of::<T>() <= self.len);
         // SAFETY: It is aligned and inside of the mapping, which lives as long
         // as `self`; any bytes are a valid atomic.
         unsafe { self.addr.byte_add(offset).cast().as_ref() }
+    }
+
+    /// Writes bytes at byte `offset`. No thread may use them meanwhile.
+    pub fn write(&self, offset: usize, bytes: &[u8]) {
+        assert!(offset + bytes.len() <= self.len);
+        // SAFETY: It is inside of the mapping; there are no references to it
+        // but to atomics, which no other thread uses now.
+        unsafe {
+            let to = self.addr.byte_add(offset).cast::<u8>();
+            to.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len());
+        }
+    }
+
+    /// Reads `len` bytes at byte `offset`. No thread may change them
+    /// meanwhile.
+    pub fn read(&self, offset: usize, len: usize) -> Vec<u8> {
+        assert!(offset + len <= self.len);
+        // SAFETY: As in `write`.
+        unsafe { std::slice::from_raw_parts(self.addr.byte_add(offset).cast().as_ptr(), len) }
+            .to_vec()
     }
 
     /// The 32-bit word at byte `offset`.
@@ -116,8 +160,14 @@ impl Mapping {
 
     /// Changes the protection of the whole mapping.
     pub fn protect(&self, prot: ProtFlags) {
+        self.protect_part(0, self.len, prot);
+    }
+
+    /// Changes the protection of `len` bytes at byte `offset`.
+    pub fn protect_part(&self, offset: usize, len: usize, prot: ProtFlags) {
+        assert!(offset + len <= self.len);
         // SAFETY: It is our mapping, of which there are no plain references.
-        unsafe { mprotect(self.addr, self.len, prot) }.expect("mprotect");
+        unsafe { mprotect(self.addr.byte_add(offset), len, prot) }.expect("mprotect");
     }
 
     /// Unmaps `len` bytes at byte `offset`.

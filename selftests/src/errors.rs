@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Every error of every command.
+//!
+//! Which error wins when there are several, as these tests have it:
+//! 1. `ENOTTY`: the command is looked at first, before its argument.
+//! 2. `EFAULT`: the struct cannot be read.
+//! 3. `E2BIG`: what the module does not know of the struct is not zero.
+//! 4. `EINVAL`: a field of the struct.
+//! 5. `EFAULT`: the word has no key, or cannot be read.
+//! 6. `EAGAIN`, then `ETIMEDOUT`: the word and the clock.
+
+mod arguments;
+mod commands;
+mod futex;
+mod memory;
+mod random;
+mod sizes;
+
+use crate::harness::{errno, fx};
+use libtest_mimic::Trial;
+use rfutex::Error;
+use rfutex::raw::{self, Struct, uapi::*};
+use std::os::fd::AsFd;
+
+/// The tests of these modules.
+pub fn trials() -> Vec<Trial> {
+    [
+        arguments::trials(),
+        commands::trials(),
+        futex::trials(),
+        memory::trials(),
+        random::trials(),
+        sizes::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The commands that take a struct with a word at its start.
+const WORD_COMMANDS: [u32; 3] = [RFUTEX_WAIT, RFUTEX_WAKE, RFUTEX_KEY_INFO];
+
+/// The commands whose argument is an address: shared, then private.
+const ADDR_COMMANDS: [u32; 4] = [
+    RFUTEX_WAKE_ONE,
+    RFUTEX_WAKE_ALL,
+    RFUTEX_WAKE_ONE_PRIVATE,
+    RFUTEX_WAKE_ALL_PRIVATE,
+];
+
+/// The 32-bit word at `addr`.
+fn word_at(addr: u64) -> rfutex_word {
+    rfutex_word {
+        addr,
+        size: 4,
+        flags: 0,
+    }
+}
+
+/// A wait that would be right, and times out at once if the word is 0.
+fn wait_at(addr: u64) -> rfutex_wait {
+    rfutex_wait {
+        word: word_at(addr),
+        val: 0,
+        mask: RFUTEX_MASK_ANY,
+        deadline: 0,
+        clock: RFUTEX_CLOCK_MONOTONIC,
+        pad: 0,
+    }
+}
+
+/// A wake of one that would be right.
+fn wake_at(addr: u64) -> rfutex_wake {
+    rfutex_wake {
+        word: word_at(addr),
+        mask: RFUTEX_MASK_ANY,
+        nr: 1,
+        pad: 0,
+    }
+}
+
+/// A question for the key that would be right.
+fn info_at(addr: u64) -> rfutex_key_info {
+    rfutex_key_info {
+        word: word_at(addr),
+        ..Default::default()
+    }
+}
+
+fn call<T: Struct>(request: u32, mut arg: T) -> Result<u32, Error> {
+    raw::call(fx().as_fd(), request, &mut arg)
+}
+
+/// Calls one of [`WORD_COMMANDS`] on `word`, all else being right. The errno.
+fn call_on(request: u32, word: rfutex_word) -> i32 {
+    errno(match request {
+        RFUTEX_WAIT => call(request, rfutex_wait { word, ..wait_at(0) }),
+        RFUTEX_WAKE => call(request, rfutex_wake { word, ..wake_at(0) }),
+        RFUTEX_KEY_INFO => call(request, rfutex_key_info { word, ..info_at(0) }),
+        _ => unreachable!("no command on a word"),
+    })
+}
+
+/// What [`call_on`] gives on a word that is 0 and usable.
+fn success(request: u32) -> i32 {
+    if request == RFUTEX_WAIT {
+        libc::ETIMEDOUT
+    } else {
+        0
+    }
+}
+
+/// The bytes of a struct.
+fn bytes_of<T: Struct>(arg: &T) -> &[u8] {
+    // SAFETY: A `Struct` has integers only, and no padding that is not a
+    // field: bindgen's layout tests and the header's rules say so.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(arg).cast(), size_of::<T>()) }
+}

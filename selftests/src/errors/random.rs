@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Calls of which nothing is right, or almost all.
+
+use super::*;
+use crate::harness::{Handler, Mapping, PAGE, Ticker};
+use fastrand::Rng;
+use libc::{E2BIG, EAGAIN, EFAULT, EINTR, EINVAL, ENOTTY, ETIMEDOUT};
+use nix::sys::mman::{MapFlags, ProtFlags};
+use nix::sys::signal::{SaFlags, Signal};
+use std::time::Duration;
+
+trials![documented_errors_only];
+
+const CALLS: u32 = 5000;
+
+/// Memory of some kinds, and addresses of some more. Behind each mapping is
+/// more room than the largest struct, which cannot be accessed.
+struct Places {
+    maps: Vec<Mapping>,
+}
+
+impl Places {
+    /// Pages of a mapping that can be accessed.
+    const LEN: usize = 2 * PAGE;
+
+    fn new() -> Self {
+        let kinds = [
+            (
+                MapFlags::MAP_PRIVATE,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+            ),
+            (
+                MapFlags::MAP_SHARED,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+            ),
+            (MapFlags::MAP_PRIVATE, ProtFlags::PROT_READ),
+            (MapFlags::MAP_SHARED, ProtFlags::PROT_READ),
+            (MapFlags::MAP_PRIVATE, ProtFlags::PROT_NONE),
+        ];
+        let place = |(flags, prot)| {
+            let map = Mapping::anonymous(Self::LEN + 5 * PAGE, ProtFlags::PROT_NONE, flags);
+            map.protect_part(0, Self::LEN, prot);
+            map
+        };
+        Self {
+            maps: kinds.into_iter().map(place).collect(),
+        }
+    }
+
+    /// An address where nothing of Rust's own lies.
+    fn addr(&self, rng: &mut Rng) -> u64 {
+        let map = &self.maps[rng.usize(..self.maps.len())];
+        let offset = match rng.u8(..4) {
+            0 => 0,
+            1 => rng.usize(..Self::LEN) & !7,
+            2 => rng.usize(..Self::LEN),
+            _ => Self::LEN - rng.usize(..32),
+        };
+        match rng.u8(..12) {
+            0 => rng.u64(..PAGE as u64),
+            1 => rng.u64(1 << 57..),
+            2 => Mapping::end_of_user_space().wrapping_sub(rng.u64(..16)) & !7,
+            _ => map.addr() + offset as u64,
+        }
+    }
+
+    fn word(&self, rng: &mut Rng) -> rfutex_word {
+        rfutex_word {
+            addr: self.addr(rng),
+            size: if rng.u8(..8) == 0 {
+                rng.u32(..) >> rng.u32(..32)
+            } else {
+                1 << rng.u32(..4)
+            },
+            flags: if rng.u8(..8) == 0 {
+                rng.u32(..) >> rng.u32(..32)
+            } else {
+                rng.u32(..2)
+            },
+        }
+    }
+}
+
+/// A number that is often small, and often not.
+fn number(rng: &mut Rng) -> u64 {
+    match rng.u8(..4) {
+        0 => 0,
+        1 => 1,
+        2 => rng.u64(..) >> rng.u32(..64),
+        _ => u64::MAX,
+    }
+}
+
+fn bytes(places: &Places, rng: &mut Rng, nr: u32) -> Vec<u8> {
+    let word = places.word(rng);
+    match nr {
+        1 => bytes_of(&rfutex_wait {
+            word,
+            val: number(rng),
+            mask: number(rng),
+            deadline: number(rng) as i64,
+            clock: rng.u32(..5),
+            pad: u32::from(rng.u8(..16) == 0),
+        })
+        .to_vec(),
+        2 => bytes_of(&rfutex_wake {
+            word,
+            mask: number(rng),
+            nr: number(rng) as u32,
+            pad: u32::from(rng.u8(..16) == 0),
+        })
+        .to_vec(),
+        _ => bytes_of(&rfutex_key_info {
+            word,
+            ..Default::default()
+        })
+        .to_vec(),
+    }
+}
+
+/// What a call may give.
+fn documented(request: u32) -> &'static [i32] {
+    match request & 0xff {
+        1 => &[EAGAIN, ETIMEDOUT, EINTR, EINVAL, EFAULT, E2BIG, ENOTTY],
+        2 | 3 => &[0, EINVAL, EFAULT, E2BIG, ENOTTY],
+        _ => &[0, EFAULT, ENOTTY],
+    }
+}
+
+/// Waits that would last are interrupted, now and then.
+fn documented_errors_only() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed:#x}");
+    let mut rng = Rng::with_seed(seed);
+    let places = Places::new();
+    let _handler = Handler::counting(Signal::SIGALRM, SaFlags::empty());
+    let _ticker = Ticker::start(Duration::from_millis(5));
+    for turn in 0..CALLS {
+        let command = [0, 1, 1, 1, 2, 2, 3, 3, 0x10, 0x11, 0x12, 0x13][rng.usize(..12)];
+        let known = [RFUTEX_QUERY]
+            .into_iter()
+            .chain(WORD_COMMANDS)
+            .chain(ADDR_COMMANDS);
+        let mut request = known
+            .into_iter()
+            .find(|known| known & 0xff == command)
+            .expect("listed");
+        let bytes = bytes(&places, &mut rng, command);
+        let mut arg = places.addr(&mut rng);
+        if rng.u8(..8) != 0 && raw::size(request) > 0 {
+            arg = places.maps[0].addr() + rng.u64(..PAGE as u64);
+            places.maps[0].write((arg - places.maps[0].addr()) as usize, &bytes);
+        }
+        match rng.u8(..16) {
+            0 => request = raw::with_size(request, rng.usize(..=16383)),
+            1 => request = raw::with_size(request, rng.usize(..128)),
+            2 => request ^= 1 << rng.u32(..32),
+            _ => {}
+        }
+        // SAFETY: `arg` is in memory that holds atomics only, or where there
+        // is none.
+        let result = errno(unsafe { raw::ioctl(fx().as_fd(), request, arg) });
+        assert!(
+            documented(request).contains(&result),
+            "errno {result} of {request:#x} at {arg:#x}, seed {seed:#x}, turn {turn}: {bytes:x?}"
+        );
+    }
+}
