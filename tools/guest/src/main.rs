@@ -1,4 +1,80 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The guest side.
+//! Runs inside the VM: carries out the plan that the host left in the guest's
+//! root and tells it by events how each test ended.
 
-fn main() {}
+mod kmsg;
+mod kunit;
+mod leftovers;
+mod module;
+mod session;
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use nix::mount::{MsFlags, mount};
+use rfutex_guest::event::Event;
+use rfutex_guest::plan::{self, Plan};
+
+use session::Session;
+
+fn main() -> ExitCode {
+    match carry_out() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("rfutex-guest: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out() -> Result<()> {
+    set_up().context("setting the guest up")?;
+    let plan = fs::read_to_string(plan::PATH).context("the plan")?;
+    let plan: Plan = serde_json::from_str(&plan).context("the plan")?;
+    let mut session = Session::new(&plan)?;
+    for stage in plan.stages {
+        session.carry_out(stage)?;
+    }
+    fs::write("/dev/kmsg", plan::END_MARK)?;
+    Event::Done.emit()?;
+    Ok(())
+}
+
+/// Makes what virtme-ng's init leaves out.
+fn set_up() -> Result<()> {
+    mount_at("tmpfs", "/tmp")?;
+    for (kind, at) in [
+        ("debugfs", "/sys/kernel/debug"),
+        ("tracefs", "/sys/kernel/tracing"),
+        ("cgroup2", "/sys/fs/cgroup"),
+    ] {
+        if !mounted(at)? {
+            mount_at(kind, at)?;
+        }
+    }
+    // Whatever controllers there are: tests make groups of their own.
+    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")?;
+    for name in controllers.split_whitespace() {
+        fs::write("/sys/fs/cgroup/cgroup.subtree_control", format!("+{name}"))
+            .with_context(|| format!("cgroup controller {name}"))?;
+    }
+    let hung = Path::new("/proc/sys/kernel/hung_task_timeout_secs");
+    if hung.exists() {
+        // Less than a test's limit, so that the report belongs to the test.
+        fs::write(hung, "30")?;
+    }
+    Ok(())
+}
+
+fn mounted(at: &str) -> Result<bool> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    Ok(mounts.lines().any(|line| line.split(' ').nth(1) == Some(at)))
+}
+
+fn mount_at(kind: &str, at: &str) -> Result<()> {
+    fs::create_dir_all(at)?;
+    mount(Some(kind), at, Some(kind), MsFlags::empty(), None::<&str>)
+        .with_context(|| format!("mounting {kind} on {at}"))
+}

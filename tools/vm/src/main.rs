@@ -1,4 +1,244 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The host side.
+//! Boots the test kernel, runs what is asked for in it, and judges it.
 
-fn main() {}
+mod check;
+mod host;
+mod kvm;
+mod report;
+mod root;
+mod session;
+mod splats;
+mod suites;
+mod vng;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use rfutex_guest::plan::{Plan, Stage};
+
+use report::Report;
+use session::{Places, Session, guest_module};
+use vng::{Interrupt, Limits, Machine};
+
+/// What a shell says of a command that cannot be run.
+const NO_COMMAND: u8 = 127;
+
+#[derive(Parser)]
+#[command(about, version)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Do,
+}
+
+/// The machine and where things are.
+#[derive(Args, Clone, Debug)]
+struct Options {
+    /// The kernel's build directory
+    #[arg(long, value_name = "DIR")]
+    kdir: PathBuf,
+    /// The checkout
+    #[arg(long, value_name = "DIR")]
+    top: PathBuf,
+    /// The directory with the modules built for this kernel: module/ and lab/ below it
+    #[arg(long, value_name = "DIR")]
+    modules: PathBuf,
+    /// The directory with our programs
+    #[arg(long, value_name = "DIR")]
+    programs: PathBuf,
+    /// The directory that outlives the checkout
+    #[arg(long, value_name = "DIR")]
+    cache: PathBuf,
+    /// Processors of the VM
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    cpus: u32,
+    /// Memory of the VM, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1536)]
+    memory: u32,
+    /// More of the kernel's command line (may be given more than once)
+    #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
+    append: Vec<String>,
+    /// More of QEMU's command line
+    #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
+    qemu_opts: Option<String>,
+    /// Seconds that a test may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    limit: u64,
+}
+
+#[derive(Subcommand)]
+enum Do {
+    /// Run all tests: on the host, KUnit, the selftests, the harness's own
+    Check {
+        /// Run only the selftests that have this in their name (may be given more than once)
+        #[arg(long, value_name = "PART")]
+        only: Vec<String>,
+    },
+    /// Run the harness's own tests: trigger each kind of splat and see the run fail
+    Splats,
+    /// Show what the module does
+    Demo,
+    /// Run a command in the VM with the module loaded, or a shell without one
+    Run {
+        /// Load the lab build of the module
+        #[arg(long)]
+        lab: bool,
+        /// The command
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+    /// Carry out one plan in one boot (what the harness's own tests call)
+    #[command(hide = true)]
+    Session {
+        #[arg(long)]
+        plan: PathBuf,
+        #[arg(long)]
+        report: PathBuf,
+        #[arg(long)]
+        silence: u64,
+    },
+}
+
+impl Options {
+    fn places(&self) -> Result<Places> {
+        let full = |dir: &PathBuf| {
+            std::path::absolute(dir).with_context(|| format!("the directory {}", dir.display()))
+        };
+        Ok(Places {
+            kdir: full(&self.kdir)?,
+            build: full(&self.top)?.join("build"),
+            modules: full(&self.modules)?,
+            programs: full(&self.programs)?,
+            cache: full(&self.cache)?,
+        })
+    }
+
+    fn session<'a>(
+        &self,
+        places: &'a Places,
+        interrupt: &'a Interrupt,
+        limits: Limits,
+    ) -> Result<Session<'a>> {
+        let machine = Machine {
+            image: places.image()?,
+            cpus: self.cpus,
+            memory: self.memory,
+            append: self.append.clone(),
+            qemu_opts: self.qemu_opts.clone(),
+            kvm: false,
+        };
+        Ok(Session { places, machine, interrupt, limits })
+    }
+
+    /// How long one boot for tests may take.
+    fn limits(&self) -> Limits {
+        // A test that hangs is ended in the guest, which then takes a while to
+        // tell; more silence than that means that the guest itself hangs.
+        let silence = Duration::from_secs(self.limit + 60);
+        Limits { silence, total: Duration::from_secs(30 * 60) }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match carry_out(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("rfutex-vm: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn carry_out(cli: &Cli) -> Result<ExitCode> {
+    let options = &cli.options;
+    let places = options.places()?;
+    let interrupt = Interrupt::take()?;
+    match &cli.command {
+        Do::Check { only } => {
+            let mut check = check::Check::new(options, &places, &interrupt);
+            Ok(close(&check.all(only)?))
+        }
+        Do::Splats => {
+            let mut report = Report::default();
+            splats::run(options, &places, &mut report)?;
+            Ok(close(&report))
+        }
+        Do::Demo => {
+            let demo = ["rfutex-demo".to_owned()];
+            show(options, &places, &interrupt, "module", &["rfutex-demo"], &demo)
+        }
+        Do::Run { lab, command } => {
+            let build = if *lab { "lab" } else { "module" };
+            if command.is_empty() {
+                shell(options, &places, &interrupt, build)
+            } else {
+                show(options, &places, &interrupt, build, host::PROGRAMS, command)
+            }
+        }
+        Do::Session { plan, report, silence } => {
+            let plan: Plan = serde_json::from_slice(&std::fs::read(plan)?)?;
+            let silence = Duration::from_secs(*silence);
+            let limits = Limits { silence, ..options.limits() };
+            let mut session = options.session(&places, &interrupt, limits)?;
+            let root = places.root(&[])?;
+            session.choose_accelerator(&root)?;
+            let mut result = Report::default();
+            session.run(&root, &plan, "splats", &mut result)?;
+            std::fs::write(report, serde_json::to_vec(&result)?)?;
+            Ok(close(&result))
+        }
+    }
+}
+
+/// Prints the totals, alone on the last line.
+fn close(report: &Report) -> ExitCode {
+    print!("{}", report.summary(0));
+    println!("{report}");
+    if report.good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs one command in the VM and passes on what it prints and its exit status.
+fn show(
+    options: &Options,
+    places: &Places,
+    interrupt: &Interrupt,
+    build: &str,
+    programs: &[&str],
+    command: &[String],
+) -> Result<ExitCode> {
+    let limits = Limits { silence: Duration::from_secs(300), total: Duration::from_secs(3600) };
+    let mut session = options.session(places, interrupt, limits)?;
+    let root = places.root(programs)?;
+    session.choose_accelerator(&root)?;
+    let stages = vec![
+        Stage::Insmod { module: guest_module(build) },
+        Stage::Exec { argv: command.to_vec() },
+    ];
+    let mut report = Report::default();
+    let ran = session.run(&root, &Plan { limit: options.limit, stages }, "run", &mut report)?;
+    if !report.outcomes().is_empty() {
+        return Ok(ExitCode::FAILURE);
+    }
+    let status = ran.exited.context("the command did not end")?;
+    Ok(ExitCode::from(u8::try_from(status).unwrap_or(NO_COMMAND)))
+}
+
+/// Gives the user a shell in the VM.
+fn shell(
+    options: &Options,
+    places: &Places,
+    interrupt: &Interrupt,
+    build: &str,
+) -> Result<ExitCode> {
+    let mut session = options.session(places, interrupt, options.limits())?;
+    let root = places.root(host::PROGRAMS)?;
+    session.choose_accelerator(&root)?;
+    root.add_login(&format!("insmod {}", guest_module(build)))?;
+    let status = session.machine.boot_interactive(root.path())?;
+    Ok(ExitCode::from(u8::try_from(status).unwrap_or(NO_COMMAND)))
+}

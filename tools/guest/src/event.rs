@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the guest tells the host: one line of JSON an event, on standard
+//! output, behind a mark that no other output begins with.
+
+use std::io::{self, Write};
+
+use serde::{Deserialize, Serialize};
+
+/// Begins each line that is an event.
+const MARK: &str = "@rfutex ";
+
+/// How a test ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// It did what it should.
+    Passed,
+    /// It did not, or the kernel complained meanwhile.
+    Failed,
+    /// It could not be run here.
+    Skipped,
+}
+
+/// One test that has ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The test's name.
+    pub name: String,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// What was wrong, one sentence each. Why it was skipped.
+    pub why: Vec<String>,
+    /// The kinds of kernel splats seen while it ran.
+    pub splats: Vec<String>,
+    /// Its output and its part of the kernel log. Empty unless it failed.
+    pub log: String,
+}
+
+/// Something that happened in the guest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Event {
+    /// A test began.
+    Started {
+        /// Its name.
+        name: String,
+    },
+    /// A test ended.
+    Ended(Outcome),
+    /// A program that has the screen for itself ended.
+    Exited {
+        /// Its exit status; 128 and the signal's number if one killed it.
+        status: i32,
+    },
+    /// The whole plan was carried out.
+    Done,
+}
+
+impl Event {
+    /// Writes the event to standard output, at once.
+    pub fn emit(&self) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{MARK}{}", serde_json::to_string(self)?)?;
+        out.flush()
+    }
+
+    /// The event that `line` carries, if it does.
+    pub fn parse(line: &str) -> Option<Self> {
+        serde_json::from_str(line.trim_end().strip_prefix(MARK)?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_marked_lines_are_events() {
+        let done = format!("{MARK}{}\r\n", serde_json::to_string(&Event::Done).unwrap());
+        assert!(matches!(Event::parse(&done), Some(Event::Done)));
+        assert!(Event::parse("\"Done\"").is_none());
+        assert!(Event::parse("@rfutex nonsense").is_none());
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the host asks the guest to do: stages, carried out in order.
+
+use serde::{Deserialize, Serialize};
+
+/// Where the plan lies in the guest's root.
+pub const PATH: &str = "/rfutex/plan.json";
+
+/// Written to the kernel log when all is done: what the console shows after it
+/// is nobody's but the shutdown's.
+pub const END_MARK: &str = "rfutex-guest: the plan is done";
+
+/// Everything that one boot of the VM is for.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Plan {
+    /// How long a test may take, in seconds.
+    pub limit: u64,
+    /// The stages, in order.
+    pub stages: Vec<Stage>,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Stage {
+    /// Judges what the kernel logged while it booted.
+    Boot,
+    /// Loads a module and reports the KUnit suites that ran in it.
+    Load {
+        /// Which build this is: the first part of the names of its tests.
+        build: String,
+        /// The module's file.
+        module: String,
+        /// The suites that must run.
+        suites: Vec<String>,
+    },
+    /// Unloads the module and looks for what it left.
+    Unload {
+        /// Which build this is.
+        build: String,
+    },
+    /// Runs the trials of a test program, each in a process of its own.
+    Trials {
+        /// Which build is loaded; prefixes the tests' names unless empty.
+        build: String,
+        /// The test program: it knows `--list` and `--exact NAME`.
+        program: String,
+        /// Trials marked `[KIND]` with one of these kinds are left out.
+        without: Vec<String>,
+        /// Only trials whose name has one of these in it; empty: all.
+        only: Vec<String>,
+    },
+    /// A test that is a shell script: it passes if that exits with 0.
+    Script {
+        /// The test's name.
+        name: String,
+        /// The script, for `sh -c`.
+        script: String,
+        /// How long it may take, in seconds.
+        limit: u64,
+    },
+    /// Loads a module and says nothing if that works.
+    Insmod {
+        /// The module's file.
+        module: String,
+    },
+    /// Runs a program that has the screen for itself.
+    Exec {
+        /// The program and its arguments.
+        argv: Vec<String>,
+    },
+}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Carries out stages, and judges each test by its end, by what the kernel
+//! logged meanwhile, and by what it left behind.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rfutex_guest::event::{Event, Outcome, Verdict};
+use rfutex_guest::plan::{Plan, Stage};
+use rfutex_guest::splat;
+use rfutex_guest::trial::{self, Ended, Group, Trial};
+
+use crate::kmsg::{self, Kmsg, Message};
+use crate::leftovers::Snapshot;
+use crate::{kunit, module};
+
+/// The most lines of kernel log that are shown of one test.
+const LOG_LINES: usize = 300;
+
+/// Bits of `/proc/sys/kernel/tainted` that only a splat sets: bad page, died,
+/// warned, soft lockup.
+const TAINT_SPLAT: u64 = 1 << 5 | 1 << 7 | 1 << 9 | 1 << 14;
+
+/// What a test did, before the kernel log is looked at.
+#[derive(Default)]
+struct Attempt {
+    /// What was wrong, one sentence each.
+    wrong: Vec<String>,
+    /// Why it could not be run here.
+    skipped: Option<String>,
+    /// What it printed.
+    output: String,
+    /// How long it took, in seconds.
+    seconds: f64,
+}
+
+impl From<Ended> for Attempt {
+    fn from(ended: Ended) -> Self {
+        let seconds = ended.took.as_secs_f64();
+        Self { wrong: ended.wrong, output: ended.output, seconds, skipped: None }
+    }
+}
+
+/// The state of the kernel's own checks.
+struct Health {
+    taint: u64,
+    /// Lockdep still looks; it stops for good at its first report.
+    lockdep: bool,
+}
+
+impl Health {
+    fn now() -> Self {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let stats = read("/proc/lockdep_stats");
+        let debug_locks = stats.lines().find(|line| line.trim_start().starts_with("debug_locks:"));
+        Self {
+            taint: read("/proc/sys/kernel/tainted").trim().parse().unwrap_or(0),
+            lockdep: debug_locks.is_some_and(|line| line.trim_end().ends_with('1')),
+        }
+    }
+
+    /// What has become worse since `before`, one sentence each.
+    fn worse_than(&self, before: &Self) -> Vec<String> {
+        let mut worse = Vec::new();
+        let new = self.taint & !before.taint & TAINT_SPLAT;
+        if new != 0 {
+            worse.push(format!("the kernel is tainted: new bits {new:#x}"));
+        }
+        if before.lockdep && !self.lockdep {
+            worse.push("lockdep turned itself off".to_owned());
+        }
+        worse
+    }
+}
+
+/// The one run through a plan.
+pub struct Session {
+    kmsg: Kmsg,
+    health: Health,
+    limit: Duration,
+    /// The KUnit suites of the kernel itself.
+    own_suites: Vec<String>,
+}
+
+impl Session {
+    /// Begins to look at the kernel log.
+    pub fn new(plan: &Plan) -> Result<Self> {
+        Ok(Self {
+            kmsg: Kmsg::open().context("/dev/kmsg")?,
+            health: Health { taint: 0, lockdep: false },
+            limit: Duration::from_secs(plan.limit),
+            own_suites: kunit::suites().into_iter().collect(),
+        })
+    }
+
+    /// Carries out one stage. An error is one of the harness, not of a test.
+    pub fn carry_out(&mut self, stage: Stage) -> Result<()> {
+        match stage {
+            Stage::Boot => self.judged("boot", || Ok(Attempt::default())),
+            Stage::Load { build, module, suites } => self.load(&build, &module, &suites),
+            Stage::Unload { build } => {
+                let own = self.own_suites.clone();
+                self.judged(&format!("{build}/rmmod"), || {
+                    let began = Instant::now();
+                    let result = module::unload_checked(&own);
+                    let wrong = result.err().map(|error| format!("{error:#}")).into_iter().collect();
+                    let seconds = began.elapsed().as_secs_f64();
+                    Ok(Attempt { wrong, seconds, ..Attempt::default() })
+                })
+            }
+            Stage::Trials { build, program, without, only } => {
+                self.trials(&build, &program, &without, &only)
+            }
+            Stage::Script { name, script, limit } => self.judged_tidy(&name, || {
+                let mut sh = Command::new("sh");
+                run(sh.args(["-c", &script]), Duration::from_secs(limit))
+            }),
+            Stage::Insmod { module } => {
+                let ended = trial::run(&mut module::insmod(&module), self.limit, None)?;
+                if !ended.well() {
+                    bail!("insmod {module}: {} {}", ended.wrong.join("; "), ended.output.trim());
+                }
+                module::is_there()
+            }
+            Stage::Exec { argv } => {
+                let status = Command::new(&argv[0])
+                    .args(&argv[1..])
+                    .status()
+                    .with_context(|| argv.join(" "))?;
+                let status = status.code().unwrap_or(128 + status.signal().unwrap_or(0));
+                Ok(Event::Exited { status }.emit()?)
+            }
+        }
+    }
+
+    /// Runs one test: tells the host, attempts it, looks at the kernel log.
+    fn judged(&mut self, name: &str, attempt: impl FnOnce() -> Result<Attempt>) -> Result<()> {
+        Event::Started { name: name.to_owned() }.emit()?;
+        let attempt = attempt().with_context(|| name.to_owned())?;
+        let messages = self.kmsg.drain()?;
+        self.end(name, attempt, &messages)
+    }
+
+    /// Runs one test that must leave the system as it found it.
+    fn judged_tidy(&mut self, name: &str, attempt: impl FnOnce() -> Result<Attempt>) -> Result<()> {
+        self.judged(name, || {
+            let before = Snapshot::take();
+            let mut attempt = attempt()?;
+            attempt.wrong.extend(before.changes());
+            Ok(attempt)
+        })
+    }
+
+    /// Judges a test by what it did and by its part of the kernel log, and
+    /// tells the host.
+    fn end(&mut self, name: &str, attempt: Attempt, messages: &[Message]) -> Result<()> {
+        let found = splat::scan(messages.iter().map(|m| m.text.as_str()));
+        let mut why = attempt.wrong;
+        why.extend(found.headings.iter().map(|heading| format!("kernel: {heading}")));
+        let health = Health::now();
+        why.extend(health.worse_than(&self.health));
+        self.health = health;
+        let verdict = match (why.is_empty(), attempt.skipped) {
+            (false, _) => Verdict::Failed,
+            (true, None) => Verdict::Passed,
+            (true, Some(reason)) => {
+                why.push(reason);
+                Verdict::Skipped
+            }
+        };
+        let mut log = String::new();
+        if verdict == Verdict::Failed {
+            log.push_str(&attempt.output);
+            if !messages.is_empty() {
+                log.push_str("kernel log:\n");
+                let shown = messages.len().saturating_sub(LOG_LINES);
+                log.push_str(&kmsg::lines(&messages[shown..]));
+            }
+        }
+        let outcome = Outcome {
+            name: name.to_owned(),
+            verdict,
+            seconds: attempt.seconds,
+            why,
+            splats: found.kinds,
+            log,
+        };
+        Ok(Event::Ended(outcome).emit()?)
+    }
+
+    /// Loads a module, and reports the KUnit cases that ran as it came in.
+    fn load(&mut self, build: &str, file: &str, wanted: &[String]) -> Result<()> {
+        let name = format!("{build}/insmod");
+        Event::Started { name: name.clone() }.emit()?;
+        let known = kunit::suites();
+        let mut insmod = run(&mut module::insmod(file), self.limit)?;
+        insmod.wrong.extend(module::is_there().err().map(|error| format!("{error:#}")));
+
+        let mut log = kunit::attribute(self.kmsg.drain()?);
+        let mut before = log.rest.first().map_or(0, |m| m.micros);
+        let came: BTreeSet<String> = kunit::suites().difference(&known).cloned().collect();
+        let wanted: BTreeSet<String> = wanted.iter().cloned().collect();
+        for suite in came.union(&wanted) {
+            let cases = kunit::results(suite).filter(|_| came.contains(suite)).unwrap_or_default();
+            if cases.is_empty() {
+                let attempt = Attempt {
+                    wrong: vec!["this KUnit suite did not run".to_owned()],
+                    ..Attempt::default()
+                };
+                self.end(&format!("kunit/{suite}"), attempt, &[])?;
+            }
+            for case in cases {
+                let key = (suite.clone(), case.name.clone());
+                let messages = log.cases.remove(&key).unwrap_or_default();
+                let seconds = kunit::seconds(before, &messages);
+                before = messages.last().map_or(before, |m| m.micros);
+                let mut attempt = Attempt { seconds, ..Attempt::default() };
+                match case.verdict {
+                    Verdict::Passed => (),
+                    Verdict::Failed => attempt.wrong = vec!["not ok".to_owned()],
+                    Verdict::Skipped => attempt.skipped = Some(case.remarks.join("; ")),
+                }
+                attempt.output = case.remarks.iter().map(|line| format!("{line}\n")).collect();
+                self.end(&format!("kunit/{suite}/{}", case.name), attempt, &messages)?;
+            }
+        }
+        // What belongs to no case that KUnit reports is insmod's.
+        let mut rest = log.rest;
+        rest.extend(log.cases.into_values().flatten());
+        self.end(&name, insmod, &rest)
+    }
+
+    /// Runs the trials of a test program one by one.
+    fn trials(&mut self, build: &str, program: &str, without: &[String], only: &[String]) -> Result<()> {
+        let prefix = if build.is_empty() { String::new() } else { format!("{build}/") };
+        let list = trial::run(Command::new(program).arg("--list"), self.limit, None)?;
+        let wanted = |trial: &Trial| {
+            !without.contains(&trial.kind)
+                && (only.is_empty() || only.iter().any(|part| trial.name.contains(part.as_str())))
+        };
+        let trials: Vec<_> = trial::parse_list(&list.output).into_iter().filter(wanted).collect();
+        if !list.well() || trials.is_empty() {
+            let wrong = vec![format!("{program} lists no trial to run: {}", list.wrong.join("; "))];
+            return self.judged(&format!("{prefix}trials"), || {
+                Ok(Attempt { wrong, output: list.output, ..Attempt::default() })
+            });
+        }
+        let limit = self.limit;
+        for trial in trials {
+            self.judged_tidy(&format!("{prefix}{}", trial.name), || {
+                let mut command = Command::new(program);
+                command.args(["--exact", &trial.name]).env("RUST_BACKTRACE", "1");
+                let mut attempt = run(&mut command, limit)?;
+                match trial::parse_result(&attempt.output) {
+                    _ if !attempt.wrong.is_empty() => (),
+                    Some((1, 0)) => (),
+                    Some((0, 1)) => attempt.skipped = Some("ignored".to_owned()),
+                    _ => attempt.wrong.push("it did not run exactly this one test".to_owned()),
+                }
+                Ok(attempt)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a test process in a cgroup of its own.
+fn run(command: &mut Command, limit: Duration) -> Result<Attempt> {
+    let group = Group::new("/sys/fs/cgroup/rfutex-test").context("the test's cgroup")?;
+    Ok(trial::run(command, limit, Some(&group))?.into())
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `make check`: everything that is tested, in the order of how soon it tells.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rfutex_guest::plan::{Plan, Stage};
+
+use crate::report::{Phases, Report};
+use crate::session::{Places, guest_module};
+use crate::vng::Interrupt;
+use crate::{Options, host, splats, suites};
+
+/// Where the selftests are in the guest.
+const SELFTESTS: &str = "/bin/rfutex-selftests";
+
+/// What the kernel has to have for the tests to mean something.
+const NEEDS: &[&str] = &["KUNIT", "KUNIT_DEBUGFS", "VIRTIO_FS", "DEBUG_FS", "CGROUPS", "PROVE_LOCKING", "KASAN"];
+
+/// One run of all tests.
+pub struct Check<'a> {
+    options: &'a Options,
+    places: &'a Places,
+    interrupt: &'a Interrupt,
+    report: Report,
+    phases: Phases,
+}
+
+impl<'a> Check<'a> {
+    /// Prepares it.
+    pub fn new(options: &'a Options, places: &'a Places, interrupt: &'a Interrupt) -> Self {
+        let (report, phases) = (Report::default(), Phases::default());
+        Self { options, places, interrupt, report, phases }
+    }
+
+    /// Runs everything; with `only` not empty, only the selftests that have one
+    /// of these in their name.
+    pub fn all(&mut self, only: &[String]) -> Result<Report> {
+        check_config(&self.places.kdir)?;
+        let top = self.options.top.clone();
+        if only.is_empty() {
+            self.phase("host", |check| {
+                host::run(&top, Duration::from_secs(check.options.limit), &mut check.report)
+            })?;
+        }
+        self.phase("vm", |check| check.in_vm(only))?;
+        if only.is_empty() {
+            self.phase("harness", |check| {
+                splats::run(check.options, check.places, &mut check.report)
+            })?;
+        }
+        print!("{}", self.report.summary(5));
+        println!("{}", self.phases);
+        Ok(std::mem::take(&mut self.report))
+    }
+
+    fn phase(&mut self, name: &str, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let began = Instant::now();
+        println!("--- {name}");
+        work(self)?;
+        self.phases.add(name, began.elapsed());
+        Ok(())
+    }
+
+    /// KUnit and the selftests on the lab build, then the selftests that need
+    /// no lab build on the module as a user has it.
+    fn in_vm(&mut self, only: &[String]) -> Result<()> {
+        let mut session = self.options.session(self.places, self.interrupt, self.options.limits())?;
+        let root = self.places.root(&["rfutex-selftests"])?;
+        root.add_images()?;
+        session.choose_accelerator(&root)?;
+        let suites = suites::declared(&self.options.top.join("rust"))?.into_iter().collect();
+        let plan = Plan { limit: self.options.limit, stages: stages(suites, only) };
+        let ran = session.run(&root, &plan, "check", &mut self.report)?;
+        self.phases.add("boot", ran.boot);
+        Ok(())
+    }
+}
+
+fn stages(suites: Vec<String>, only: &[String]) -> Vec<Stage> {
+    let trials = |build: &str, without: &[&str]| Stage::Trials {
+        build: build.to_owned(),
+        program: SELFTESTS.to_owned(),
+        without: without.iter().map(|&kind| kind.to_owned()).collect(),
+        only: only.to_vec(),
+    };
+    let load = |build: &str, module: &str, suites| Stage::Load {
+        build: build.to_owned(),
+        module: guest_module(module),
+        suites,
+    };
+    let unload = |build: &str| Stage::Unload { build: build.to_owned() };
+    vec![
+        Stage::Boot,
+        load("lab", "lab", suites),
+        trials("", &[]),
+        unload("lab"),
+        load("plain", "module", Vec::new()),
+        trials("plain", &["lab"]),
+        unload("plain"),
+    ]
+}
+
+/// Refuses a kernel in which the tests could not run or would see nothing.
+fn check_config(kdir: &Path) -> Result<()> {
+    let path = kdir.join(".config");
+    let config = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let has = |option: &str| config.lines().any(|line| line == format!("CONFIG_{option}=y"));
+    let lacks: Vec<_> = NEEDS.iter().copied().filter(|option| !has(option)).collect();
+    ensure!(
+        lacks.is_empty(),
+        "the kernel in {} lacks {}: the tests need a debug kernel (without KDIR= one is built)",
+        kdir.display(),
+        lacks.join(", ")
+    );
+    Ok(())
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The guest's root directory: busybox, our static programs, the modules, and
+//! images of file systems.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use rfutex_guest::plan::{self, Plan};
+use tempfile::TempDir;
+
+/// What virtme-ng's init asks for and a small root has not: without it the
+/// guest's output and exit status are lost.
+const UDEVD: &str = r#"#!/bin/sh
+# Links each virtio port to the name that virtme-ng looks for it by.
+mkdir -p /dev/virtio-ports
+for port in /sys/class/virtio-ports/*; do
+	[ -s "$port/name" ] || continue
+	ln -sf "../${port##*/}" "/dev/virtio-ports/$(cat "$port/name")"
+done
+"#;
+
+const UDEVADM: &str = "#!/bin/sh\nexit 0\n";
+
+/// Directories that are mount points or are looked for.
+const DIRECTORIES: &[&str] =
+    &["bin", "dev", "etc", "images", "lib", "mnt", "proc", "rfutex", "root", "run", "sys", "tmp", "usr", "var"];
+
+/// The images: a file system's name, its size in MiB (XFS has a least size).
+const IMAGES: &[(&str, u64)] = &[("ext4", 64), ("xfs", 300)];
+
+/// A root directory, removed when dropped.
+pub struct Root {
+    dir: TempDir,
+}
+
+impl Root {
+    /// Makes one below `parent`, with busybox in it.
+    pub fn new(parent: &Path) -> Result<Self> {
+        fs::create_dir_all(parent)?;
+        let dir = tempfile::Builder::new().prefix("root-").tempdir_in(parent)?;
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
+        let root = Self { dir };
+        for name in DIRECTORIES {
+            fs::create_dir(root.path().join(name))?;
+        }
+        root.add_busybox().context("busybox for the guest")?;
+        root.add_script("bin/udevd", UDEVD)?;
+        root.add_script("bin/udevadm", UDEVADM)?;
+        fs::write(root.path().join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n")?;
+        fs::write(root.path().join("etc/group"), "root:x:0:\n")?;
+        Ok(root)
+    }
+
+    /// Where it is on the host.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn add_busybox(&self) -> Result<()> {
+        let busybox = find_program("busybox")?;
+        let bytes = fs::read(&busybox)?;
+        ensure!(is_static(&bytes), "{} is not static: install busybox-static", busybox.display());
+        self.add_program(&busybox)?;
+        let list = Command::new(&busybox).arg("--list").output()?;
+        ensure!(list.status.success(), "{} --list failed", busybox.display());
+        for applet in String::from_utf8(list.stdout)?.lines() {
+            let link = self.path().join("bin").join(applet);
+            if !link.exists() {
+                symlink("busybox", link)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_script(&self, at: &str, text: &str) -> Result<()> {
+        let path = self.path().join(at);
+        // Not through the applet of that name, which is a link to busybox.
+        if path.is_symlink() {
+            fs::remove_file(&path)?;
+        }
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        Ok(())
+    }
+
+    /// Has the interactive shell run `command` first.
+    pub fn add_login(&self, command: &str) -> Result<()> {
+        self.add_script("etc/profile", &format!("{command}\n"))
+    }
+
+    /// Copies a program into `/bin` and returns its path in the guest.
+    pub fn add_program(&self, program: &Path) -> Result<String> {
+        let name = program.file_name().context("a program needs a name")?;
+        let at = Path::new("/bin").join(name);
+        self.add_file(program, &at.display().to_string())?;
+        Ok(at.display().to_string())
+    }
+
+    /// Copies a file to `at`, a path in the guest.
+    pub fn add_file(&self, file: &Path, at: &str) -> Result<()> {
+        let to = self.path().join(at.trim_start_matches('/'));
+        fs::create_dir_all(to.parent().context("a file needs a directory")?)?;
+        fs::copy(file, &to).with_context(|| format!("copying {} into the guest", file.display()))?;
+        Ok(())
+    }
+
+    /// Makes the images of file systems, sparse and read-only.
+    pub fn add_images(&self) -> Result<()> {
+        for (kind, mib) in IMAGES {
+            let image = self.path().join(format!("images/{kind}.img"));
+            fs::File::create(&image)?.set_len(mib << 20)?;
+            let mkfs = find_program(&format!("mkfs.{kind}"))?;
+            let made = Command::new(&mkfs).arg("-q").arg(&image).output()?;
+            ensure!(
+                made.status.success(),
+                "{} failed: {}",
+                mkfs.display(),
+                String::from_utf8_lossy(&made.stderr)
+            );
+            fs::set_permissions(&image, fs::Permissions::from_mode(0o444))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the plan that the guest will carry out.
+    pub fn set_plan(&self, plan: &Plan) -> Result<()> {
+        let mut file = fs::File::create(self.path().join(plan::PATH.trim_start_matches('/')))?;
+        file.write_all(&serde_json::to_vec_pretty(plan)?)?;
+        Ok(())
+    }
+}
+
+/// A program, looked for where root's programs are too.
+pub fn find_program(name: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    for dir in std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from)) {
+        let file = dir.join(name);
+        if file.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0) {
+            return Ok(file);
+        }
+    }
+    bail!("the program {name} is missing")
+}
+
+/// True if an ELF file asks for no dynamic loader.
+fn is_static(elf: &[u8]) -> bool {
+    /// The program header type of the loader's name.
+    const PT_INTERP: u32 = 3;
+    let u16_at = |at: usize| Some(u16::from_le_bytes(elf.get(at..at + 2)?.try_into().ok()?));
+    let u32_at = |at: usize| Some(u32::from_le_bytes(elf.get(at..at + 4)?.try_into().ok()?));
+    let loader = || {
+        if !elf.starts_with(b"\x7fELF\x02\x01") {
+            return None;
+        }
+        let table = usize::try_from(u64::from_le_bytes(elf.get(32..40)?.try_into().ok()?)).ok()?;
+        let (size, count) = (usize::from(u16_at(54)?), usize::from(u16_at(56)?));
+        for i in 0..count {
+            if u32_at(table + i * size)? == PT_INTERP {
+                return Some(true);
+            }
+        }
+        Some(false)
+    };
+    loader() == Some(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn static_and_dynamic_programs_are_told_apart() {
+        // This test is linked as the guest's programs are.
+        let own = fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert!(is_static(&own));
+        let sh = fs::read(find_program("sh").unwrap()).unwrap();
+        assert!(!is_static(&sh) && !is_static(b"#!/bin/sh"));
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = find_program("no-such-program").unwrap_err().to_string();
+        assert_eq!(error, "the program no-such-program is missing");
+    }
+
+    #[test]
+    fn a_root_has_shell_plan_and_images() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = Root::new(parent.path()).unwrap();
+        root.add_images().unwrap();
+        root.set_plan(&Plan::default()).unwrap();
+        for file in ["bin/sh", "bin/insmod", "bin/udevd", "images/xfs.img", "rfutex/plan.json"] {
+            assert!(root.path().join(file).exists(), "{file}");
+        }
+        let path = root.path().to_owned();
+        drop(root);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The harness's own test: whatever can go wrong is made to go wrong in a VM
+//! of its own, through the very program that runs the tests, and has to be
+//! seen.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result};
+use rfutex_guest::event::{Outcome, Verdict};
+use rfutex_guest::plan::{Plan, Stage};
+
+use crate::Options;
+use crate::report::Report;
+use crate::session::{Places, guest_module};
+
+/// The lab build's file that triggers the splat named in what is written to it.
+const TRIGGER: &str = "/sys/kernel/debug/rfutex/splat";
+
+/// Time limit of a script here, in seconds.
+const LIMIT: u64 = 60;
+
+/// What is made to happen, and what the runner has to say of it.
+struct Case {
+    name: &'static str,
+    script: String,
+    expect: Expect,
+}
+
+enum Expect {
+    /// It passes: not everything is flagged.
+    Pass,
+    /// It fails.
+    Fail,
+    /// It fails, because of a splat of this kind.
+    Splat(&'static str),
+}
+use Expect::{Fail, Pass, Splat};
+
+fn case(name: &'static str, script: impl Into<String>, expect: Expect) -> Case {
+    Case { name, script: script.into(), expect }
+}
+
+/// A splat that the module triggers, after `before` has prepared the kernel.
+fn splat(kind: &'static str, before: &str) -> Case {
+    case(kind, format!("{before}\necho {kind} >{TRIGGER}"), Splat(kind))
+}
+
+/// What happens in the first VM. Lockdep looks no further after its first
+/// report, and an oops turns it off too: what it has to see comes before.
+/// Time-outs are shortened only where they are waited for.
+fn first() -> Vec<Case> {
+    let sysctl = "cd /proc/sys/kernel";
+    let hung = format!("{sysctl}; echo 3 >hung_task_timeout_secs; echo 1 >hung_task_check_interval_secs");
+    let stall = "echo 3 >/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout";
+    vec![
+        case("control", "true", Pass),
+        case("exit-status", "exit 3", Fail),
+        case("time-limit", "sleep 1000", Fail),
+        case("stray-process", "sleep 1000 >/dev/null 2>&1 & exit 0", Fail),
+        case("stray-mount", "mkdir -p /run/stray; mount -t tmpfs stray /run/stray", Fail),
+        case("stray-file", "touch /tmp/stray", Fail),
+        splat("suspicious-rcu", ""),
+        splat("atomic-sleep", ""),
+        splat("warn", ""),
+        splat("ubsan", ""),
+        splat("kasan", ""),
+        splat("list", ""),
+        splat("refcount", ""),
+        splat("odebug", ""),
+        splat("bad-page", ""),
+        splat("slab", ""),
+        case(
+            "busy-inodes",
+            format!("mkdir -p /run/busy; mount -t tmpfs busy /run/busy; cd /run/busy; echo busy-inodes >{TRIGGER}; cd /; umount /run/busy"),
+            Splat("busy-inodes"),
+        ),
+        splat("hung-task", &hung),
+        splat("rcu-stall", stall),
+        splat("soft-lockup", &format!("{sysctl}; echo 1 >watchdog_thresh")),
+        splat("lockdep", ""),
+        case("control-again", "true", Pass),
+        splat("oops", ""),
+        splat("bug", ""),
+        case("panic", "echo c >/proc/sysrq-trigger", Splat("panic")),
+    ]
+}
+
+/// What happens in the second: another report of lockdep, then the runner
+/// itself stops.
+fn second() -> Vec<Case> {
+    vec![
+        splat("lock-held", ""),
+        case("vm-hang", "kill -STOP $PPID", Fail),
+    ]
+}
+
+/// Runs all of it; each case is a test in `report`.
+pub fn run(options: &Options, places: &Places, report: &mut Report) -> Result<()> {
+    for (number, cases) in [first(), second()].into_iter().enumerate() {
+        let inner = carry_out(options, places, &cases)?;
+        let suite = "kunit/rfutex_no_such_suite";
+        judge(report, &inner, &format!("harness/{number}/missing-suite"), suite, &Fail)?;
+        for Case { name, expect, .. } in &cases {
+            judge(report, &inner, &format!("harness/{number}/{name}"), name, expect)?;
+        }
+        judge_exit(report, &inner, number)?;
+    }
+    Ok(())
+}
+
+/// What the runner made of the cases.
+struct Inner {
+    output: Output,
+    report: Report,
+}
+
+/// Runs the cases as a run of the tests is run: this program, one boot.
+fn carry_out(options: &Options, places: &Places, cases: &[Case]) -> Result<Inner> {
+    let temp = tempfile::tempdir()?;
+    let (plan, result) = (temp.path().join("plan"), temp.path().join("report"));
+    let load = Stage::Load {
+        build: "lab".to_owned(),
+        module: guest_module("lab"),
+        suites: vec!["rfutex_no_such_suite".to_owned()],
+    };
+    let scripts = cases.iter().map(|case| Stage::Script {
+        name: case.name.to_owned(),
+        script: case.script.clone(),
+        limit: if case.name == "time-limit" { 2 } else { LIMIT },
+    });
+    let stages = std::iter::once(load).chain(scripts).collect();
+    fs::write(&plan, serde_json::to_vec(&Plan { limit: LIMIT, stages })?)?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .arg("--kdir")
+        .arg(&places.kdir)
+        .arg("--top")
+        .arg(&options.top)
+        .arg("--modules")
+        .arg(&places.modules)
+        .arg("--programs")
+        .arg(&places.programs)
+        .arg("--cache")
+        .arg(&places.cache)
+        .args(["--cpus", &options.cpus.to_string(), "--memory", &options.memory.to_string()])
+        .arg("session")
+        .arg("--plan")
+        .arg(&plan)
+        .arg("--report")
+        .arg(&result)
+        .args(["--silence", "30"]);
+    let output = command.output().context("running ourselves")?;
+    let report = fs::read(&result).with_context(|| {
+        format!(
+            "the runner left no report; it said:\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
+    })?;
+    Ok(Inner { output, report: serde_json::from_slice(&report)? })
+}
+
+/// Makes the runner's answer about its test `inner_name` a test of ours.
+fn judge(report: &mut Report, inner: &Inner, name: &str, inner_name: &str, expect: &Expect) -> Result<()> {
+    let outcome = inner.report.outcomes().iter().find(|outcome| outcome.name == inner_name);
+    let wrong = match (outcome, expect) {
+        (None, _) => Some("it did not run".to_owned()),
+        (Some(o), Pass) if o.verdict == Verdict::Passed => None,
+        (Some(o), Fail) if o.verdict == Verdict::Failed => None,
+        (Some(o), Splat(kind)) if o.verdict == Verdict::Failed => {
+            (!o.splats.iter().any(|seen| seen == kind))
+                .then(|| format!("it failed for another reason: {}", o.why.join("; ")))
+        }
+        (Some(o), Pass) => Some(format!("nothing was wrong, but: {}", o.why.join("; "))),
+        (Some(_), _) => Some("the runner did not notice".to_owned()),
+    };
+    let log = match (&wrong, outcome) {
+        (Some(_), Some(outcome)) => outcome.log.clone(),
+        _ => String::new(),
+    };
+    note(report, name, outcome.map_or(0.0, |o| o.seconds), wrong, log)
+}
+
+/// The runner has to fail, and to end with its totals.
+fn judge_exit(report: &mut Report, inner: &Inner, number: usize) -> Result<()> {
+    let text = String::from_utf8_lossy(&inner.output.stdout);
+    let last = text.lines().last().unwrap_or_default();
+    let wrong = if inner.output.status.code() != Some(1) {
+        Some(format!("the runner ended with {}", inner.output.status))
+    } else if last != inner.report.to_string() {
+        Some(format!("the runner's last line is: {last}"))
+    } else {
+        None
+    };
+    note(report, &format!("harness/{number}/exit"), 0.0, wrong, String::new())
+}
+
+fn note(report: &mut Report, name: &str, seconds: f64, wrong: Option<String>, log: String) -> Result<()> {
+    let verdict = if wrong.is_none() { Verdict::Passed } else { Verdict::Failed };
+    let (name, why) = (name.to_owned(), wrong.into_iter().collect());
+    Ok(report.ended(Outcome { name, verdict, seconds, why, splats: Vec::new(), log })?)
+}
