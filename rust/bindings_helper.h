@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What bindgen reads for rust/bindings.rs: the interface, the constants that
+ * it cannot evaluate by itself, and the helpers of helpers.c.
+ */
+
+#include <linux/compiler.h>
+#include <linux/fs.h>
+#include <linux/ktime.h>
+#include <linux/types.h>
+#include <linux/rfutex.h>
+
+struct file;
+struct folio;
+struct inode;
+struct page;
+struct list_head;
+
+/* Command numbers: bindgen does not evaluate _IOW(). */
+static const u32 RFUTEX_CMD_QUERY = RFUTEX_QUERY;
+static const u32 RFUTEX_CMD_WAIT = RFUTEX_WAIT;
+static const u32 RFUTEX_CMD_WAKE = RFUTEX_WAKE;
+static const u32 RFUTEX_CMD_KEY_INFO = RFUTEX_KEY_INFO;
+static const u32 RFUTEX_CMD_WAKE_ONE = RFUTEX_WAKE_ONE;
+static const u32 RFUTEX_CMD_WAKE_ALL = RFUTEX_WAKE_ALL;
+static const u32 RFUTEX_CMD_WAKE_ONE_PRIVATE = RFUTEX_WAKE_ONE_PRIVATE;
+static const u32 RFUTEX_CMD_WAKE_ALL_PRIVATE = RFUTEX_WAKE_ALL_PRIVATE;
+
+/* Nor BIT(). */
+static const unsigned long RFUTEX_SB_KERNMOUNT = SB_KERNMOUNT;
+
+/* Folios. */
+struct folio *rfutex_page_folio(struct page *page);
+void rfutex_folio_put(struct folio *folio);
+unsigned long rfutex_page_pgoff(struct folio *folio, struct page *page);
+unsigned long rfutex_folio_page_idx(struct folio *folio, struct page *page);
+unsigned int rfutex_folio_order(struct folio *folio);
+int rfutex_folio_lock_killable(struct folio *folio);
+bool rfutex_folio_test_swapcache(struct folio *folio);
+
+/* User memory. */
+bool rfutex_access_ok(unsigned long addr, unsigned long size);
+int rfutex_get_user_u8(u8 *val, unsigned long addr);
+int rfutex_get_user_u16(u16 *val, unsigned long addr);
+int rfutex_get_user_u32(u32 *val, unsigned long addr);
+int rfutex_get_user_u64(u64 *val, unsigned long addr);
+void rfutex_pagefault_disable(void);
+void rfutex_pagefault_enable(void);
+
+/* Files. */
+struct inode *rfutex_file_user_inode(struct file *file);
+
+/* The current task. */
+void rfutex_set_current_state(unsigned int state);
+void rfutex_set_current_running(void);
+void rfutex_cond_resched(void);
+bool rfutex_fatal_signal_pending(void);
+ktime_t rfutex_timens_to_host(int clock, ktime_t time);
+bool rfutex_holds_a_lock(void);
+
+/* Lists. */
+void rfutex_list_del_init(struct list_head *entry);

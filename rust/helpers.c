@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What Rust cannot call: static inlines and macros. No logic here.
+ */
+
+#include <linux/fs.h>
+#include <linux/list.h>
+#include <linux/lockdep.h>
+#include <linux/mm.h>
+#include <linux/nsproxy.h>
+#include <linux/pagemap.h>
+#include <linux/sched/signal.h>
+#include <linux/time_namespace.h>
+#include <linux/uaccess.h>
+
+#include "bindings_helper.h"
+
+struct folio *rfutex_page_folio(struct page *page)
+{
+	return page_folio(page);
+}
+
+void rfutex_folio_put(struct folio *folio)
+{
+	folio_put(folio);
+}
+
+unsigned long rfutex_page_pgoff(struct folio *folio, struct page *page)
+{
+	return page_pgoff(folio, page);
+}
+
+unsigned long rfutex_folio_page_idx(struct folio *folio, struct page *page)
+{
+	return folio_page_idx(folio, page);
+}
+
+unsigned int rfutex_folio_order(struct folio *folio)
+{
+	return folio_order(folio);
+}
+
+int rfutex_folio_lock_killable(struct folio *folio)
+{
+	return folio_lock_killable(folio);
+}
+
+bool rfutex_folio_test_swapcache(struct folio *folio)
+{
+	return folio_test_swapcache(folio);
+}
+
+bool rfutex_access_ok(unsigned long addr, unsigned long size)
+{
+	return access_ok((void __user *)addr, size);
+}
+
+int rfutex_get_user_u8(u8 *val, unsigned long addr)
+{
+	return get_user(*val, (u8 __user *)addr);
+}
+
+int rfutex_get_user_u16(u16 *val, unsigned long addr)
+{
+	return get_user(*val, (u16 __user *)addr);
+}
+
+int rfutex_get_user_u32(u32 *val, unsigned long addr)
+{
+	return get_user(*val, (u32 __user *)addr);
+}
+
+int rfutex_get_user_u64(u64 *val, unsigned long addr)
+{
+	return get_user(*val, (u64 __user *)addr);
+}
+
+void rfutex_pagefault_disable(void)
+{
+	pagefault_disable();
+}
+
+void rfutex_pagefault_enable(void)
+{
+	pagefault_enable();
+}
+
+struct inode *rfutex_file_user_inode(struct file *file)
+{
+	return (struct inode *)file_user_inode(file);
+}
+
+void rfutex_set_current_state(unsigned int state)
+{
+	set_current_state(state);
+}
+
+void rfutex_set_current_running(void)
+{
+	__set_current_state(TASK_RUNNING);
+}
+
+void rfutex_cond_resched(void)
+{
+	cond_resched();
+}
+
+bool rfutex_fatal_signal_pending(void)
+{
+	return fatal_signal_pending(current);
+}
+
+/* Not timens_ktime_to_host(): init_time_ns need not be exported. */
+ktime_t rfutex_timens_to_host(int clock, ktime_t time)
+{
+	return do_timens_ktime_to_host(clock, time,
+				       &current->nsproxy->time_ns->offsets);
+}
+
+bool rfutex_holds_a_lock(void)
+{
+	return debug_locks && lockdep_depth(current);
+}
+
+void rfutex_list_del_init(struct list_head *entry)
+{
+	list_del_init(entry);
+}

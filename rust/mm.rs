@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe wrappers over what the `kernel` crate does not have, one primitive each.
+//!
+//! All `unsafe` of this module is here, in [`crate::queue`] and in [`crate::device`].
+
+pub(crate) mod folio;
+pub(crate) mod gup;
+pub(crate) mod inode;
+pub(crate) mod pinned_slice;
+pub(crate) mod random;
+pub(crate) mod task;
+pub(crate) mod uaccess;
+pub(crate) mod vma;

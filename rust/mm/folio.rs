@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `folio->mapping`, read without the folio lock.
+//!
+//! Reclaim, truncation and shmem's swap-out change it under us at any time. What may be concluded
+//! from reading it, and when, is the whole art of [`crate::key::page`].
+//!
+//! C header: [`include/linux/page-flags.h`](srctree/include/linux/page-flags.h)
+
+use crate::{
+    bindings as helpers,
+    mm::{
+        gup::PageRef,
+        inode::Host, //
+    },
+};
+use core::ptr::NonNull;
+#[cfg(RFUTEX_LAB)]
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*,
+    sync::rcu, //
+};
+
+/// The value that `folio->mapping` had. An address to compare, not to follow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileMapping(NonNull<bindings::address_space>);
+
+/// What `folio->mapping` said when it was read.
+#[derive(Clone, Copy)]
+pub(crate) enum Mapping {
+    /// An anonymous page, KSM included.
+    Anonymous,
+    /// A page of a file: page cache of any kind.
+    File(FileMapping),
+    /// Neither: the zero page, the gate area, or a page that was cut off its file since we found it.
+    None,
+}
+
+impl PageRef {
+    #[inline]
+    fn raw_mapping(&self) -> *mut bindings::address_space {
+        // SAFETY: `self` keeps the folio from being freed. The field changes under us, hence the
+        // volatile read (`READ_ONCE()`).
+        unsafe {
+            (&raw const (*self.folio()).__bindgen_anon_1.__bindgen_anon_1.mapping).read_volatile()
+        }
+    }
+
+    /// What the page belongs to, at this moment. Takes no lock.
+    #[inline]
+    pub(crate) fn mapping(&self) -> Mapping {
+        let raw = self.raw_mapping();
+        if raw.addr() & bindings::FOLIO_MAPPING_ANON as usize != 0 {
+            return Mapping::Anonymous;
+        }
+        NonNull::new(raw).map_or(Mapping::None, |m| Mapping::File(FileMapping(m)))
+    }
+
+    /// Whether the page still belongs to `mapping`.
+    #[inline]
+    pub(crate) fn belongs_to(&self, mapping: FileMapping) -> bool {
+        self.raw_mapping() == mapping.0.as_ptr()
+    }
+
+    /// The inode behind `mapping`, if the page still belongs to it.
+    ///
+    /// The order is the point. The RCU section began before `folio->mapping` is read again; the
+    /// page cache takes a folio out of a mapping before the inode goes, and an inode is freed a
+    /// grace period after that; so a mapping that is still there now stays readable for as long as
+    /// the section lasts, even if the folio is taken out of it the next moment.
+    #[inline]
+    pub(crate) fn host<'rcu>(
+        &self,
+        mapping: FileMapping,
+        _rcu: &'rcu rcu::Guard,
+    ) -> Option<Host<'rcu>> {
+        if !self.belongs_to(mapping) {
+            return None;
+        }
+        // SAFETY: As argued above, `mapping` is valid memory for as long as the RCU section lasts.
+        // `host` may change under us, hence the volatile read.
+        let host = unsafe { (&raw const (*mapping.0.as_ptr()).host).read_volatile() };
+        // SAFETY: An inode that hosts a mapping inside this RCU section is freed only after it.
+        NonNull::new(host).map(|inode| unsafe { Host::from_raw(inode) })
+    }
+
+    /// Looks under the folio lock whether a page without a mapping has one after all.
+    ///
+    /// shmem moves a page from the file to the swap cache, and back, under the folio lock; a page
+    /// found in the middle of that is not lost, only on its way, and the caller has to look again.
+    /// Anything else without a mapping stays without. The only place that takes the folio lock.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR`: the task was killed while it waited for the lock.
+    ///
+    /// # Context
+    ///
+    /// May sleep, for as long as another holds the folio lock.
+    pub(crate) fn is_moving(&self) -> Result<bool> {
+        // SAFETY: `self` keeps the folio from being freed.
+        to_result(unsafe { helpers::rfutex_folio_lock_killable(self.folio()) })?;
+        // SAFETY: As above.
+        let in_swap_cache = unsafe { helpers::rfutex_folio_test_swapcache(self.folio()) };
+        let mapped = !self.raw_mapping().is_null();
+        // SAFETY: We hold the folio lock.
+        unsafe { bindings::folio_unlock(self.folio()) };
+        Ok(in_swap_cache || mapped)
+    }
+
+    /// Holds the folio lock for so many milliseconds, counted in `held` meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR`: the task was killed while it waited for the lock.
+    ///
+    /// # Context
+    ///
+    /// Sleeps.
+    #[cfg(RFUTEX_LAB)]
+    pub(crate) fn hold_lock(&self, milliseconds: u32, held: &Atomic<u32>) -> Result {
+        // SAFETY: `self` keeps the folio from being freed.
+        to_result(unsafe { helpers::rfutex_folio_lock_killable(self.folio()) })?;
+        held.add(1, Relaxed);
+        // SAFETY: We may sleep.
+        unsafe { bindings::msleep_interruptible(milliseconds) };
+        held.fetch_sub(1, Relaxed);
+        // SAFETY: We hold the folio lock.
+        unsafe { bindings::folio_unlock(self.folio()) };
+        Ok(())
+    }
+}

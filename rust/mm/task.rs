@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The current task: its state, its signals, its priority.
+//!
+//! C headers: [`include/linux/sched.h`](srctree/include/linux/sched.h),
+//! [`include/linux/sched/signal.h`](srctree/include/linux/sched/signal.h)
+
+use crate::{
+    bindings as helpers,
+    time::Deadline, //
+};
+use kernel::{
+    bindings,
+    prelude::*,
+    task::{
+        Task,
+        TASK_FREEZABLE,
+        TASK_INTERRUPTIBLE, //
+    },
+};
+
+/// The priority of a task that is not a real-time one. Smaller numbers are more urgent.
+pub(crate) const NORMAL_PRIORITY: i32 = bindings::MAX_RT_PRIO as i32;
+
+/// How urgent the current task is: 0 to 99 for real-time tasks, else [`NORMAL_PRIORITY`].
+#[inline]
+pub(crate) fn current_priority() -> i32 {
+    // SAFETY: `current` is valid. Another task may change the field; any value of it will do.
+    let priority =
+        unsafe { (&raw const (*Task::current_raw()).normal_prio).read_volatile() };
+    priority.min(NORMAL_PRIORITY)
+}
+
+/// Announces that the current task is about to sleep, until it is woken or has a signal.
+///
+/// Implies a full barrier: what is read after this was not yet so when a waker looked for sleepers.
+#[inline]
+pub(crate) fn prepare_to_sleep() {
+    // SAFETY: Any task may change its own state. The caller goes on to `sleep()` or `stay_awake()`.
+    unsafe { helpers::rfutex_set_current_state((TASK_INTERRUPTIBLE | TASK_FREEZABLE) as u32) };
+}
+
+/// Takes [`prepare_to_sleep`] back.
+#[inline]
+pub(crate) fn stay_awake() {
+    // SAFETY: Any task may change its own state.
+    unsafe { helpers::rfutex_set_current_running() };
+}
+
+/// Sleeps until something wakes the task, or the deadline passes.
+///
+/// Returns whether the deadline passed. Waking up for no reason is possible: look, and sleep again.
+///
+/// # Context
+///
+/// Process context, after [`prepare_to_sleep`]. Sleeps.
+pub(crate) fn sleep(deadline: Option<&Deadline>) -> bool {
+    let Some(deadline) = deadline else {
+        // SAFETY: We may sleep.
+        unsafe { bindings::schedule() };
+        return false;
+    };
+    let mut expires = deadline.expires();
+    // SAFETY: `current` is valid; the field is read by other tasks and written by this one, or by
+    // another with permission; any value of it will do.
+    let slack = unsafe { (&raw const (*Task::current_raw()).timer_slack_ns).read_volatile() };
+    // SAFETY: We may sleep, and `expires` is valid for the time of the call.
+    let left = unsafe {
+        bindings::schedule_hrtimeout_range_clock(
+            &raw mut expires,
+            slack,
+            bindings::hrtimer_mode_HRTIMER_MODE_ABS,
+            deadline.clock(),
+        )
+    };
+    left == 0
+}
+
+/// Whether a signal waits for the current task.
+#[inline]
+pub(crate) fn signal_pending() -> bool {
+    kernel::current!().signal_pending()
+}
+
+/// Lets others run before something is tried again, for as long as the task is not to die.
+///
+/// # Errors
+///
+/// `EINTR`: the task was killed.
+///
+/// # Context
+///
+/// Process context. May sleep.
+pub(crate) fn before_retry() -> Result {
+    // SAFETY: Looks at the current task only.
+    if unsafe { helpers::rfutex_fatal_signal_pending() } {
+        return Err(EINTR);
+    }
+    // SAFETY: We may sleep.
+    unsafe { helpers::rfutex_cond_resched() };
+    Ok(())
+}
+
+/// Whether the current task holds any lock that lockdep knows. False where lockdep is off.
+#[inline]
+pub(crate) fn holds_a_lock() -> bool {
+    // SAFETY: Looks at the current task only.
+    unsafe { helpers::rfutex_holds_a_lock() }
+}

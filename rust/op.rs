@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The operations, one file each. Each reads from top to bottom: request, key, bucket, waiter,
+//! result.
+
+pub(crate) mod key_info;
+pub(crate) mod query;
+pub(crate) mod wait;
+pub(crate) mod wake;

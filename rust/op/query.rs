@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `RFUTEX_QUERY`: what this module can do.
+
+use crate::{
+    bindings as uapi,
+    bindings::rfutex_query,
+    request::{
+        self,
+        Argument,
+        Size, //
+    },
+    table::Table,
+};
+use kernel::prelude::*;
+
+const FEATURES: u64 = (uapi::RFUTEX_FEATURE_WAIT
+    | uapi::RFUTEX_FEATURE_WAKE
+    | uapi::RFUTEX_FEATURE_KEY_INFO) as u64
+    | if cfg!(RFUTEX_LAB) { uapi::RFUTEX_FEATURE_LAB as u64 } else { 0 };
+
+/// Answers with version, features and limits.
+///
+/// # Errors
+///
+/// `EFAULT`: the answer cannot be written.
+pub(crate) fn query(table: &Table, argument: Argument) -> Result {
+    request::answer_query(
+        argument,
+        &rfutex_query {
+            version: uapi::RFUTEX_VERSION,
+            resolver: uapi::RFUTEX_RESOLVER_PAGE,
+            features: FEATURES,
+            sizes: Size::ALL,
+            nr_buckets: table.nr_buckets() as u32,
+        },
+    )
+}

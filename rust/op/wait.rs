@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `RFUTEX_WAIT`: sleep while the word has a value.
+
+use crate::{
+    key,
+    mm::{
+        task,
+        uaccess, //
+    },
+    queue::Waiter,
+    request,
+    table::Table,
+    time::Deadline, //
+};
+use core::pin::Pin;
+use kernel::prelude::*;
+use pin_init::stack_pin_init;
+
+/// Compares the word with the value and, where they are equal, sleeps until a wake.
+///
+/// Comparing and queueing are one step against every wake. Allocates nothing.
+///
+/// # Errors
+///
+/// - `EAGAIN`: the word has another value.
+/// - `ETIMEDOUT`: the deadline passed. A deadline in the past is one that passes at once.
+/// - `ERESTARTSYS`: a signal came. The deadline being absolute, the call can be made again as it is.
+/// - `EFAULT`: the word cannot be read, or has no key.
+///
+/// # Context
+///
+/// Process context, no locks held. Sleeps.
+pub(crate) fn wait(table: &Table, request: &request::Wait) -> Result {
+    loop {
+        let key = key::own(&request.word)?;
+        let bucket = table.bucket(key.id());
+        stack_pin_init!(let waiter = Waiter::current(key.id(), request.mask));
+        let waiter = waiter.into_ref();
+
+        let entry = bucket.enter();
+        match uaccess::read_inatomic(&request.word) {
+            Ok(value) if value == request.val => entry.queue(waiter),
+            Ok(_) => return Err(EAGAIN),
+            Err(_) => {
+                // Not in memory. Another page may come, with another key: begin again.
+                drop(entry);
+                uaccess::fault_in(&request.word)?;
+                task::before_retry()?;
+                continue;
+            }
+        }
+        return sleep(waiter, request.deadline.as_ref());
+    }
+}
+
+/// Sleeps until the waiter is woken, the deadline passes or a signal comes.
+///
+/// A wake that was there first wins over the other two: it is never lost.
+fn sleep(waiter: Pin<&Waiter<'_>>, deadline: Option<&Deadline>) -> Result {
+    let reason = loop {
+        task::prepare_to_sleep();
+        if waiter.is_woken() {
+            task::stay_awake();
+            return Ok(());
+        }
+        let expired = task::sleep(deadline);
+        if waiter.is_woken() {
+            return Ok(());
+        }
+        if expired {
+            break ETIMEDOUT;
+        }
+        if task::signal_pending() {
+            break ERESTARTSYS;
+        }
+        // Woken for no reason of ours: the queue still has us, in our place.
+    };
+    if waiter.leave() { Err(reason) } else { Ok(()) }
+}

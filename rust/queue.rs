@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Buckets, and the intrusive list of waiters in each.
+//!
+//! # Ordering
+//!
+//! A wait that sees the old value and a wake that sees no waiter must not both happen:
+//!
+//! ```text
+//! wait                               wake
+//! ----                               ----
+//! bucket.nr_waiters += 1             *word = new             (the caller, in user space)
+//! full barrier              (A)      full barrier            (B)
+//! read *word, compare                read bucket.nr_waiters
+//! ```
+//!
+//! That is the store-buffering pattern: with both barriers, at least one side sees the other. (A)
+//! is in [`Bucket::enter`], (B) in [`Bucket::is_empty`]. From kernel/futex/core.c, and from the bugs
+//! that it had (11d4616bd07f, 76835b0ebf8a).
+//!
+//! # Lifetimes
+//!
+//! A waiter lies on the stack of the task that waits, and a wait allocates nothing. Three rules make
+//! that safe; what uses this file is safe code because of them:
+//!
+//! 1. A waiter is pinned before it is queued, and dropped before its memory goes. Dropping it takes
+//!    it out of the queue, under the bucket's lock.
+//! 2. Only who holds the bucket's lock follows the links of its queue.
+//! 3. A waker takes its reference on the task, then takes the waiter out, then marks it as woken.
+//!    From the mark on, the waiter may be gone at any moment, and is not touched again.
+
+use crate::{
+    key::{
+        Borrowed,
+        KeyId, //
+    },
+    mm::task,
+    wake_chain::WakeChain, //
+};
+use core::{
+    cell::UnsafeCell,
+    marker::{
+        PhantomData,
+        PhantomPinned, //
+    },
+    pin::Pin,
+    ptr::{
+        self,
+        NonNull, //
+    },
+};
+use kernel::{
+    bindings,
+    new_spinlock,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed,
+            Release, //
+        },
+        barrier,
+        SpinLock,
+        SpinLockGuard, //
+    },
+    task::Task, //
+};
+
+/// Where waiters with some of the keys queue. On cache lines of its own.
+#[pin_data]
+#[repr(align(64))]
+pub(crate) struct Bucket {
+    /// Waiters that are queued here, or about to be, or just woken: never less than the queue's
+    /// length.
+    nr_waiters: Atomic<i32>,
+    #[pin]
+    queue: SpinLock<Queue>,
+}
+
+impl Bucket {
+    /// An empty bucket.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            nr_waiters: Atomic::new(0),
+            queue <- new_spinlock!(Queue::default(), "rfutex_bucket"),
+        })
+    }
+
+    /// Counts the caller as a waiter, then locks the queue.
+    ///
+    /// # Context
+    ///
+    /// Does not sleep. No other bucket may be locked.
+    #[inline]
+    pub(crate) fn enter(&self) -> Entry<'_> {
+        // (A) The count goes up, then a full barrier (which `Full` implies), and only then does the
+        // caller read the word.
+        self.nr_waiters.fetch_add(1, Full);
+        Entry {
+            bucket: self,
+            queue: Some(self.queue.lock()),
+        }
+    }
+
+    /// Whether nobody waits here: then a wake is done, without any lock.
+    #[inline]
+    fn is_empty(&self) -> bool {
+        // (B) The caller changed the word before it asked for the wake.
+        barrier::smp_mb(barrier::Full);
+        self.nr_waiters.load(Relaxed) == 0
+    }
+
+    /// Counts `nr` waiters less: they are no longer queued.
+    #[inline]
+    fn left(&self, nr: i32) {
+        self.nr_waiters.fetch_sub(nr, Relaxed);
+    }
+
+    /// Takes up to `nr` waiters with this key, and with a mask that shares a bit with `mask`, out of
+    /// the queue, marks them as woken and adds their tasks to `chain`. Returns how many; `None` if
+    /// the key no longer holds: then nothing was done.
+    ///
+    /// # Context
+    ///
+    /// Does not sleep. Takes the bucket's lock, unless the bucket is empty.
+    #[inline]
+    pub(crate) fn wake(
+        &self,
+        key: &Borrowed,
+        mask: u64,
+        nr: u32,
+        chain: &mut WakeChain,
+    ) -> Option<u32> {
+        if nr == 0 || self.is_empty() {
+            return Some(0);
+        }
+        let mut woken = 0;
+        let mut queue = self.queue.lock();
+        let mut next = queue.first;
+        while let Some(waiter) = next {
+            // SAFETY: A queued waiter is alive, and we hold the lock of its bucket.
+            let waiter = unsafe { waiter.as_ref() };
+            // SAFETY: As above: what the lock protects may be read.
+            let (id, links) = unsafe { (*waiter.id.get(), &*waiter.links.get()) };
+            next = links.next;
+            if id != key.id() || waiter.mask & mask == 0 {
+                continue;
+            }
+            if woken == 0 && !key.holds() {
+                return None;
+            }
+            // SAFETY: The waiter's task cannot end before the waiter is out of the queue. `Task` is
+            // a transparent wrapper of `task_struct`.
+            let task = ARef::from(unsafe { &*waiter.task.cast::<Task>() });
+            queue.unlink(waiter);
+            // From here on `waiter` may be gone.
+            waiter.bucket.store(ptr::null_mut(), Release);
+            chain.add(task);
+            woken += 1;
+            if woken == nr {
+                break;
+            }
+        }
+        drop(queue);
+        if woken != 0 {
+            self.left(woken as i32);
+        }
+        Some(woken)
+    }
+
+    /// How many waiters are queued under this key.
+    ///
+    /// # Context
+    ///
+    /// Does not sleep. Takes the bucket's lock.
+    pub(crate) fn count(&self, id: KeyId) -> u32 {
+        let queue = self.queue.lock();
+        queue.ids().filter(|&queued| queued == id).count() as u32
+    }
+
+    /// How many waiters are counted, queued or about to be.
+    #[cfg(RFUTEX_LAB)]
+    pub(crate) fn nr_waiters(&self) -> i32 {
+        self.nr_waiters.load(Relaxed)
+    }
+}
+
+/// A stay in front of a bucket: counted as a waiter, with the queue locked.
+pub(crate) struct Entry<'t> {
+    bucket: &'t Bucket,
+    queue: Option<SpinLockGuard<'t, Queue>>,
+}
+
+impl<'t> Entry<'t> {
+    /// Queues `waiter`, and unlocks.
+    #[inline]
+    pub(crate) fn queue(mut self, waiter: Pin<&Waiter<'t>>) {
+        // A waiter can be in one queue only.
+        if kernel::warn_on!(!waiter.is_woken()) {
+            return;
+        }
+        if let Some(mut queue) = self.queue.take() {
+            queue.link(&waiter);
+            waiter
+                .bucket
+                .store(ptr::from_ref(self.bucket).cast_mut(), Relaxed);
+        }
+    }
+}
+
+impl Drop for Entry<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // Nothing was queued: unlock, and count the caller out again.
+        if self.queue.take().is_some() {
+            self.bucket.left(1);
+        }
+    }
+}
+
+/// A waiter in a queue, whatever table it borrows.
+type Link = Option<NonNull<Waiter<'static>>>;
+
+/// The neighbours of a waiter.
+#[derive(Default)]
+struct Links {
+    prev: Link,
+    next: Link,
+}
+
+/// A task that waits, or is about to.
+///
+/// # Invariants
+///
+/// - While `bucket` is not null, the waiter is linked into that bucket's queue; `links`, `id` and
+///   `bucket` change only under its lock, and the waiter is alive and does not move.
+/// - While `bucket` is null, the waiter is in no queue, and only its task looks at it.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Waiter<'t> {
+    links: UnsafeCell<Links>,
+    id: UnsafeCell<KeyId>,
+    bucket: Atomic<*mut Bucket>,
+    mask: u64,
+    priority: i32,
+    task: *mut bindings::task_struct,
+    _table: PhantomData<&'t Bucket>,
+    #[pin]
+    _pin: PhantomPinned,
+}
+
+impl Waiter<'_> {
+    /// The current task as a waiter for `id`, met by wakes whose mask shares a bit with `mask`.
+    #[inline]
+    pub(crate) fn current(id: KeyId, mask: u64) -> impl PinInit<Self> {
+        // INVARIANT: `bucket` is null, and nobody else knows the waiter yet.
+        pin_init!(Self {
+            links: UnsafeCell::new(Links::default()),
+            id: UnsafeCell::new(id),
+            bucket: Atomic::new(ptr::null_mut()),
+            mask,
+            priority: task::current_priority(),
+            task: Task::current_raw(),
+            _table: PhantomData,
+            _pin: PhantomPinned,
+        })
+    }
+
+    /// Whether it is in no queue: it was woken, or never queued.
+    #[inline]
+    pub(crate) fn is_woken(&self) -> bool {
+        // Pairs with the release in `Bucket::wake`: what the waker did before is seen.
+        self.bucket.load(Acquire).is_null()
+    }
+
+    /// Takes it out of the queue that it is in. False: a waker was there first.
+    ///
+    /// # Context
+    ///
+    /// Does not sleep. Takes the bucket's lock, unless it was woken.
+    pub(crate) fn leave(&self) -> bool {
+        loop {
+            let bucket = self.bucket.load(Acquire);
+            if bucket.is_null() {
+                return false;
+            }
+            // SAFETY: By the type invariants, it is a bucket of the table that we borrow.
+            let bucket = unsafe { &*bucket };
+            let mut queue = bucket.queue.lock();
+            if !ptr::eq(self.bucket.load(Relaxed), bucket) {
+                // Woken, or moved to another bucket, while we waited for the lock.
+                continue;
+            }
+            queue.unlink(self);
+            // INVARIANT: It is no longer linked.
+            self.bucket.store(ptr::null_mut(), Relaxed);
+            drop(queue);
+            bucket.left(1);
+            return true;
+        }
+    }
+
+    #[inline]
+    fn as_link(&self) -> Link {
+        // The queue must not outlive what the waiter borrows, and does not: it is part of it.
+        Some(NonNull::from(self).cast())
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Waiter<'_> {
+    #[inline]
+    fn drop(self: Pin<&mut Self>) {
+        self.leave();
+        #[cfg(RFUTEX_LAB)]
+        {
+            // SAFETY: The waiter does not move here, it ends here.
+            let this = ptr::from_mut(unsafe { self.get_unchecked_mut() });
+            // SAFETY: By the type invariants nobody else knows the waiter any more, and no field
+            // has a destructor that would look at the memory again.
+            unsafe { crate::lab::poison(this) };
+        }
+    }
+}
+
+/// The waiters of one bucket: real-time tasks by priority, then first come, first served.
+///
+/// # Invariants
+///
+/// `first` to `last` is a list, linked both ways, of waiters that name the bucket with this queue.
+#[derive(Default)]
+struct Queue {
+    first: Link,
+    last: Link,
+}
+
+// SAFETY: The links lead to waiters on the stacks of other tasks, which stay where they are until
+// they are taken out under the lock that the queue is behind.
+unsafe impl Send for Queue {}
+
+impl Queue {
+    /// The links of a waiter in this queue.
+    ///
+    /// # Safety
+    ///
+    /// `waiter` must be in this queue, or about to be; nobody else may look at its links meanwhile.
+    #[inline]
+    unsafe fn links<'q>(&'q mut self, waiter: NonNull<Waiter<'static>>) -> &'q mut Links {
+        // SAFETY: A waiter in the queue is alive. We have the queue to ourselves.
+        unsafe { &mut *waiter.as_ref().links.get() }
+    }
+
+    /// Puts a waiter in its place: behind all that are as urgent as it is, or more.
+    #[inline]
+    fn link(&mut self, waiter: &Waiter<'_>) {
+        // Normal tasks, which are most, go to the end without a search; a real-time task passes
+        // only over more urgent ones.
+        let next = if waiter.priority < task::NORMAL_PRIORITY {
+            self.first_less_urgent(waiter.priority)
+        } else {
+            None
+        };
+        let link = waiter.as_link();
+        let prev = match next {
+            // SAFETY: `next` is in this queue.
+            Some(next) => unsafe { core::mem::replace(&mut self.links(next).prev, link) },
+            None => core::mem::replace(&mut self.last, link),
+        };
+        match prev {
+            // SAFETY: `prev` is in this queue.
+            Some(prev) => unsafe { self.links(prev) }.next = link,
+            None => self.first = link,
+        }
+        // SAFETY: `waiter` is not linked yet, and only its own task looks at it.
+        unsafe { *waiter.links.get() = Links { prev, next } };
+    }
+
+    fn first_less_urgent(&self, priority: i32) -> Link {
+        let mut next = self.first;
+        while let Some(waiter) = next {
+            // SAFETY: A waiter in the queue is alive.
+            let waiter = unsafe { waiter.as_ref() };
+            if waiter.priority > priority {
+                break;
+            }
+            // SAFETY: We have the queue, so nobody changes its links.
+            next = unsafe { &*waiter.links.get() }.next;
+        }
+        next
+    }
+
+    /// Takes out a waiter, which must be in this queue.
+    #[inline]
+    fn unlink(&mut self, waiter: &Waiter<'_>) {
+        // SAFETY: The waiter is in this queue, which we have to ourselves.
+        let Links { prev, next } = unsafe { ptr::replace(waiter.links.get(), Links::default()) };
+        match prev {
+            // SAFETY: `prev` is in this queue.
+            Some(prev) => unsafe { self.links(prev) }.next = next,
+            None => self.first = next,
+        }
+        match next {
+            // SAFETY: `next` is in this queue.
+            Some(next) => unsafe { self.links(next) }.prev = prev,
+            None => self.last = prev,
+        }
+    }
+
+    /// The keys of the waiters, in the order of the queue.
+    fn ids(&self) -> impl Iterator<Item = KeyId> + '_ {
+        core::iter::successors(self.first, |waiter| {
+            // SAFETY: A waiter in the queue is alive, and while we have the queue nobody changes it.
+            unsafe { (*waiter.as_ref().links.get()).next }
+        })
+        // SAFETY: As above.
+        .map(|waiter| unsafe { *waiter.as_ref().id.get() })
+    }
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! rfutex: wait on, and wake, words of memory, through `/dev/rfutex`.
+//!
+//! # Where things are
+//!
+//! | | |
+//! |---|---|
+//! | [`device`] | the char device: from a command number to an operation |
+//! | [`request`] | structs of the interface, checked |
+//! | [`op`] | the operations |
+//! | [`key`] | from an address to a key: the subject of this module |
+//! | [`table`], [`queue`], [`wake_chain`] | where waiters queue, and how they are woken |
+//! | [`mm`] | what the `kernel` crate lacks, wrapped |
+//!
+//! # Lock order
+//!
+//! 1. The folio lock ([`mm::folio`]), mmap_lock ([`mm::vma`], and inside `get_user_pages_fast()`):
+//!    each alone, never while anything below is held.
+//! 2. RCU, for as long as a [`key::Borrowed`] lives.
+//! 3. A bucket's spinlock ([`queue::Bucket`]). Nothing sleeps, faults or is released under it.
+//!
+//! No lock is held while a task sleeps.
+//!
+//! # Lifetimes
+//!
+//! - A waiter lives on the stack of the task that waits ([`queue`]).
+//! - A waiter's key owns the inode and the superblock ([`key::Owned`]); a wake's key owns neither
+//!   ([`key::Borrowed`]). An owned key is dropped by the task that waited, with no lock held.
+//! - No page is referenced while a task sleeps.
+//! - The table lives as long as an open file, or the module. An open file keeps the module.
+
+mod bindings;
+mod device;
+mod key;
+mod lab;
+mod mm;
+mod op;
+mod queue;
+mod request;
+mod table;
+mod time;
+mod wake_chain;
+
+use crate::{
+    device::Device,
+    table::Table, //
+};
+use kernel::{
+    miscdevice::{
+        MiscDeviceOptions,
+        MiscDeviceRegistration, //
+    },
+    prelude::*,
+    sync::Arc, //
+};
+
+module! {
+    type: Rfutex,
+    name: "rfutex",
+    authors: ["The rfutex authors"],
+    description: "An alternative futex, as a char device",
+    license: "GPL",
+    params: {
+        buckets: u32 {
+            default: 0,
+            description: "Number of hash buckets, rounded up to a power of two (0: by CPU count)",
+        },
+    },
+}
+
+/// The module's data. Fields are dropped from the top: first nobody can open the device any more.
+#[pin_data]
+pub(crate) struct Rfutex {
+    #[pin]
+    device: MiscDeviceRegistration<Device>,
+    #[cfg(RFUTEX_LAB)]
+    #[pin]
+    lab: lab::Lab,
+    table: Arc<Table>,
+}
+
+impl kernel::InPlaceModule for Rfutex {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        // The device comes last: it can be opened at once.
+        try_pin_init!(Self {
+            table: Table::new(module_parameters::buckets.value())?,
+            #[cfg(RFUTEX_LAB)]
+            lab <- lab::Lab::new(table.clone()),
+            device <- MiscDeviceRegistration::register(MiscDeviceOptions { name: c"rfutex" }),
+        })
+    }
+}
