@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Faults: each [`Point`] can be made to fail the next so many times.
+
+use super::Point;
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
+};
+
+/// A point's name and its state.
+pub(super) struct Fault {
+    point: Point,
+    pub(super) name: &'static str,
+    left: Atomic<u32>,
+    hits: Atomic<u32>,
+}
+
+impl Fault {
+    const fn new(point: Point, name: &'static str) -> Self {
+        Self {
+            point,
+            name,
+            left: Atomic::new(0),
+            hits: Atomic::new(0),
+        }
+    }
+
+    /// How many more times it is going to fail.
+    pub(super) fn left(&self) -> u32 {
+        self.left.load(Relaxed)
+    }
+
+    /// How many times it failed.
+    pub(super) fn hits(&self) -> u32 {
+        self.hits.load(Relaxed)
+    }
+
+    /// Makes it fail the next `count` times.
+    pub(super) fn arm(&self, count: u32) {
+        self.left.store(count, Relaxed);
+    }
+
+    fn hit(&self) -> bool {
+        let mut left = self.left.load(Relaxed);
+        while left != 0 {
+            match self.left.cmpxchg(left, left - 1, Relaxed) {
+                Ok(_) => {
+                    self.hits.add(1, Relaxed);
+                    return true;
+                }
+                Err(now) => left = now,
+            }
+        }
+        false
+    }
+}
+
+/// All points, in the order of [`Point`].
+pub(super) static FAULTS: [Fault; 7] = [
+    Fault::new(Point::Allocate, "allocate"),
+    Fault::new(Point::ReadWord, "read-word"),
+    Fault::new(Point::NoMapping, "no-mapping"),
+    Fault::new(Point::HostGone, "host-gone"),
+    Fault::new(Point::InodeGoing, "inode-going"),
+    Fault::new(Point::MappingChanged, "mapping-changed"),
+    Fault::new(Point::BorrowedMoved, "borrowed-moved"),
+];
+
+/// Whether `point` is to fail now.
+#[inline]
+pub(crate) fn fault(point: Point) -> bool {
+    FAULTS[point as usize].hit()
+}
+
+/// The fault of that name.
+pub(super) fn named(name: &str) -> Result<&'static Fault> {
+    FAULTS.iter().find(|fault| fault.name == name).ok_or(EINVAL)
+}
+
+/// The fault at that point.
+#[cfg(CONFIG_KUNIT)]
+pub(crate) fn at(point: Point) -> &'static Fault {
+    let fault = &FAULTS[point as usize];
+    debug_assert!(fault.point == point);
+    fault
+}
