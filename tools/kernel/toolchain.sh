@@ -79,4 +79,6 @@ llvm=/usr/lib/llvm-$LLVM_VERSION/bin
 [ -x "$llvm/clang" ] && path=$path:$llvm
 
 printf 'export PATH=%q:"$PATH"\n' "${path#:}"
+libclang=/usr/lib/llvm-$LLVM_VERSION/lib
+[ -d "$libclang" ] && printf 'export LIBCLANG_PATH=%q\n' "$libclang"
 printf 'export RUST_LIB_SRC=%q LLVM=1\n' "$lib_src"

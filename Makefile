@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The front: what a user calls. The module itself is built by the kernel's
+# kbuild, which reads Kbuild, not this file.
+
+KDIR ?= /lib/modules/$(shell uname -r)/build
+INSTALL_HDR_PATH ?= /usr/local
+
+# A KDIR that the user named. Without one, what needs a VM builds a kernel.
+NAMED_KDIR := $(if $(filter command environment,$(origin KDIR)),$(KDIR))
+export NAMED_KDIR
+export RFUTEX_LAB
+
+# A kernel built by clang wants its modules built by clang.
+ifeq ($(origin LLVM),undefined)
+ifneq ($(shell grep -s '^CONFIG_CC_IS_CLANG=y' $(KDIR)/include/config/auto.conf),)
+LLVM := 1
+endif
+endif
+
+# MO=DIR, as in kbuild: where the objects go, if not beside the source.
+KBUILD = $(MAKE) -C $(KDIR) M=$(CURDIR) $(if $(MO),MO=$(abspath $(MO))) \
+	$(if $(LLVM),LLVM=$(LLVM))
+
+HELP = What to do: 'make demo' fetches and builds a kernel that will do and \
+shows the module in a VM; or name the build directory of one with KDIR=DIR.
+
+all: modules
+
+modules: kernel-with-rust
+	$(if $(MO),@mkdir -p $(MO))
+	+$(KBUILD) modules
+
+modules_install: kernel-with-rust
+	+$(KBUILD) modules_install
+
+headers_install:
+	install -D -m 644 include/uapi/linux/rfutex.h \
+		$(INSTALL_HDR_PATH)/include/linux/rfutex.h
+
+# Fails with one sentence where kbuild would with many.
+kernel-with-rust:
+	@[ -f $(KDIR)/include/config/auto.conf ] || { \
+		echo "rfutex: $(KDIR) is not the build directory of a kernel. $(HELP)" >&2; exit 1; }
+	@grep -q '^CONFIG_RUST=y' $(KDIR)/include/config/auto.conf || { \
+		echo "rfutex: the kernel in $(KDIR) was built without Rust (CONFIG_RUST). $(HELP)" >&2; exit 1; }
+	@[ -f $(KDIR)/rust/libkernel.rmeta ] || { \
+		echo "rfutex: $(KDIR) lacks rust/libkernel.rmeta, which a module in Rust is built against" \
+			"(kernel headers from a package often lack it). $(HELP)" >&2; exit 1; }
+
+rust-analyzer: kernel-with-rust
+	+$(KBUILD) rust-analyzer
+
+clean:
+	$(if $(wildcard $(KDIR)/Makefile),+$(KBUILD) clean)
+	rm -rf build rust-project.json
+
+demo check splats:
+	@tools/vm.sh $@ $(if $(TESTS),$(TESTS:%=--only %))
+
+# make run CMD='rfutex-selftests --list'; without CMD a shell.
+run:
+	@tools/vm.sh run $(if $(CMD),-- $(CMD))
+
+lint doc:
+	@tools/$@.sh
+
+help:
+	@echo 'Two commands that prepare everything themselves, in a cache outside the checkout:'
+	@echo '  demo            - show in a VM what the module does'
+	@echo '  check           - run all tests in a VM (TESTS=part of a name: only these selftests)'
+	@echo
+	@echo 'More of that kind:'
+	@echo '  run             - a shell in the VM with the module loaded (CMD=...: a command)'
+	@echo '  splats          - check that each kind of kernel splat fails a test'
+	@echo '  lint            - all style checks'
+	@echo '  doc             - the documentation of the module and of the programs, in build/'
+	@echo
+	@echo 'The module, against the kernel in KDIR ($(KDIR)):'
+	@echo '  modules         - build rfutex.ko (default); RFUTEX_LAB=y: with what tests need'
+	@echo '  modules_install - install it'
+	@echo '  headers_install - install linux/rfutex.h below INSTALL_HDR_PATH ($(INSTALL_HDR_PATH))'
+	@echo '  rust-analyzer   - make rust-project.json'
+	@echo '  clean           - remove what was built here'
+	@echo
+	@echo 'KDIR=DIR names a built kernel, KSRC=DIR the source of one to build, LLVM=1 the compiler,'
+	@echo 'MO=DIR where objects go, RFUTEX_CACHE=DIR where downloads and kernels are kept.'
+
+.PHONY: all modules modules_install headers_install kernel-with-rust \
+	rust-analyzer clean demo check splats run lint doc help

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Sourced by what needs a kernel to work with: makes sure that programs,
+# toolchain and kernel are there.
+
+# shellcheck source=tools/kernel/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# setup FLAVOUR: prepares everything. Sets PATH and what compilers look for, and
+#   KDIR     the kernel's build directory: the one that the user named, else
+#            the one of FLAVOUR in the cache
+#   MODULES  where modules for this kernel are built
+setup() {
+	local flavour=$1 llvm=${LLVM:-} environment
+	"$TOOLS_KERNEL/packages.sh"
+	environment=$("$TOOLS_KERNEL/toolchain.sh")
+	eval "$environment"
+	# The Makefile finds out what compiler the kernel wants.
+	unset LLVM MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL MO RFUTEX_LAB
+	[ -z "$llvm" ] || export LLVM=$llvm
+	if [ -n "${NAMED_KDIR:-}" ]; then
+		KDIR=$(cd "$NAMED_KDIR" && pwd) || die "there is no directory KDIR=$NAMED_KDIR"
+		MODULES=$TOP/build/kdir-$(printf '%s' "$KDIR" | sha256sum | cut -c 1-12)
+	else
+		KDIR=$("$TOOLS_KERNEL/build.sh" "$flavour")
+		MODULES=$TOP/build/$flavour
+	fi
+	unset NAMED_KDIR
+	mkdir -p "$TOP/build"
+	export KDIR MODULES
+}
+
+# locked COMMAND...: runs it while no other run builds in this checkout.
+locked() {
+	(
+		flock 9
+		"$@" 9>&-
+	) 9>"$TOP/build/lock"
+}
+
+# build_module NAME [VARIABLE=VALUE...]: builds the module into $MODULES/NAME.
+build_module() {
+	local name=$1
+	shift
+	mkdir -p "$MODULES"
+	locked with_spinner module "$MODULES/$name.log" \
+		make -C "$TOP" --no-print-directory modules KDIR="$KDIR" MO="$MODULES/$name" "$@"
+}

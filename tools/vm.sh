@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# vm.sh check|demo|splats|run [OPTION...]: prepares the kernel, the module and
+# the programs, then runs rfutex-vm, which boots the VM. The environment may
+# name a built kernel (NAMED_KDIR) or a kernel's source (KSRC).
+
+. "$(dirname "$0")/kernel/setup.sh"
+
+target=x86_64-unknown-linux-gnu
+command=${1:-}
+shift
+case $command in
+check | splats) flavour=debug builds='module lab' ;;
+demo) flavour=lean builds=module ;;
+run) flavour=${FLAVOUR:-lean} builds='module lab' ;;
+*) die "usage: vm.sh check|demo|splats|run [OPTION...]" ;;
+esac
+
+setup "$flavour"
+for build in $builds; do
+	if [ "$build" = lab ]; then
+		build_module lab RFUTEX_LAB=y
+	else
+		build_module "$build"
+	fi
+done
+with_spinner programs "$TOP/build/programs.log" \
+	env --chdir="$TOP/tools" cargo build --workspace --locked --target "$target"
+
+programs=$TOP/build/target/$target/debug
+exec "$programs/rfutex-vm" --kdir "$KDIR" --top "$TOP" --modules "$MODULES" \
+	--programs "$programs" --cache "$CACHE" "$command" "$@"
