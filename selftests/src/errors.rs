@@ -19,7 +19,7 @@ mod sizes;
 use crate::harness::{errno, fx};
 use libtest_mimic::Trial;
 use rfutex::Error;
-use rfutex::raw::{self, Struct, uapi::*};
+use rfutex::raw::{self, Struct, bytes_of, uapi::*};
 use std::os::fd::AsFd;
 
 /// The tests of these modules.
@@ -108,11 +108,4 @@ fn success(request: u32) -> i32 {
     } else {
         0
     }
-}
-
-/// The bytes of a struct.
-fn bytes_of<T: Struct>(arg: &T) -> &[u8] {
-    // SAFETY: A `Struct` has integers only, and no padding that is not a
-    // field: bindgen's layout tests and the header's rules say so.
-    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(arg).cast(), size_of::<T>()) }
 }

@@ -9,7 +9,7 @@ mod process;
 mod signal;
 mod task;
 
-pub use mapping::{Mapping, PAGE};
+pub use mapping::{AnyAtomic, Mapping, PAGE};
 pub use process::Child;
 pub use signal::{Handler, Ticker, signal_thread};
 pub use task::{Task, Waiter};

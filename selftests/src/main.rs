@@ -6,12 +6,17 @@
 
 #[macro_use]
 mod harness;
+mod compat;
+mod deadline;
 mod errors;
 mod history;
 mod keys;
 mod memory;
+mod lifetime;
+mod signal;
 mod smoke;
 mod vmstat;
+mod wait;
 
 use libtest_mimic::Arguments;
 use std::process::ExitCode;
@@ -21,8 +26,13 @@ fn main() -> ExitCode {
     // Tests change what belongs to the whole process.
     args.test_threads = Some(1);
     let trials = [
-        errors::trials(),
         smoke::trials(),
+        errors::trials(),
+        wait::trials(),
+        deadline::trials(),
+        signal::trials(),
+        lifetime::trials(),
+        compat::trials(),
         keys::trials(),
         history::trials(),
     ];

@@ -81,6 +81,11 @@ impl Mapping {
         }
     }
 
+    /// The first `len` bytes of a file, shared and writable.
+    pub fn shared_file(fd: impl AsFd, len: usize) -> Self {
+        Self::file(fd, 0, len, READ_WRITE, MapFlags::MAP_SHARED)
+    }
+
     /// `len` bytes of anonymous memory at `addr`, where nothing may be.
     ///
     /// # Errors

@@ -64,7 +64,8 @@ pub fn call_bytes(fd: BorrowedFd<'_>, request: u32, bytes: &mut [u8]) -> Result<
     }
 }
 
-/// The structs of the header: plain data, in which every bit pattern is valid.
+/// The structs of the header: plain data without padding, in which every bit
+/// pattern is valid.
 ///
 /// # Safety
 ///
@@ -73,12 +74,24 @@ pub unsafe trait Struct {}
 
 macro_rules! structs {
     ($($name:ident),*) => {$(
-        // SAFETY: It has integers only.
+        // SAFETY: It has integers only, and names its padding.
         unsafe impl Struct for uapi::$name {}
     )*};
 }
 
 structs!(rfutex_query, rfutex_wait, rfutex_wake, rfutex_key_info);
+
+/// The bytes of a struct.
+pub fn bytes_of<T: Struct>(arg: &T) -> &[u8] {
+    // SAFETY: By the trait's promise each byte has a value.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(arg).cast(), size_of::<T>()) }
+}
+
+/// The bytes of a struct, to change.
+pub fn bytes_of_mut<T: Struct>(arg: &mut T) -> &mut [u8] {
+    // SAFETY: By the trait's promise each byte has a value, and may have any.
+    unsafe { std::slice::from_raw_parts_mut(std::ptr::from_mut(arg).cast(), size_of::<T>()) }
+}
 
 /// Calls the command `request`, which must be of the size of `T`.
 ///

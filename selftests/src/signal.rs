@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a signal, a stop, a tracer, a freezer or a kill does to a waiter.
+
+mod freezer;
+mod handler;
+mod stop;
+mod storm;
+
+use libtest_mimic::Trial;
+
+/// The tests of these modules.
+pub fn trials() -> Vec<Trial> {
+    [
+        freezer::trials(),
+        handler::trials(),
+        stop::trials(),
+        storm::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
