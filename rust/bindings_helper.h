@@ -60,3 +60,17 @@ bool rfutex_holds_a_lock(void);
 
 /* Lists. */
 void rfutex_list_del_init(struct list_head *entry);
+
+#ifdef RFUTEX_LAB
+/* Splats on demand (lab/provoke.c). */
+void rfutex_provoke_suspicious_rcu(void);
+void rfutex_provoke_ubsan(void);
+void rfutex_provoke_list(void);
+void rfutex_provoke_refcount(void);
+void rfutex_provoke_odebug(void);
+void rfutex_provoke_bad_page(void);
+void rfutex_provoke_slab(void);
+void rfutex_provoke_busy_inodes(void);
+void rfutex_provoke_oops(void);
+void rfutex_provoke_grace_period(void);
+#endif

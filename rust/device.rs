@@ -4,6 +4,7 @@
 
 use crate::{
     bindings as uapi,
+    lab,
     op,
     request::{
         self,
@@ -54,6 +55,9 @@ impl MiscDevice for Device {
             let module = container_of!(ptr::from_ref(misc).cast_mut(), Rfutex, device);
             (*module).table.clone()
         };
+        if lab::fault(lab::Point::Allocate) {
+            return Err(ENOMEM);
+        }
         Ok(KBox::new(Self { table }, GFP_KERNEL)?)
     }
 

@@ -27,8 +27,12 @@ pub(crate) use self::{
 /// Where a fault can be made to happen.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Point {
-    /// Allocating a table.
+    /// Allocating a table or an open file.
     Allocate,
+    /// Copying a struct of the interface in.
+    CopyIn,
+    /// Copying one out.
+    CopyOut,
     /// Reading the word under the bucket's lock: as if it were not in memory.
     ReadWord,
     /// Resolver, step 3: as if the page had no mapping.

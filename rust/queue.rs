@@ -32,7 +32,8 @@
 use crate::{
     key::{
         Borrowed,
-        KeyId, //
+        KeyId,
+        Owned, //
     },
     mm::task,
     wake_chain::WakeChain, //
@@ -42,6 +43,10 @@ use core::{
     marker::{
         PhantomData,
         PhantomPinned, //
+    },
+    mem::{
+        self,
+        ManuallyDrop, //
     },
     pin::Pin,
     ptr::{
@@ -144,7 +149,7 @@ impl Bucket {
             // SAFETY: A queued waiter is alive, and we hold the lock of its bucket.
             let waiter = unsafe { waiter.as_ref() };
             // SAFETY: As above: what the lock protects may be read.
-            let (id, links) = unsafe { (*waiter.id.get(), &*waiter.links.get()) };
+            let (id, links) = unsafe { (waiter.id(), &*waiter.links.get()) };
             next = links.next;
             if id != key.id() || waiter.mask & mask == 0 {
                 continue;
@@ -235,13 +240,14 @@ struct Links {
 ///
 /// # Invariants
 ///
-/// - While `bucket` is not null, the waiter is linked into that bucket's queue; `links`, `id` and
+/// - While `bucket` is not null, the waiter is linked into that bucket's queue; `links`, `key` and
 ///   `bucket` change only under its lock, and the waiter is alive and does not move.
 /// - While `bucket` is null, the waiter is in no queue, and only its task looks at it.
+/// - `key` is there until the waiter is dropped, which may sleep for its sake.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Waiter<'t> {
     links: UnsafeCell<Links>,
-    id: UnsafeCell<KeyId>,
+    key: UnsafeCell<ManuallyDrop<Owned>>,
     bucket: Atomic<*mut Bucket>,
     mask: u64,
     priority: i32,
@@ -252,13 +258,13 @@ pub(crate) struct Waiter<'t> {
 }
 
 impl Waiter<'_> {
-    /// The current task as a waiter for `id`, met by wakes whose mask shares a bit with `mask`.
+    /// The current task as a waiter on `key`, met by wakes whose mask shares a bit with `mask`.
     #[inline]
-    pub(crate) fn current(id: KeyId, mask: u64) -> impl PinInit<Self> {
+    pub(crate) fn current(key: Owned, mask: u64) -> impl PinInit<Self> {
         // INVARIANT: `bucket` is null, and nobody else knows the waiter yet.
         pin_init!(Self {
             links: UnsafeCell::new(Links::default()),
-            id: UnsafeCell::new(id),
+            key: UnsafeCell::new(ManuallyDrop::new(key)),
             bucket: Atomic::new(ptr::null_mut()),
             mask,
             priority: task::current_priority(),
@@ -302,6 +308,18 @@ impl Waiter<'_> {
         }
     }
 
+    /// The key that it is queued under.
+    ///
+    /// # Safety
+    ///
+    /// The caller must hold the lock of the bucket where it is queued, or be its task while it is
+    /// in none.
+    #[inline]
+    unsafe fn id(&self) -> KeyId {
+        // SAFETY: By the function's requirements, nobody changes the key.
+        unsafe { (*self.key.get()).id() }
+    }
+
     #[inline]
     fn as_link(&self) -> Link {
         // The queue must not outlive what the waiter borrows, and does not: it is part of it.
@@ -314,14 +332,16 @@ impl PinnedDrop for Waiter<'_> {
     #[inline]
     fn drop(self: Pin<&mut Self>) {
         self.leave();
+        // SAFETY: The waiter does not move here, it ends here.
+        let this = unsafe { self.get_unchecked_mut() };
+        // SAFETY: Nobody uses the key after this. It may sleep to let go: we hold no lock.
+        unsafe { ManuallyDrop::drop(this.key.get_mut()) };
         #[cfg(RFUTEX_LAB)]
-        {
-            // SAFETY: The waiter does not move here, it ends here.
-            let this = ptr::from_mut(unsafe { self.get_unchecked_mut() });
-            // SAFETY: By the type invariants nobody else knows the waiter any more, and no field
-            // has a destructor that would look at the memory again.
-            unsafe { crate::lab::poison(this) };
-        }
+        // SAFETY: By the type invariants nobody else knows the waiter any more, and no field has a
+        // destructor that would look at the memory again.
+        unsafe {
+            crate::lab::poison(ptr::from_mut(this))
+        };
     }
 }
 
@@ -365,8 +385,8 @@ impl Queue {
         let link = waiter.as_link();
         let prev = match next {
             // SAFETY: `next` is in this queue.
-            Some(next) => unsafe { core::mem::replace(&mut self.links(next).prev, link) },
-            None => core::mem::replace(&mut self.last, link),
+            Some(next) => unsafe { mem::replace(&mut self.links(next).prev, link) },
+            None => mem::replace(&mut self.last, link),
         };
         match prev {
             // SAFETY: `prev` is in this queue.
@@ -415,6 +435,6 @@ impl Queue {
             unsafe { (*waiter.as_ref().links.get()).next }
         })
         // SAFETY: As above.
-        .map(|waiter| unsafe { *waiter.as_ref().id.get() })
+        .map(|waiter| unsafe { waiter.as_ref().id() })
     }
 }

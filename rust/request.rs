@@ -13,6 +13,10 @@ use crate::{
         rfutex_wake,
         rfutex_word, //
     },
+    lab::{
+        self,
+        Point, //
+    },
     mm::uaccess,
     time::{
         Clock,
@@ -65,6 +69,9 @@ impl Argument {
     /// something is set in the part that we do not know.
     #[inline]
     fn read<T: FromBytes>(self) -> Result<T> {
+        if lab::fault(Point::CopyIn) {
+            return Err(EFAULT);
+        }
         if self.size == size_of::<T>() {
             return UserSlice::new(self.ptr, self.size).reader().read();
         }
@@ -89,6 +96,9 @@ impl Argument {
     ///
     /// `EFAULT`: the memory is not writable; part of it may have been written.
     fn write<T: AsBytes>(self, value: &T) -> Result {
+        if lab::fault(Point::CopyOut) {
+            return Err(EFAULT);
+        }
         let known = self.size.min(size_of::<T>());
         let mut writer = UserSlice::new(self.ptr, self.size).writer();
         writer.write_slice(&value.as_bytes()[..known])?;
@@ -189,12 +199,20 @@ impl Word {
 
 #[inline]
 fn check_mask(mask: u64) -> Result<u64> {
-    if mask == 0 { Err(EINVAL) } else { Ok(mask) }
+    if mask == 0 {
+        Err(EINVAL)
+    } else {
+        Ok(mask)
+    }
 }
 
 #[inline]
 fn check_zero(padding: u32) -> Result {
-    if padding != 0 { Err(EINVAL) } else { Ok(()) }
+    if padding != 0 {
+        Err(EINVAL)
+    } else {
+        Ok(())
+    }
 }
 
 /// `RFUTEX_WAIT`

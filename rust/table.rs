@@ -54,7 +54,10 @@ impl Secret {
             (product as u64) ^ (product >> 64) as u64
         };
         let (object, position) = id.parts();
-        fold(fold(object ^ self.0[0], position ^ self.0[1]), self.0[0] | 1)
+        fold(
+            fold(object ^ self.0[0], position ^ self.0[1]),
+            self.0[0] | 1,
+        )
     }
 }
 
@@ -71,7 +74,9 @@ impl Table {
     /// May sleep.
     pub(crate) fn new(nr_buckets: u32) -> Result<Arc<Self>> {
         let nr = match nr_buckets {
-            0 => BUCKETS_PER_CPU.saturating_mul(kernel::cpu::nr_cpu_ids()).min(MAX_BUCKETS),
+            0 => BUCKETS_PER_CPU
+                .saturating_mul(kernel::cpu::nr_cpu_ids())
+                .min(MAX_BUCKETS),
             nr => nr,
         };
         if nr > MAX_BUCKETS {

@@ -86,7 +86,8 @@ impl Drop for WakeChain {
             node = next;
             // SAFETY: By the type invariants, the reference on the task is ours. `Task` is a
             // transparent wrapper of `task_struct`.
-            let task: ARef<Task> = unsafe { ARef::from_raw(ptr::NonNull::new_unchecked(raw).cast()) };
+            let task: ARef<Task> =
+                unsafe { ARef::from_raw(ptr::NonNull::new_unchecked(raw).cast()) };
             // Implies a full barrier: the task sees why it was woken.
             task.wake_up();
         }

@@ -141,7 +141,11 @@ fn make_splat(_: &(), reader: &mut UserSliceReader) -> Result {
 }
 
 fn show_stats(table: &Arc<Table>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let waiters: i32 = table.buckets().iter().map(|bucket| bucket.nr_waiters()).sum();
+    let waiters: i32 = table
+        .buckets()
+        .iter()
+        .map(|bucket| bucket.nr_waiters())
+        .sum();
     writeln!(f, "buckets {}", table.nr_buckets())?;
     writeln!(f, "waiters {waiters}")
 }

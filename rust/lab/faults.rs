@@ -60,8 +60,10 @@ impl Fault {
 }
 
 /// All points, in the order of [`Point`].
-pub(super) static FAULTS: [Fault; 7] = [
+pub(super) static FAULTS: [Fault; 9] = [
     Fault::new(Point::Allocate, "allocate"),
+    Fault::new(Point::CopyIn, "copy-in"),
+    Fault::new(Point::CopyOut, "copy-out"),
     Fault::new(Point::ReadWord, "read-word"),
     Fault::new(Point::NoMapping, "no-mapping"),
     Fault::new(Point::HostGone, "host-gone"),

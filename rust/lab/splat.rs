@@ -1,14 +1,120 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Splats on demand, to prove that the test harness sees each kind.
+//!
+//! What only C can say is in `provoke.c`. Some of these leave memory or the calling task broken for
+//! good: they are for a VM that is thrown away.
 
-use kernel::prelude::*;
+use crate::bindings;
+use kernel::{
+    new_mutex,
+    new_spinlock,
+    prelude::*,
+    sync::rcu,
+    task::might_sleep,
+    time::{
+        delay::fsleep,
+        Delta,
+        Instant,
+        Monotonic, //
+    },
+    warn_on, //
+};
+
+/// How long a task is kept off its processor, or a processor off its tasks: longer than the
+/// time-outs that the harness sets for those who look for it.
+const LONG: Delta = Delta::from_secs(10);
 
 /// Makes the kernel complain in the way that is called `name`.
 ///
 /// # Errors
 ///
-/// `EINVAL`: no such way.
-pub(crate) fn trigger(_name: &str) -> Result {
-    Err(EINVAL)
+/// - `EINVAL`: no such way.
+/// - `ENOMEM`: what it takes could not be allocated.
+pub(crate) fn trigger(name: &str) -> Result {
+    match name {
+        "warn" => _ = warn_on!(true),
+        "bug" => panic!("asked for"),
+        "kasan" => use_after_free()?,
+        "lockdep" => lock_both_ways()?,
+        "lock-held" => keep_locked()?,
+        "atomic-sleep" => {
+            let _guard = rcu::read_lock();
+            might_sleep();
+        }
+        "hung-task" => fsleep(LONG),
+        "rcu-stall" => stall_rcu(),
+        "soft-lockup" => lock_up()?,
+        // SAFETY: These may be called by any task that can sleep and holds no lock.
+        _ => unsafe {
+            match name {
+                "suspicious-rcu" => bindings::rfutex_provoke_suspicious_rcu(),
+                "ubsan" => bindings::rfutex_provoke_ubsan(),
+                "list" => bindings::rfutex_provoke_list(),
+                "refcount" => bindings::rfutex_provoke_refcount(),
+                "odebug" => bindings::rfutex_provoke_odebug(),
+                "bad-page" => bindings::rfutex_provoke_bad_page(),
+                "slab" => bindings::rfutex_provoke_slab(),
+                "busy-inodes" => bindings::rfutex_provoke_busy_inodes(),
+                "oops" => bindings::rfutex_provoke_oops(),
+                _ => return Err(EINVAL),
+            }
+        },
+    }
+    Ok(())
+}
+
+/// Reads memory that was freed.
+fn use_after_free() -> Result {
+    let freed: *const u64 = &*KBox::new(0u64, GFP_KERNEL)?;
+    // SAFETY: None: that is the point. KASAN keeps freed memory readable.
+    let value = unsafe { freed.read_volatile() };
+    pr_info!("read {value} from freed memory\n");
+    Ok(())
+}
+
+/// Takes two locks in one order, then in the other.
+fn lock_both_ways() -> Result {
+    let a = KBox::pin_init(new_mutex!((), "rfutex_lab_a"), GFP_KERNEL)?;
+    let b = KBox::pin_init(new_mutex!((), "rfutex_lab_b"), GFP_KERNEL)?;
+    {
+        let _a = a.lock();
+        let _b = b.lock();
+    }
+    let _b = b.lock();
+    let _a = a.lock();
+    Ok(())
+}
+
+/// Returns to user space with a lock held.
+fn keep_locked() -> Result {
+    let mutex = KBox::pin_init(new_mutex!((), "rfutex_lab_kept"), GFP_KERNEL)?;
+    core::mem::forget(mutex.lock());
+    // The lock outlives its holder.
+    core::mem::forget(mutex);
+    Ok(())
+}
+
+/// Stays inside a read-side critical section while a grace period waits.
+fn stall_rcu() {
+    let _guard = rcu::read_lock();
+    // SAFETY: May be called anywhere.
+    unsafe { bindings::rfutex_provoke_grace_period() };
+    spin();
+}
+
+/// Keeps all others off this processor.
+fn lock_up() -> Result {
+    let lock = KBox::pin_init(new_spinlock!((), "rfutex_lab_spun"), GFP_KERNEL)?;
+    let _guard = lock.lock();
+    spin();
+    Ok(())
+}
+
+/// Computes nothing for a long time.
+fn spin() {
+    let began = Instant::<Monotonic>::now();
+    while began.elapsed() < LONG {
+        core::hint::spin_loop();
+    }
 }

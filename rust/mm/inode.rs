@@ -154,9 +154,8 @@ impl InodeRef {
     #[inline]
     pub(crate) fn give_back(self, _rcu: &rcu::Guard) -> Leftover {
         // SAFETY: By the type invariants, the inode is valid, and the reference ours to give back.
-        let given = unsafe {
-            bindings::atomic_add_unless(&raw mut (*self.inode.as_ptr()).i_count, -1, 1)
-        };
+        let given =
+            unsafe { bindings::atomic_add_unless(&raw mut (*self.inode.as_ptr()).i_count, -1, 1) };
         if !given {
             return Leftover::Both(self);
         }

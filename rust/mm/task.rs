@@ -26,8 +26,7 @@ pub(crate) const NORMAL_PRIORITY: i32 = bindings::MAX_RT_PRIO as i32;
 #[inline]
 pub(crate) fn current_priority() -> i32 {
     // SAFETY: `current` is valid. Another task may change the field; any value of it will do.
-    let priority =
-        unsafe { (&raw const (*Task::current_raw()).normal_prio).read_volatile() };
+    let priority = unsafe { (&raw const (*Task::current_raw()).normal_prio).read_volatile() };
     priority.min(NORMAL_PRIORITY)
 }
 

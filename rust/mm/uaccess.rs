@@ -5,8 +5,7 @@
 //! C header: [`include/linux/uaccess.h`](srctree/include/linux/uaccess.h)
 
 use crate::{
-    bindings as helpers,
-    lab,
+    bindings as helpers, lab,
     request::{
         Size,
         Word, //

@@ -45,7 +45,10 @@ pub(crate) fn file_at(mm: &MmWithUser, addr: usize) -> Option<UserFile> {
     };
     Some(UserFile {
         host: host.addr(),
-        device: (dev >> bindings::MINORBITS, dev & ((1 << bindings::MINORBITS) - 1)),
-        ino: ino as u64,
+        device: (
+            dev >> bindings::MINORBITS,
+            dev & ((1 << bindings::MINORBITS) - 1),
+        ),
+        ino,
     })
 }

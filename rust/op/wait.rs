@@ -35,7 +35,7 @@ pub(crate) fn wait(table: &Table, request: &request::Wait) -> Result {
     loop {
         let key = key::own(&request.word)?;
         let bucket = table.bucket(key.id());
-        stack_pin_init!(let waiter = Waiter::current(key.id(), request.mask));
+        stack_pin_init!(let waiter = Waiter::current(key, request.mask));
         let waiter = waiter.into_ref();
 
         let entry = bucket.enter();
@@ -76,5 +76,9 @@ fn sleep(waiter: Pin<&Waiter<'_>>, deadline: Option<&Deadline>) -> Result {
         }
         // Woken for no reason of ours: the queue still has us, in our place.
     };
-    if waiter.leave() { Err(reason) } else { Ok(()) }
+    if waiter.leave() {
+        Err(reason)
+    } else {
+        Ok(())
+    }
 }
