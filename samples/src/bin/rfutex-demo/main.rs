@@ -46,7 +46,7 @@ fn introduce(screen: &Screen, rfutex: &Rfutex) -> Result<()> {
         query.version, query.nr_buckets
     ));
     if cpu.contains("TCG") {
-        screen.say("That one is emulated: the times below are many times a real one's.");
+        screen.say("It is emulated: the times below are many times those of a real one.");
     }
     screen.say(
         "\nA thread sleeps while a word of its memory has a value. Another changes the\n\

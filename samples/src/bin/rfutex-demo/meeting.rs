@@ -3,8 +3,11 @@
 //! it does, wakes it, and both tell what they saw.
 
 use crate::screen::{Screen, Time};
-use crate::waiter::{Message, Messages, PATIENCE, Sight};
+use crate::waiter::{Key, Message, Messages, PATIENCE, ROUNDS, Sight};
 use anyhow::{Context, Result, bail};
+use nix::libc;
+use nix::unistd::gettid;
+use rfutex::raw::uapi::RFUTEX_WAIT;
 use rfutex::{Clock, Rfutex, Word};
 use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +18,7 @@ use std::time::Instant;
 pub struct Meeting<'a> {
     /// The open device of the waker.
     pub rfutex: &'a Rfutex,
-    /// The memory: zero while the other side is to sleep.
+    /// The memory, zero at first.
     pub memory: &'a AtomicU32,
     /// The word in it.
     pub word: Word<'a>,
@@ -37,10 +40,11 @@ impl Meeting<'_> {
             let woken = self.rfutex.wake_all(*other)?;
             screen.check(
                 woken == 0 && self.nr_waiters()? == 1,
-                &format!("a wake on {what} woke {woken}"),
+                &format!("WAKE_ALL on {what} wakes {woken}"),
             );
         }
         self.show_woken(screen, &sleeper, waiter)?;
+        self.show_times(screen, &sleeper, waiter)?;
         Ok(sleeper)
     }
 
@@ -49,26 +53,94 @@ impl Meeting<'_> {
     }
 
     fn show_asleep(&self, screen: &mut Screen, sleeper: &Sight) -> Result<()> {
-        let Sight { pid, tid, .. } = *sleeper;
-        let queued = until(1, || self.nr_waiters())?;
-        let state = until('S', || state(pid, tid))?;
+        let asleep = until(true, || self.asleep(sleeper))?;
+        let (queued, state) = (self.nr_waiters()?, state(sleeper)?);
         screen.check(
-            queued == 1 && state == 'S',
-            &format!("thread {tid} sleeps: {queued} waiter on the word, its state is {state}"),
+            asleep && queued == 1 && state == 'S',
+            &format!(
+                "thread {} sleeps in RFUTEX_WAIT, state {state}; waiters on the word: {queued}",
+                sleeper.tid
+            ),
         );
         Ok(())
     }
 
+    /// Ends the waiter's first sleep, and shows how that went.
     fn show_woken(
         &self,
         screen: &mut Screen,
         sleeper: &Sight,
         waiter: &mut impl Messages,
     ) -> Result<()> {
-        self.memory.store(1, Ordering::Release);
+        let wake = self.wake(0, waiter)?;
+        screen.check(
+            wake.woken == 1,
+            &format!(
+                "thread {} calls WAKE_ONE, which wakes {}",
+                gettid(),
+                wake.woken
+            ),
+        );
+        let returned = match &wake.error {
+            None => "returns 0".to_owned(),
+            Some(error) => format!("fails: {error}"),
+        };
+        screen.check(
+            wake.error.is_none() && wake.switches > 0,
+            &format!(
+                "thread {}: WAIT {returned}, after {} voluntary context switch",
+                sleeper.tid, wake.switches
+            ),
+        );
+        screen.measured(&format!(
+            "WAKE_ONE took {}; the waiter was back {} after its start",
+            Time(wake.took),
+            Time(wake.until_back)
+        ));
+        Ok(())
+    }
+
+    /// Wakes the waiter as often as it sleeps yet, and shows how long it takes.
+    fn show_times(
+        &self,
+        screen: &mut Screen,
+        sleeper: &Sight,
+        waiter: &mut impl Messages,
+    ) -> Result<()> {
+        let mut wakes = Vec::new();
+        for round in 1..ROUNDS {
+            until(true, || self.asleep(sleeper))?;
+            wakes.push(self.wake(round, waiter)?);
+        }
+        let good = wakes.iter().filter(|wake| wake.is_good()).count();
+        screen.check(
+            good == wakes.len(),
+            &format!(
+                "{} times more: {good} times it slept and was woken",
+                wakes.len()
+            ),
+        );
+        let left = self.nr_waiters()?;
+        screen.check(left == 0, &format!("waiters on the word now: {left}"));
+        screen.measured(&format!(
+            "median of these: WAKE_ONE {}, the waiter back after {}",
+            median(wakes.iter().map(|wake| wake.took)),
+            median(wakes.iter().map(|wake| wake.until_back))
+        ));
+        Ok(())
+    }
+
+    /// Whether the waiter is queued, and has given up the processor.
+    fn asleep(&self, sleeper: &Sight) -> Result<bool> {
+        Ok(self.nr_waiters()? == 1 && is_blocked(sleeper)?)
+    }
+
+    /// Changes the word from the number of this round, and wakes the waiter.
+    fn wake(&self, round: u32, waiter: &mut impl Messages) -> Result<Wake> {
+        self.memory.store(round + 1, Ordering::Release);
         let start = Clock::Monotonic.now();
         let woken = self.rfutex.wake_one(self.word)?;
-        let end = Clock::Monotonic.now();
+        let took = Clock::Monotonic.now() - start;
         let Message::Back {
             error,
             at,
@@ -77,27 +149,41 @@ impl Meeting<'_> {
         else {
             bail!("the waiter said nothing of its return");
         };
-        screen.check(woken == 1, &format!("WAKE_ONE woke {woken}"));
-        screen.check(
-            error.is_none() && switches > 0,
-            &format!(
-                "thread {} is back: WAIT {}, it had given up the processor {switches}x",
-                sleeper.tid,
-                error.map_or("returned 0".into(), |error| format!("failed, {error}")),
-            ),
-        );
-        let left = self.nr_waiters()?;
-        screen.check(left == 0, &format!("{left} waiters are left on the word"));
-        screen.measured(&format!(
-            "the call of the waker took {}; from its start to",
-            Time(end - start)
-        ));
-        screen.more(&format!(
-            "the return of the waiter it was {}",
-            Time(at - start)
-        ));
-        Ok(())
+        Ok(Wake {
+            woken,
+            took,
+            until_back: at - start,
+            error,
+            switches,
+        })
     }
+}
+
+/// One wake, as both sides saw it.
+struct Wake {
+    /// How many were woken.
+    woken: u32,
+    /// How long the call took, in nanoseconds.
+    took: i64,
+    /// From the start of the call to the waiter's return, in nanoseconds.
+    until_back: i64,
+    /// Why the wait failed, if it did.
+    error: Option<String>,
+    /// How often the waiter gave up the processor in its wait.
+    switches: i64,
+}
+
+impl Wake {
+    fn is_good(&self) -> bool {
+        self.woken == 1 && self.error.is_none() && self.switches > 0
+    }
+}
+
+/// The middle one of some times in nanoseconds.
+fn median(times: impl Iterator<Item = i64>) -> Time {
+    let mut times: Vec<_> = times.collect();
+    times.sort_unstable();
+    Time(times[times.len() / 2])
 }
 
 /// The table of what both sides see.
@@ -112,10 +198,19 @@ fn rows(sleeper: &Sight, waker: &Sight) -> Vec<(&'static str, [String; 2])> {
         ("address", both(|s| format!("{:#x}", s.addr))),
         ("key: kind", both(|s| s.key.0.clone())),
         ("     in", both(|s| s.key.1.clone())),
-        ("     page", both(|s| format!("{:#x}", s.key.2))),
+        ("     page", both(|s| page(&s.key))),
         ("     offset", both(|s| format!("{:#x}", s.key.3))),
         ("lies on", both(|s| describe_folio(s.folio))),
     ]
+}
+
+/// A page's number: small in a file, an address in an address space.
+fn page((kind, _, index, _): &Key) -> String {
+    if kind == "inode" {
+        format!("{index} of the file")
+    } else {
+        format!("{index:#x}")
+    }
 }
 
 /// Where a word lies, in words.
@@ -127,12 +222,30 @@ pub fn describe_folio(folio: Option<(u32, u64)>) -> String {
     }
 }
 
+/// A file below the waiter's directory in /proc.
+fn proc_file(of: &Sight, name: &str) -> Result<String> {
+    let path = format!("/proc/{}/task/{}/{name}", of.pid, of.tid);
+    fs::read_to_string(&path).context(path)
+}
+
 /// The state letter of a thread: S is asleep in an interruptible wait.
-fn state(pid: i32, tid: i32) -> Result<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat"))?;
+fn state(of: &Sight) -> Result<char> {
+    let stat = proc_file(of, "stat")?;
     // The name before it is in parentheses, and may have any character.
     let (_, rest) = stat.rsplit_once(") ").context("no name in stat")?;
     rest.chars().next().context("no state in stat")
+}
+
+/// Whether a thread is off the processor, inside `RFUTEX_WAIT`. The state alone
+/// does not say so: it is S from a moment before the thread lets go.
+fn is_blocked(of: &Sight) -> Result<bool> {
+    // The number of the system call and its arguments, or "running".
+    let call = proc_file(of, "syscall")?;
+    let mut words = call.split_whitespace();
+    let number = words.next().and_then(|word| word.parse().ok());
+    let request = words.nth(1).and_then(|word| word.strip_prefix("0x"));
+    let request = request.and_then(|word| u32::from_str_radix(word, 16).ok());
+    Ok(number == Some(libc::SYS_ioctl) && request == Some(RFUTEX_WAIT))
 }
 
 /// Looks again and again until `look` gives `wanted`, or for [`PATIENCE`].

@@ -62,12 +62,12 @@ pub fn wait_in_process(args: &ProcessArgs) -> Result<()> {
 /// Two processes meet on a word of a shared file mapping.
 pub fn processes(screen: &mut Screen, rfutex: &Rfutex) -> Result<()> {
     screen.title("1. Two processes, one file, two addresses");
-    let file = tempfile::NamedTempFile::new()?;
+    let file = tempfile::Builder::new().prefix("rfutex-demo-").tempfile()?;
     file.as_file().set_len(((FILE_PAGE + 1) * PAGE) as u64)?;
     let mapping = map_file(file.path())?;
     screen.say(&format!(
-        "Each process maps the file {},\n\
-         at an address of its own. The word is in page {FILE_PAGE} of it, at byte {OFFSET:#x}.",
+        "Each process maps {} at an address of its own.\n\
+         The word is in page {FILE_PAGE} of the file, at byte {OFFSET:#x}.",
         file.path().display()
     ));
     let child = Command::new(std::env::current_exe()?)
@@ -195,7 +195,7 @@ pub fn huge(screen: &mut Screen, rfutex: &Rfutex) -> Result<()> {
     screen.check(
         next.folio == Some((9, TAIL as u64 + 1)) && next.key != after.key,
         &format!(
-            "the next page lies on the same huge page; its key has page {:#x}",
+            "the next page lies on the same huge page; its key has page {}",
             next.key.2
         ),
     );

@@ -55,11 +55,6 @@ impl Screen {
         println!("  {NUMBER}time{NUMBER:#}    {what}");
     }
 
-    /// More of the last claim or measurement.
-    pub fn more(&self, text: &str) {
-        println!("          {text}");
-    }
-
     /// The last line, and the exit status that goes with it.
     pub fn finish(self) -> ExitCode {
         let Self { checks, failed } = self;

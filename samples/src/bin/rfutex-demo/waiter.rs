@@ -5,7 +5,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::{getpid, gettid};
-use rfutex::{Clock, Folio, Key, Rfutex, WaitOptions, Word};
+use rfutex::{Clock, Folio, Rfutex, WaitOptions, Word};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout};
@@ -15,6 +15,12 @@ use std::time::Duration;
 /// How long either side waits for the other before it calls that a failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often the waiter sleeps: once to look at, then to measure.
+pub const ROUNDS: u32 = 101;
+
+/// A key: kind, what the page is counted in, the page, the offset in the page.
+pub type Key = (String, String, u64, u32);
+
 /// A word as a thread sees it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sight {
@@ -23,8 +29,7 @@ pub struct Sight {
     pub tid: i32,
     /// The address there.
     pub addr: u64,
-    /// The key: kind, what the index counts in, page index, offset in the page.
-    pub key: (String, String, u64, u32),
+    pub key: Key,
     /// Order of the folio and index of the page in it, if a page was looked at.
     pub folio: Option<(u32, u64)>,
 }
@@ -36,9 +41,9 @@ impl Sight {
         let pid = getpid().as_raw();
         let space = || format!("address space of {pid}");
         let key = match info.key {
-            Key::Private { index, offset } => ("private".into(), space(), index, offset),
-            Key::Mm { index, offset } => ("mm".into(), space(), index, offset),
-            Key::Inode {
+            rfutex::Key::Private { index, offset } => ("private".into(), space(), index, offset),
+            rfutex::Key::Mm { index, offset } => ("mm".into(), space(), index, offset),
+            rfutex::Key::Inode {
                 dev: (major, minor),
                 ino,
                 index,
@@ -77,7 +82,8 @@ pub enum Message {
     },
 }
 
-/// Waits on `word` while it is zero, and tells about it.
+/// Waits on `word` [`ROUNDS`] times, each time while it has the number of the
+/// round, and tells about it.
 pub fn wait(
     rfutex: &Rfutex,
     word: Word<'_>,
@@ -86,14 +92,21 @@ pub fn wait(
     let switches =
         || -> Result<i64> { Ok(getrusage(UsageWho::RUSAGE_THREAD)?.voluntary_context_switches()) };
     tell(Message::Ready(Sight::of(rfutex, word)?))?;
-    let before = switches()?;
-    let result = rfutex.wait_with(word, 0, WaitOptions::default().within(PATIENCE));
-    let at = Clock::Monotonic.now();
-    tell(Message::Back {
-        error: result.err().map(|error| error.to_string()),
-        at,
-        switches: switches()? - before,
-    })
+    for round in 0..ROUNDS {
+        let before = switches()?;
+        let options = WaitOptions::default().within(PATIENCE);
+        let result = rfutex.wait_with(word, round.into(), options);
+        let at = Clock::Monotonic.now();
+        tell(Message::Back {
+            error: result.err().map(|error| error.to_string()),
+            at,
+            switches: switches()? - before,
+        })?;
+        if result.is_err() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Where the messages of a waiter come from.
