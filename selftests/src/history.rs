@@ -1,1 +1,59 @@
-pub fn trials() -> Vec<libtest_mimic::Trial> { vec![] }
+// SPDX-License-Identifier: GPL-2.0
+//! Bugs that futex key code had, each of which must not come back.
+//!
+//! | bug | test |
+//! |---|---|
+//! | inode reference kept while waiting: "Busy inodes after unmount" (8019ad13ef7f) | [`umount`] |
+//! | unbounded wait for a page lock held by another task (65d8fc777f6d) | [`page_lock`] |
+//! | WARN or BUG when the mapping changes in the middle (48fb6f4db940) | [`mapping_changes`] |
+//! | last `iput` in the wrong place | [`last_reference`]; the order against `folio_put` is an assertion of the lab build |
+//! | after fork, a wake of one process reaches the other | [`fork`], `keys::*::processes` |
+//! | pages pinned for as long as a task waits | [`not_pinned`] |
+//! | hugetlb: all words of a huge page share a key (13d60f4b6ab5) | `keys::hugetlbfs_shared`, `keys::hugetlbfs_private`, `keys::memfd_hugetlb` |
+//! | shmem THP: wrong index of a tail (fe19bd3dae3d) | `keys::tmpfs_huge`, `keys::shared_anonymous_thp` |
+//! | reference on a THP tail lost or leaked against a split (ddc58f27f9ee) | [`split_collapse`] |
+//! | endless loop on the zero page (7485d0d3758e) | `keys::fault::zero_page`, `huge_zero_page`, `keys::file::zero_page_becomes_a_page` |
+//! | the fix of it that broke read-only mappings (9ea71503a8ed) | `keys::file::read_only_waiter_writer_wakes`, `keys::*_read_only_*` |
+//! | missing barrier: lost wakeup (11d4616bd07f, 76835b0ebf8a) | [`lost_wakeup`]; the litmus tests |
+//! | hash over the wrong bytes (8d67743653dc), unkeyed hash | KUnit suites of the hash |
+//! | negative counts (fbe0e839d1e2) | [`counts`] |
+//! | a woken task is killed, and the wake is lost with it (6d4514ca9cdf) | [`killed`] |
+//! | requeue onto itself, or between kinds (19f94b390586) | with the command REQUEUE |
+//! | a waiter freed while a requeue looks at it (b549113738e8) | with REQUEUE |
+//! | a wake on B lost while waiters are requeued to B | with REQUEUE |
+//! | fd used by another mm (59b3732f95dd, c5f0bc9fd1ce) | with watches; of WAIT and WAKE, [`fork`] |
+//! | asynchronous waiter leaked or freed twice (508c1314b342, 30dab608c3cb) | with watches |
+
+mod clock;
+mod counts;
+mod fork;
+mod killed;
+mod last_reference;
+mod lone;
+mod lost_wakeup;
+mod mapping_changes;
+mod not_pinned;
+mod page_lock;
+mod split_collapse;
+mod umount;
+
+use libtest_mimic::Trial;
+
+/// The tests of this module.
+pub fn trials() -> Vec<Trial> {
+    [
+        umount::trials(),
+        page_lock::trials(),
+        mapping_changes::trials(),
+        last_reference::trials(),
+        fork::trials(),
+        not_pinned::trials(),
+        split_collapse::trials(),
+        lost_wakeup::trials(),
+        counts::trials(),
+        killed::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

@@ -1,1 +1,29 @@
-pub fn trials() -> Vec<libtest_mimic::Trial> { vec![] }
+// SPDX-License-Identifier: GPL-2.0
+//! What identifies a word: memory of every kind, what does not change a key, and what has none.
+
+mod change;
+mod each;
+mod fault;
+mod file;
+mod kinds;
+mod lifetime;
+mod migrate;
+mod uffd;
+
+use libtest_mimic::Trial;
+
+/// The tests of this module.
+pub fn trials() -> Vec<Trial> {
+    [
+        each::trials(),
+        fault::trials(),
+        uffd::trials(),
+        file::trials(),
+        change::trials(),
+        migrate::trials(),
+        lifetime::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

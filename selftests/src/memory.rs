@@ -24,13 +24,13 @@ mod uffd;
 pub use disk::{Disk, LoopDevice};
 pub use huge::{HugePages, collapse, huge_tmpfs, is_huge, split, split_file, thp};
 pub use ksm::Ksm;
-pub use maps::{FileMapping, mapping_of, named_mapping};
-pub use mount::{Mount, file_in, private_mounts};
-pub use page::{Page, State, folio_of, is_locked, page_of, state_of};
+pub use maps::{mapping_of, named_mapping};
+pub use mount::{Mount, file_in};
+pub use page::{State, folio_of, is_locked, nr_abandoned, page_of, state_of};
 pub use region::{Region, RegionWord, rw};
 pub use setting::Setting;
 pub use special::{AioRing, SysV, memfd, memfd_huge, secret};
-pub use swap::{SwapArea, page_out};
+pub use swap::{SwapArea, page_out, page_out_part};
 pub use uffd::Uffd;
 
 /// Bytes in a PMD-sized huge page.

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Huge pages: transparent ones, made, split and collapsed; and those of hugetlbfs.
 
-use super::{HUGE, Mount, Region, RegionWord, Setting, folio_of, page_of, rw, state_of};
-use super::{State, file_in};
+use super::{HUGE, Mount, Region, Setting, file_in, folio_of, page_of, rw};
 use crate::harness::{PAGE, until};
 use nix::sys::mman::MapFlags;
 use procfs::PhysicalPageFlags;
@@ -36,7 +35,7 @@ fn assert_huge(region: &Region) {
 /// `len` bytes of private anonymous memory on transparent huge pages.
 #[track_caller]
 pub fn thp(len: usize) -> Region {
-    assert!(len.is_multiple_of(HUGE), "{len:#x} bytes are no huge pages");
+    assert!(len % HUGE == 0, "{len:#x} bytes are no huge pages");
     let region = Region::reserve(len, HUGE);
     region.map_over_anonymous(0, len);
     region.advise(libc::MADV_HUGEPAGE);
@@ -62,14 +61,14 @@ fn debugfs_split(what: &str) {
         .unwrap_or_else(|error| panic!("{what} to split_huge_pages: {error}"));
 }
 
-/// Whether every page of `region` is there, on a folio of its own.
+/// Whether the ends of each huge page of `region` are on small pages.
 #[track_caller]
 fn is_split(region: &Region) -> bool {
     region.read();
     (0..region.len())
-        .step_by(PAGE)
-        .map(|at| region.word(at))
-        .all(|word| matches!(state_of(word), State::Present(_)) && folio_of(word).order == 0)
+        .step_by(HUGE)
+        .flat_map(|at| [at, at + HUGE - PAGE])
+        .all(|at| folio_of(region.word(at)).order == 0)
 }
 
 /// Splits the huge pages of `region` into small ones.
@@ -111,7 +110,9 @@ pub fn collapse(region: &Region) {
 
 /// Pages for hugetlbfs, of 2 MiB.
 #[derive(Debug)]
-pub struct HugePages(Setting);
+pub struct HugePages {
+    _setting: Setting,
+}
 
 impl HugePages {
     /// Makes `nr` more of them.
@@ -126,7 +127,7 @@ impl HugePages {
             wanted.to_string(),
             "huge pages that there are"
         );
-        Self(setting)
+        Self { _setting: setting }
     }
 
     /// A hugetlbfs, and a file `name` of `len` bytes there.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Pages merged by KSM.
 
-use super::{Region, Setting, State, state_of};
+use super::{Region, RegionWord, Setting, page_of};
 use crate::harness::{PAGE, until};
 use procfs::PhysicalPageFlags;
 
@@ -35,7 +35,7 @@ impl Ksm {
         // Not zero, which might be merged with the zero page. Not what another test has.
         let pattern = std::process::id();
         for at in (0..region.len()).step_by(4) {
-            super::RegionWord::store(region.word(at), pattern);
+            region.word(at).store(pattern);
         }
         region.advise(libc::MADV_MERGEABLE);
         until("pages are merged", || {
@@ -50,10 +50,9 @@ impl Ksm {
 /// Whether the page at byte `at` of `region` is a merged one.
 #[track_caller]
 fn is_merged(region: &Region, at: usize) -> bool {
-    match state_of(region.word(at)) {
-        State::Present(page) => page.flags.contains(PhysicalPageFlags::KSM),
-        _ => false,
-    }
+    page_of(region.word(at))
+        .flags
+        .contains(PhysicalPageFlags::KSM)
 }
 
 impl Drop for Ksm {

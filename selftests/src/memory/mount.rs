@@ -5,7 +5,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use std::cell::Cell;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// Gives the calling thread, and what it starts from now on, mounts of its own: they end with it.
@@ -25,8 +25,10 @@ pub fn private_mounts() {
 /// A mounted file system, unmounted on drop.
 #[derive(Debug)]
 pub struct Mount {
-    directory: TempDir,
+    path: PathBuf,
     mounted: bool,
+    // Removed after the drop has unmounted.
+    _directory: Option<TempDir>,
 }
 
 impl Mount {
@@ -34,9 +36,10 @@ impl Mount {
     /// caller's own mount namespace.
     #[track_caller]
     pub fn new(source: &Path, fstype: &str, data: &str) -> Self {
-        private_mounts();
         let directory = tempfile::tempdir().expect("a directory");
-        Self::at(directory, source, fstype, data)
+        let mut mount = Self::at(directory.path(), source, fstype, data);
+        mount._directory = Some(directory);
+        mount
     }
 
     /// Mounts a tmpfs with the options `data`.
@@ -45,25 +48,33 @@ impl Mount {
         Self::new(Path::new("none"), "tmpfs", data)
     }
 
+    /// Mounts a file system that has no device at `path`, a directory.
     #[track_caller]
-    fn at(directory: TempDir, source: &Path, fstype: &str, data: &str) -> Self {
+    pub fn over(path: &Path, fstype: &str, data: &str) -> Self {
+        Self::at(path, Path::new("none"), fstype, data)
+    }
+
+    #[track_caller]
+    fn at(path: &Path, source: &Path, fstype: &str, data: &str) -> Self {
+        private_mounts();
         mount(
             Some(source),
-            directory.path(),
+            path,
             Some(fstype),
             MsFlags::empty(),
             Some(data),
         )
         .unwrap_or_else(|error| panic!("mount -t {fstype} -o {data}: {error}"));
         Self {
-            directory,
+            path: path.to_owned(),
             mounted: true,
+            _directory: None,
         }
     }
 
     /// Where it is mounted.
     pub fn path(&self) -> &Path {
-        self.directory.path()
+        &self.path
     }
 
     /// Unmounts it with umount2(2).

@@ -28,8 +28,8 @@ pub enum State {
     Absent,
     /// A swap entry: the page is out of the page table, in swap or on its way there.
     Swapped,
-    /// A page.
-    Present(Page),
+    /// The page with this frame number.
+    Present(u64),
 }
 
 /// Reads `count` 64-bit entries of `path` from entry `first`.
@@ -40,10 +40,8 @@ fn entries(path: &str, first: u64, count: u64) -> Vec<u64> {
         .and_then(|file| file.read_exact_at(&mut bytes, first * 8))
         .unwrap_or_else(|error| panic!("{path}, {count} entries from {first:#x}: {error}"));
     bytes
-        .as_chunks()
-        .0
-        .iter()
-        .map(|&entry| u64::from_ne_bytes(entry))
+        .chunks_exact(8)
+        .map(|entry| u64::from_ne_bytes(entry.try_into().expect("8 bytes")))
         .collect()
 }
 
@@ -54,28 +52,37 @@ fn flags_of(pfn: u64, count: u64) -> Vec<PhysicalPageFlags> {
         .collect()
 }
 
+/// What the page table of this process has for each of `count` pages from that of `word`.
+#[track_caller]
+pub fn states_from(word: Word<'static>, count: usize) -> Vec<State> {
+    entries("/proc/self/pagemap", word.page(), count as u64)
+        .into_iter()
+        .map(|entry| match PageInfo::parse_info(entry) {
+            PageInfo::SwapPage(_) => State::Swapped,
+            PageInfo::MemoryPage(page) if page.contains(MemoryPageFlags::PRESENT) => {
+                let pfn = page.get_page_frame_number().0;
+                assert_ne!(pfn, 0, "root sees page frame numbers");
+                State::Present(pfn)
+            }
+            PageInfo::MemoryPage(_) => State::Absent,
+        })
+        .collect()
+}
+
 /// What the page table of this process has for the page of `word`.
 #[track_caller]
 pub fn state_of(word: Word<'static>) -> State {
-    match PageInfo::parse_info(entries("/proc/self/pagemap", word.page(), 1)[0]) {
-        PageInfo::SwapPage(_) => State::Swapped,
-        PageInfo::MemoryPage(page) if page.contains(MemoryPageFlags::PRESENT) => {
-            let pfn = page.get_page_frame_number().0;
-            assert_ne!(pfn, 0, "root sees page frame numbers");
-            State::Present(Page {
-                pfn,
-                flags: flags_of(pfn, 1)[0],
-            })
-        }
-        PageInfo::MemoryPage(_) => State::Absent,
-    }
+    states_from(word, 1)[0]
 }
 
 /// The page of `word`, which must be in the page table.
 #[track_caller]
 pub fn page_of(word: Word<'static>) -> Page {
     match state_of(word) {
-        State::Present(page) => page,
+        State::Present(pfn) => Page {
+            pfn,
+            flags: flags_of(pfn, 1)[0],
+        },
         other => panic!("no page at {:#x}: {other:?}", word.addr()),
     }
 }
@@ -109,4 +116,15 @@ pub fn folio_of(word: Word<'static>) -> Folio {
 #[track_caller]
 pub fn is_locked(pfn: u64) -> bool {
     flags_of(pfn, 1)[0].contains(PhysicalPageFlags::LOCKED)
+}
+
+/// How many of `count` frames from `pfn` have content of anonymous or shared memory, and are mapped
+/// by nobody. When what was there has been unmapped and deleted, somebody has kept a reference.
+#[track_caller]
+pub fn nr_abandoned(pfn: u64, count: u64) -> usize {
+    let content = PhysicalPageFlags::ANON | PhysicalPageFlags::SWAPBACKED;
+    flags_of(pfn, count)
+        .into_iter()
+        .filter(|flags| flags.intersects(content) && !flags.contains(PhysicalPageFlags::MMAP))
+        .count()
 }

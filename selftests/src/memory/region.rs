@@ -59,6 +59,13 @@ pub fn rw() -> ProtFlags {
     ProtFlags::PROT_READ | ProtFlags::PROT_WRITE
 }
 
+/// A range of `len` bytes that can have huge pages is put where it can.
+fn alignment(len: usize) -> usize {
+    if len >= HUGE { HUGE } else { PAGE }
+}
+
+const TO_FIXED: MRemapFlags = MRemapFlags::MREMAP_MAYMOVE.union(MRemapFlags::MREMAP_FIXED);
+
 /// A mapped range of addresses, unmapped on drop. It can be cut and moved, as a
 /// [`Mapping`](crate::harness::Mapping) cannot.
 ///
@@ -91,7 +98,7 @@ impl Region {
     /// page if it is as long as one.
     #[track_caller]
     pub fn shared(file: impl AsFd, offset: usize, len: usize) -> Self {
-        let region = Self::reserve(len, if len >= HUGE { HUGE } else { PAGE });
+        let region = Self::reserve(len, alignment(len));
         region.map_over(0, len, file, offset, rw(), MapFlags::MAP_SHARED);
         region
     }
@@ -174,7 +181,7 @@ impl Region {
     #[track_caller]
     pub fn split_off(&mut self, at: usize) -> Self {
         assert!(
-            at.is_multiple_of(PAGE) && at <= self.len,
+            at % PAGE == 0 && at <= self.len,
             "no page begins at {at:#x}"
         );
         // INVARIANT: The two halves do not overlap.
@@ -186,23 +193,48 @@ impl Region {
         rest
     }
 
-    /// Moves the memory to other addresses, as mremap(2) does.
+    /// Moves the memory to other addresses, as mremap(2) does. A reservation stays behind, so that
+    /// nothing else gets there.
     #[track_caller]
-    pub fn relocate(self) -> Self {
-        let place = Self::reserve(self.len, if self.len >= HUGE { HUGE } else { PAGE });
+    pub fn relocate(&mut self) -> Self {
+        let place = Self::reserve(self.len, alignment(self.len));
+        self.move_to(place)
+    }
+
+    /// Moves the memory to where `place` is, of the same length.
+    #[track_caller]
+    pub fn move_to(&mut self, place: Self) -> Self {
+        assert_eq!(self.len, place.len);
         // SAFETY: Both ranges are regions of ours; the new place is only a reservation.
         unsafe {
             mremap(
                 self.pointer(0),
                 self.len,
                 self.len,
-                MRemapFlags::MREMAP_MAYMOVE | MRemapFlags::MREMAP_FIXED,
+                TO_FIXED,
                 Some(place.pointer(0)),
             )
         }
         .expect("mremap");
-        // The old addresses are unmapped by now, and may be another mapping's soon.
-        std::mem::forget(self);
+        self.map_nothing_over();
+        place
+    }
+
+    /// Maps the same shared memory once more: what mremap(2) does with nothing to move.
+    #[track_caller]
+    pub fn duplicate(&self) -> Self {
+        let place = Self::reserve(self.len, alignment(self.len));
+        // SAFETY: The old mapping stays as it is; the new place is only a reservation.
+        unsafe {
+            mremap(
+                self.pointer(0),
+                0,
+                self.len,
+                TO_FIXED,
+                Some(place.pointer(0)),
+            )
+        }
+        .expect("mremap");
         place
     }
 
@@ -241,6 +273,23 @@ impl Region {
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
         // SAFETY: The range is inside this region.
         unsafe { mmap_anonymous(place, length, rw(), flags) }.expect("mmap");
+    }
+
+    /// Unmaps all of it, and reserves the addresses: nothing there can be accessed.
+    #[track_caller]
+    pub fn map_nothing_over(&self) {
+        let length = NonZeroUsize::new(self.len).expect("a length");
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED | MapFlags::MAP_NORESERVE;
+        // SAFETY: The range is this region's.
+        unsafe {
+            mmap_anonymous(
+                NonZeroUsize::new(self.base),
+                length,
+                ProtFlags::PROT_NONE,
+                flags,
+            )
+        }
+        .expect("mmap");
     }
 
     /// Changes what may be done with the memory.

@@ -36,11 +36,6 @@ impl Setting {
     pub fn read(&self) -> String {
         chosen(&self.path)
     }
-
-    /// What the value was before.
-    pub fn before(&self) -> &str {
-        &self.before
-    }
 }
 
 /// The content of the file at `path`; of several words the one in brackets.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A swap area, and how to get pages there.
 
-use super::{LoopDevice, Region, State, state_of};
+use super::page::{State, states_from};
+use super::{LoopDevice, Region};
 use crate::harness::{PAGE, until};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
@@ -51,18 +52,20 @@ impl Drop for SwapArea {
 /// nothing: dirty ones went to the file or to swap.
 #[track_caller]
 pub fn page_out(region: &Region) {
+    page_out_part(region, 0, region.len());
+}
+
+/// The same with the `len` bytes at `at` of `region`, which are anonymous.
+#[track_caller]
+pub fn page_out_part(region: &Region, at: usize, len: usize) {
     until("pages are reclaimed", || {
         // The kernel leaves out a page that is in use at the moment, or written to its device.
-        region.advise(libc::MADV_PAGEOUT);
-        let mut states = (0..region.len())
-            .step_by(PAGE)
-            .map(|at| state_of(region.word(at)));
-        match state_of(region.word(0)) {
-            State::Swapped => states.all(|state| state == State::Swapped),
-            State::Absent => {
-                states.all(|state| state == State::Absent) && !region.resident().contains(&true)
-            }
-            State::Present(_) => false,
-        }
+        region
+            .try_advise(at, len, libc::MADV_PAGEOUT)
+            .expect("MADV_PAGEOUT");
+        let states = states_from(region.word(at), len / PAGE);
+        states.iter().all(|&state| state == State::Swapped)
+            || states.iter().all(|&state| state == State::Absent)
+                && !region.resident().contains(&true)
     });
 }

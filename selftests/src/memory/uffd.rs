@@ -20,8 +20,10 @@ impl Uffd {
     /// Registers `region`, in which no page is there yet, for missing pages.
     #[track_caller]
     pub fn new(region: &Region) -> Self {
+        // poll(2) works on one that does not block only.
+        const FLAGS: i32 = libc::O_CLOEXEC | libc::O_NONBLOCK;
         // SAFETY: The call has one argument, a set of flags.
-        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) };
+        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, FLAGS) };
         let fd = nix::Error::result(fd).expect("userfaultfd") as i32;
         // SAFETY: A new descriptor, which nobody else has.
         let uffd = Self(unsafe { OwnedFd::from_raw_fd(fd) });
@@ -71,7 +73,7 @@ impl Uffd {
             assert_eq!(len, size_of::<uffd_msg>() as isize, "a message");
             msg.assume_init()
         };
-        assert_eq!(u32::from(msg.event), UFFD_EVENT_PAGEFAULT as u32);
+        assert_eq!(u32::from(msg.event), UFFD_EVENT_PAGEFAULT);
         // SAFETY: The event says that it is this field.
         unsafe { msg.arg.pagefault.address }
     }

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The waiter's reference on an inode is the last one: the file is deleted when the waiter leaves,
+//! which sleeps, so it must not be under RCU or a lock. The debug kernel complains if it is.
+
+use super::clock::Leap;
+use super::lone::LoneWaiter;
+use crate::harness::{PAGE, Waiter, fx, until};
+use crate::memory::{Disk, HUGE, Mount, Region, file_in, huge_tmpfs};
+use nix::sys::statvfs::statvfs;
+use rfutex::{Error, WaitOptions};
+use std::fs::File;
+use std::path::Path;
+
+trials![
+    tmpfs_deadline,
+    tmpfs_kill,
+    tmpfs_huge_deadline,
+    ext4_deadline,
+    ext4_kill,
+    xfs_deadline,
+    xfs_kill,
+    wake_then_last,
+];
+
+/// Inodes in use in the file system at `path`.
+fn inodes(path: &Path) -> u64 {
+    let stat = statvfs(path).expect("statvfs");
+    stat.files() - stat.files_free()
+}
+
+/// A waiter has an unlinked file, that nobody else has; the file goes when it gives up.
+fn deadline(path: &Path, make: impl FnOnce() -> File) {
+    let leap = Leap::new();
+    let before = inodes(path);
+    let file = make();
+    let region = Region::shared(&file, 0, PAGE);
+    let waiter = Waiter::start_with(region.word(0), 0, leap.options());
+    std::fs::remove_file(path.join("file")).expect("unlink");
+    drop((region, file));
+    assert_eq!(inodes(path), before + 1, "the waiter has the inode");
+    leap.now();
+    assert_eq!(waiter.join(), Err(Error::TimedOut));
+    // XFS deletes in the background.
+    until("the inode is deleted", || inodes(path) == before);
+}
+
+/// The same with a waiter that is killed.
+fn kill(path: &Path) {
+    let before = inodes(path);
+    let child = LoneWaiter::start(WaitOptions::default(), || {
+        let region = Region::shared(file_in(path, "file", PAGE), 0, PAGE);
+        std::fs::remove_file(path.join("file")).expect("unlink");
+        (region.word(0), move || drop(region))
+    });
+    assert_eq!(inodes(path), before + 1, "the waiter has the inode");
+    child.kill();
+    until("the inode is deleted", || inodes(path) == before);
+}
+
+fn tmpfs_deadline() {
+    let mount = Mount::tmpfs("");
+    deadline(mount.path(), || file_in(mount.path(), "file", PAGE));
+}
+
+fn tmpfs_kill() {
+    kill(Mount::tmpfs("").path());
+}
+
+fn tmpfs_huge_deadline() {
+    let (mount, file) = huge_tmpfs("first", HUGE);
+    drop(file);
+    deadline(mount.path(), || {
+        let file = file_in(mount.path(), "file", HUGE);
+        Region::shared(&file, 0, HUGE).touch();
+        file
+    });
+}
+
+fn ext4_deadline() {
+    let disk = Disk::new("ext4");
+    deadline(disk.path(), || file_in(disk.path(), "file", PAGE));
+}
+
+fn ext4_kill() {
+    kill(Disk::new("ext4").path());
+}
+
+fn xfs_deadline() {
+    let disk = Disk::new("xfs");
+    // Its inodes come in chunks: the first file makes one.
+    drop(file_in(disk.path(), "first", PAGE));
+    deadline(disk.path(), || file_in(disk.path(), "file", PAGE));
+}
+
+fn xfs_kill() {
+    let disk = Disk::new("xfs");
+    drop(file_in(disk.path(), "first", PAGE));
+    kill(disk.path());
+}
+
+/// A woken waiter has the last reference, while the waker still looks at the word.
+fn wake_then_last() {
+    let mount = Mount::tmpfs("");
+    let before = inodes(mount.path());
+    for _ in 0..20 {
+        let region = Region::shared(file_in(mount.path(), "file", PAGE), 0, PAGE);
+        let word = region.word(0);
+        let waiters = [Waiter::start(word, 0), Waiter::start(word, 0)];
+        std::fs::remove_file(mount.path().join("file")).expect("unlink");
+        assert_eq!(fx().wake_all(word), Ok(2));
+        drop(region);
+        waiters.into_iter().for_each(Waiter::woken);
+        assert_eq!(inodes(mount.path()), before);
+    }
+}

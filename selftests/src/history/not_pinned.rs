@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A page is not pinned for as long as a task waits on it.
+//!
+//! The bug was seen with ten thousand waiters over a file. Here it is a thousand, four on each of
+//! 250 pages: each of them would keep its page as surely, and a thread costs the debug kernel on an
+//! emulated processor a millisecond to make.
+
+use crate::harness::{LIMIT, PAGE, fx, nr_waiters, until};
+use crate::memory::{Disk, Mount, Region, SwapArea, file_in, page_out, rw};
+use nix::sys::mman::MapFlags;
+use rfutex::{Error, WaitOptions, Word};
+use std::thread::{Builder, JoinHandle};
+
+trials![ext4, xfs, tmpfs, anonymous];
+
+const PAGES: usize = 250;
+const PER_PAGE: usize = 4;
+const LEN: usize = PAGES * PAGE;
+
+/// A thread with a small stack that waits on `word`.
+fn waiter(word: Word<'static>) -> JoinHandle<Result<(), Error>> {
+    Builder::new()
+        .stack_size(64 << 10)
+        .spawn(move || fx().wait_with(word, 0, WaitOptions::default().within(2 * LIMIT)))
+        .expect("a thread")
+}
+
+/// Every page of `region` can be reclaimed while a thousand wait, and every wake arrives.
+fn check(region: &Region) {
+    region.read();
+    let words: Vec<_> = (0..PAGES).map(|page| region.word(page * PAGE)).collect();
+    let threads: Vec<_> = words
+        .iter()
+        .flat_map(|&word| (0..PER_PAGE).map(move |_| waiter(word)))
+        .collect();
+    until("all of them wait", || {
+        words
+            .iter()
+            .all(|&word| nr_waiters(word) == PER_PAGE as u32)
+    });
+    page_out(region);
+    for &word in &words {
+        assert_eq!(fx().wake_all(word), Ok(PER_PAGE as u32));
+    }
+    for thread in threads {
+        assert_eq!(thread.join().expect("a thread's end"), Ok(()));
+    }
+}
+
+fn disk(fstype: &'static str) {
+    let disk = Disk::new(fstype);
+    let file = file_in(disk.path(), "file", LEN);
+    let region = Region::shared(&file, 0, LEN);
+    region.touch();
+    region.sync();
+    check(&region);
+}
+
+fn ext4() {
+    disk("ext4");
+}
+
+fn xfs() {
+    disk("xfs");
+}
+
+fn tmpfs() {
+    let _swap = SwapArea::new(16 << 20);
+    let mount = Mount::tmpfs("huge=never");
+    let file = file_in(mount.path(), "file", LEN);
+    let region = Region::shared(&file, 0, LEN);
+    region.touch();
+    check(&region);
+}
+
+fn anonymous() {
+    let _swap = SwapArea::new(16 << 20);
+    let region = Region::anonymous(LEN, rw(), MapFlags::MAP_PRIVATE);
+    region.advise(libc::MADV_NOHUGEPAGE);
+    region.touch();
+    check(&region);
+}
