@@ -47,7 +47,8 @@ fn splat(kind: &'static str, before: &str) -> Case {
 }
 
 /// What happens in the first VM. Lockdep looks no further after its first
-/// report, and an oops turns it off too: what it has to see comes before.
+/// report, and corrupt memory or an oops turns it off too: what needs it comes
+/// before.
 /// Time-outs are shortened only where they are waited for.
 fn first() -> Vec<Case> {
     let sysctl = "cd /proc/sys/kernel";
@@ -64,10 +65,11 @@ fn first() -> Vec<Case> {
         splat("atomic-sleep", ""),
         splat("warn", ""),
         splat("ubsan", ""),
-        splat("kasan", ""),
         splat("list", ""),
         splat("refcount", ""),
         splat("odebug", ""),
+        splat("lockdep", ""),
+        splat("kasan", ""),
         splat("bad-page", ""),
         splat("slab", ""),
         case(
@@ -78,7 +80,6 @@ fn first() -> Vec<Case> {
         splat("hung-task", &hung),
         splat("rcu-stall", stall),
         splat("soft-lockup", &format!("{sysctl}; echo 1 >watchdog_thresh")),
-        splat("lockdep", ""),
         case("control-again", "true", Pass),
         splat("oops", ""),
         splat("bug", ""),
@@ -90,7 +91,7 @@ fn first() -> Vec<Case> {
 /// itself stops.
 fn second() -> Vec<Case> {
     vec![
-        splat("lock-held", ""),
+        case("lock-held", format!("echo lock-held >{TRIGGER}"), Splat("lockdep")),
         case("vm-hang", "kill -STOP $PPID", Fail),
     ]
 }
@@ -165,7 +166,7 @@ fn carry_out(options: &Options, places: &Places, cases: &[Case]) -> Result<Inner
 fn judge(report: &mut Report, inner: &Inner, name: &str, inner_name: &str, expect: &Expect) -> Result<()> {
     let outcome = inner.report.outcomes().iter().find(|outcome| outcome.name == inner_name);
     let wrong = match (outcome, expect) {
-        (None, _) => Some("it did not run".to_owned()),
+        (None, _) => Some(format!("it did not run: {}", inner.report)),
         (Some(o), Pass) if o.verdict == Verdict::Passed => None,
         (Some(o), Fail) if o.verdict == Verdict::Failed => None,
         (Some(o), Splat(kind)) if o.verdict == Verdict::Failed => {
