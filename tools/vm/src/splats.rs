@@ -132,7 +132,8 @@ fn carry_out(options: &Options, places: &Places, cases: &[Case]) -> Result<Inner
     });
     let stages = std::iter::once(load).chain(scripts).collect();
     fs::write(&plan, serde_json::to_vec(&Plan { limit: LIMIT, stages })?)?;
-    let mut command = Command::new(std::env::current_exe()?);
+    // Not by its path: somebody may have built it anew meanwhile.
+    let mut command = Command::new("/proc/self/exe");
     command
         .arg("--kdir")
         .arg(&places.kdir)
