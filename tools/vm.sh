@@ -26,7 +26,7 @@ for build in $builds; do
 		build_module "$build"
 	fi
 done
-# shellcheck disable=SC2086 # one word a package
+# shellcheck disable=SC2046,SC2086 # one word a package
 with_spinner programs "$MODULES/programs-$command.log" \
 	env --chdir="$TOP/tools" cargo build --locked --target "$target" \
 	$(printf -- '-p rfutex-%s ' vm guest $packages)

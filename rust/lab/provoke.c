@@ -108,7 +108,7 @@ void rfutex_provoke_busy_inodes(void)
 /* Writes where nothing is mapped. */
 void rfutex_provoke_oops(void)
 {
-	*(volatile int *)8UL = 0;
+	WRITE_ONCE(*(int *)8UL, 0);
 }
 
 static void rfutex_provoke_callback(struct rcu_head *head)
