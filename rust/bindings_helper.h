@@ -7,6 +7,7 @@
 #include <linux/compiler.h>
 #include <linux/fs.h>
 #include <linux/ktime.h>
+#include <linux/mman.h>
 #include <linux/spinlock_types.h>
 #include <linux/types.h>
 #include <linux/rfutex.h>
@@ -81,4 +82,17 @@ void rfutex_provoke_slab(void);
 void rfutex_provoke_busy_inodes(void);
 void rfutex_provoke_oops(void);
 void rfutex_provoke_grace_period(void);
+
+/* For the KUnit suites (lab/kunit_helpers.c). */
+struct vfsmount;
+static const unsigned long RFUTEX_PROT_READ = PROT_READ;
+static const unsigned long RFUTEX_PROT_WRITE = PROT_WRITE;
+static const unsigned long RFUTEX_MAP_SHARED = MAP_SHARED;
+static const unsigned long RFUTEX_MAP_PRIVATE = MAP_PRIVATE;
+static const unsigned long RFUTEX_MAP_ANONYMOUS = MAP_ANONYMOUS;
+bool rfutex_in_task(void);
+s64 rfutex_nr_inodes(struct vfsmount *mnt);
+void rfutex_kill_current(void);
+void rfutex_revive_current(void);
+void rfutex_tracepoint_synchronize(void);
 #endif

@@ -13,6 +13,9 @@
 //! | on a page of a file, shared memory included | `Inode` | (inode, position in it) |
 
 pub(crate) mod page;
+#[cfg(CONFIG_KUNIT)]
+#[cfg(RFUTEX_LAB)]
+mod tests;
 
 use crate::{
     bindings as uapi,

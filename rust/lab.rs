@@ -8,6 +8,9 @@
 mod debugfs;
 #[cfg(RFUTEX_LAB)]
 mod faults;
+#[cfg(CONFIG_KUNIT)]
+#[cfg(RFUTEX_LAB)]
+pub(crate) mod kunit;
 #[cfg(RFUTEX_LAB)]
 mod page_refs;
 #[cfg(RFUTEX_LAB)]

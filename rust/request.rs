@@ -188,6 +188,17 @@ impl Word {
         }
     }
 
+    /// A word of so many bytes, checked as the interface's are.
+    #[cfg(CONFIG_KUNIT)]
+    #[cfg(RFUTEX_LAB)]
+    pub(crate) fn sized(addr: usize, size: u32) -> Result<Self> {
+        Self::new(&rfutex_word {
+            addr: addr as u64,
+            size,
+            flags: 0,
+        })
+    }
+
     /// The address.
     #[inline]
     pub(crate) fn addr(&self) -> usize {

@@ -11,9 +11,10 @@ target=x86_64-unknown-linux-gnu
 command=${1:-}
 shift
 case $command in
-check | splats) flavour=debug builds='module lab' ;;
-demo) flavour=lean builds=module ;;
-run) flavour=${FLAVOUR:-lean} builds='module lab' ;;
+check) flavour=debug builds='module lab' packages='selftests' ;;
+splats) flavour=debug builds=lab packages= ;;
+demo) flavour=lean builds=module packages=samples ;;
+run) flavour=${FLAVOUR:-lean} builds='module lab' packages='selftests samples' ;;
 *) die "usage: vm.sh check|demo|splats|run [OPTION...]" ;;
 esac
 
@@ -25,8 +26,10 @@ for build in $builds; do
 		build_module "$build"
 	fi
 done
-with_spinner programs "$TOP/build/programs.log" \
-	env --chdir="$TOP/tools" cargo build --workspace --locked --target "$target"
+# shellcheck disable=SC2046,SC2086 # one word a package
+with_spinner programs "$MODULES/programs-$command.log" \
+	env --chdir="$TOP/tools" cargo build --locked --target "$target" \
+	$(printf -- '-p rfutex-%s ' vm guest $packages)
 
 programs=$TOP/build/target/$target/debug
 exec "$programs/rfutex-vm" --kdir "$KDIR" --top "$TOP" --modules "$MODULES" \

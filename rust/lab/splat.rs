@@ -25,6 +25,9 @@ use kernel::{
 /// time-outs that the harness sets for those who look for it.
 const LONG: Delta = Delta::from_secs(10);
 
+/// How long a grace period is held up. The shortest time-out is 3 s, and 5 s more with PROVE_RCU.
+const LONGER: Delta = Delta::from_secs(20);
+
 /// Makes the kernel complain in the way that is called `name`.
 ///
 /// # Errors
@@ -66,7 +69,9 @@ pub(crate) fn trigger(name: &str) -> Result {
 
 /// Reads memory that was freed.
 fn use_after_free() -> Result {
-    let freed: *const u64 = &*KBox::new(0u64, GFP_KERNEL)?;
+    let memory = KBox::new(0u64, GFP_KERNEL)?;
+    let freed: *const u64 = &*memory;
+    drop(memory);
     // SAFETY: None: that is the point. KASAN keeps freed memory readable.
     let value = unsafe { freed.read_volatile() };
     pr_info!("read {value} from freed memory\n");
@@ -100,21 +105,21 @@ fn stall_rcu() {
     let _guard = rcu::read_lock();
     // SAFETY: May be called anywhere.
     unsafe { bindings::rfutex_provoke_grace_period() };
-    spin();
+    spin(LONGER);
 }
 
 /// Keeps all others off this processor.
 fn lock_up() -> Result {
     let lock = KBox::pin_init(new_spinlock!((), "rfutex_lab_spun"), GFP_KERNEL)?;
     let _guard = lock.lock();
-    spin();
+    spin(LONG);
     Ok(())
 }
 
-/// Computes nothing for a long time.
-fn spin() {
+/// Computes nothing for so long.
+fn spin(time: Delta) {
     let began = Instant::<Monotonic>::now();
-    while began.elapsed() < LONG {
+    while began.elapsed() < time {
         core::hint::spin_loop();
     }
 }

@@ -18,6 +18,9 @@ use kernel::{
     prelude::*, //
 };
 
+/// How often the key and the mapping may disagree before it is put down to the mapping's driver.
+const ATTEMPTS: u32 = 8;
+
 /// Resolves the word and describes the result.
 ///
 /// Tells no more than the caller can read in `/proc/self/maps` and `/proc/self/pagemap`.
@@ -30,6 +33,7 @@ use kernel::{
 ///
 /// Process context, no locks held. May sleep.
 pub(crate) fn key_info(table: &Table, request: request::KeyInfo) -> Result {
+    let mut attempt = 1;
     loop {
         let (key, seen) = key::describe(&request.word)?;
         let id = key.id();
@@ -46,14 +50,21 @@ pub(crate) fn key_info(table: &Table, request: request::KeyInfo) -> Result {
             let task = current!();
             let mm = task.mm().ok_or(EFAULT)?;
             let file = vma::file_at(mm, request.word.addr());
-            let Some(file) = file.filter(|file| id.is_inode(file.host)) else {
+            match file {
+                // A driver may map pages of another file than the one that the user opened, so
+                // that they never agree. What the user opened is what the user may know.
+                Some(file) if id.is_inode(file.host) || attempt == ATTEMPTS => {
+                    (info.dev_major, info.dev_minor) = file.device;
+                    info.ino = file.ino;
+                }
                 // Something else was mapped there since.
-                drop(key);
-                task::before_retry()?;
-                continue;
-            };
-            (info.dev_major, info.dev_minor) = file.device;
-            info.ino = file.ino;
+                _ => {
+                    drop(key);
+                    task::before_retry()?;
+                    attempt = (attempt + 1).min(ATTEMPTS);
+                    continue;
+                }
+            }
         }
         info.nr_waiters = table.bucket(id).count(id);
         return request.answer(info);

@@ -22,7 +22,7 @@ fn rust() {
 
 #[test]
 fn c() {
-    let sample = include_str!("../ready.c");
+    let sample = include_str!("../child.c");
     let (_, code) = sample.split_once('\n').expect("a header");
     assert_eq!(block("c"), code);
 }

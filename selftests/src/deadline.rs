@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Deadlines: on each clock, and where clocks are not what they seem.
 
-use crate::harness::{Child, Mapping, PAGE, Waiter, errno, futex, fx, until, until_queued};
+use crate::harness::{Child, Mapping, PAGE, Realtime, Waiter, errno, futex, fx, nr_waiters, until};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::time::TimeSpec;
-use nix::time::{ClockId, clock_settime};
 use rfutex::{Clock, Deadline, Error, WaitOptions, Word};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -15,8 +13,7 @@ trials![
     value_before_deadline,
     far_future,
     woken_before,
-    realtime_set_forward,
-    realtime_set_back,
+    realtime_set,
     time_namespace,
 ];
 
@@ -111,68 +108,26 @@ fn woken_before() {
     }
 }
 
-/// Sets `CLOCK_REALTIME`, and sets it right again when it goes.
-struct Realtime {
-    /// What it is ahead of `CLOCK_BOOTTIME`, in nanoseconds.
-    ahead: i64,
-}
-
-impl Realtime {
-    fn new() -> Self {
-        Self {
-            ahead: Clock::Realtime.now() - Clock::Boottime.now(),
-        }
-    }
-
-    fn set(&self, shift: i64) {
-        let now = Clock::Boottime.now() + self.ahead + shift;
-        let now = TimeSpec::new(now / NS, now % NS);
-        clock_settime(ClockId::CLOCK_REALTIME, now).expect("clock_settime");
-    }
-}
-
-impl Drop for Realtime {
-    fn drop(&mut self) {
-        self.set(0);
-    }
-}
-
-fn realtime_set_forward() {
+/// A waiter on the clock follows when it is set: forth, and back before.
+fn realtime_set() {
+    const HOUR: Duration = Duration::from_secs(3600);
     let map = Mapping::shared(PAGE);
     let word = map.word(0);
-    let hour = at(Clock::Realtime, Clock::Realtime.now() + 3600 * NS);
-    let waiter = Waiter::start_with(word, 0, hour);
     // The other clocks do not follow.
-    let monotonic = at(Clock::Monotonic, Clock::Monotonic.now() + 3600 * NS);
-    let boottime = at(Clock::Boottime, Clock::Boottime.now() + 3600 * NS);
-    let others = [monotonic, boottime].map(|at| Waiter::start_with(word, 0, at));
+    let [realtime, others @ ..] =
+        [Clock::Realtime, Clock::Monotonic, Clock::Boottime].map(|clock| {
+            let options = WaitOptions::default().deadline(Deadline::after(clock, HOUR));
+            Waiter::start_with(word, 0, options)
+        });
     let clock = Realtime::new();
-    clock.set(7200 * NS);
-    assert_eq!(waiter.join(), Err(Error::TimedOut));
-    until_queued(word, 2);
+    clock.set_back(HOUR);
+    assert_eq!(nr_waiters(word), 3);
+    clock.set(HOUR / 2);
+    assert_eq!(nr_waiters(word), 3);
+    clock.set(2 * HOUR);
+    assert_eq!(realtime.join(), Err(Error::TimedOut));
     assert_eq!(fx().wake_all(word), Ok(2));
     others.into_iter().for_each(Waiter::woken);
-}
-
-fn realtime_set_back() {
-    let map = Mapping::shared(PAGE);
-    let word = map.word(0);
-    let clock = Realtime::new();
-    let soon = Duration::from_millis(500);
-    let (on_realtime, on_monotonic) = (
-        Deadline::after(Clock::Realtime, soon),
-        Deadline::after(Clock::Monotonic, soon),
-    );
-    let waiter = Waiter::start_with(word, 0, WaitOptions::default().deadline(on_realtime));
-    clock.set(-3600 * NS);
-    // What would have been its time passes.
-    until("the deadline passes on the other clock", || {
-        Clock::Monotonic.now() > on_monotonic.ns + NS / 5
-    });
-    assert!(!waiter.is_finished(), "it ended an hour early");
-    until_queued(word, 1);
-    clock.set(0);
-    assert_eq!(waiter.join(), Err(Error::TimedOut));
 }
 
 /// Runs `f` in a time namespace of its own, in which the clocks are ahead by

@@ -3,15 +3,17 @@
 //! is observed, and [`LIMIT`] bounds every wait, so that a lost wake fails the
 //! test instead of hanging it.
 
+mod clock;
 pub mod futex;
 mod mapping;
 mod process;
 mod signal;
 mod task;
 
+pub use clock::Realtime;
 pub use mapping::{AnyAtomic, Mapping, PAGE};
 pub use process::Child;
-pub use signal::{Handler, Ticker, signal_thread};
+pub use signal::{Handler, Ticker, signal_thread, try_signal_thread};
 pub use task::{Task, Waiter};
 
 use nix::unistd::Pid;

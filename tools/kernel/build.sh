@@ -19,6 +19,8 @@ inputs() {
 	fragment
 	(cd "$source_dir" && make -s kernelversion && sha256sum Makefile init/Kconfig rust/Makefile)
 	cat "$(dirname "$source_dir")/version" 2>/dev/null || printf '%s\n' "$source_dir"
+	# A tree of the user's own may change under its name.
+	[ -z "${KSRC:-}" ] || (cd "$source_dir" && find . -name .git -prune -o -type f -printf '%P %s %T@\n' | sort)
 	rustc --version
 	bindgen --version
 	clang --version | head -n 1
@@ -31,6 +33,7 @@ check_config() {
 	[ -z "$lost" ] || die "these options did not take: $(printf '%s' "$lost" | tr '\n' ' ')"
 }
 
+# shellcheck disable=SC2317 # make_entry calls it
 build() {
 	local dir=$1
 	mkdir "$dir/build"
@@ -42,7 +45,8 @@ build() {
 	say kernel "$flavour: 20 to 40 minutes on two processors, once"
 	with_spinner "$flavour" "$dir/build.log" kmake -j"$jobs" bzImage modules
 	entry_finish "$dir" build/.config build/Module.symvers build/arch/x86/boot/bzImage \
-		build/rust/libkernel.rmeta build/rust/libcore.rmeta build/include/generated/autoconf.h
+		build/rust/libkernel.rmeta build/rust/libcore.rmeta build/include/generated/autoconf.h \
+		build/include/config/auto.conf build/scripts/mod/modpost build/scripts/basic/fixdep
 }
 
 key=$(inputs | sha256sum | cut -c 1-12)

@@ -12,6 +12,7 @@ debian_fetch() (
 	local dir=$1 package=$2 pattern version found='' mirror keyring apt=$CACHE/apt
 	shift 2
 	have apt-get || die "no apt here to download $package with"
+	# shellcheck disable=SC2016 # it is apt that expands them
 	mirror=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' 'Created-By: Packages' |
 		awk '$2 == "main" && $1 !~ /security/ { print $1; exit }')
 	[ -n "$mirror" ] || die "apt has no Debian mirror configured"
@@ -39,7 +40,7 @@ debian_fetch() (
 		done
 	done
 	[ -n "$found" ] || die "$DEBIAN_SUITE has no $package that matches: $*"
-	cd "$dir"
+	cd "$dir" || exit
 	apt-get download -q "$package=$found"
 	mv "$package"_*.deb "$package.deb"
 	printf '%s\n' "$found" >version

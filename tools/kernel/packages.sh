@@ -6,8 +6,8 @@
 
 . "$(dirname "$0")/lib.sh"
 
-# What is looked for (a program, or a file below a library directory) and the
-# Debian package that has it.
+# What is looked for (a program, one that needs no shared library, a package,
+# or a program of LLVM) and the Debian package that has it.
 LLVM_BIN=/usr/lib/llvm-$LLVM_VERSION/bin
 needs="
 make:make
@@ -25,7 +25,7 @@ git:git
 pkg-config:pkg-config
 python3:python3
 qemu-system-x86_64:qemu-system-x86
-busybox:busybox-static
+static=busybox:busybox-static
 shellcheck:shellcheck
 mkfs.ext4:e2fsprogs
 mkfs.xfs:xfsprogs
@@ -60,6 +60,7 @@ present() {
 		else
 			library_there "${1#pkg=}"
 		fi ;;
+	static=*) have "${1#static=}" && ! ldd "$(command -v "${1#static=}")" >/dev/null 2>&1 ;;
 	llvm=*) [ -x "$LLVM_BIN/${1#llvm=}" ] || { ! have apt-get && have "${1#llvm=}"; } ;;
 	*) have "$1" || [ -x "/sbin/$1" ] || [ -x "/usr/sbin/$1" ] ;;
 	esac

@@ -23,11 +23,12 @@ unpack() {
 	if ! debian_fetch "$dir" "linux-source-$KERNEL_SERIES" "$KERNEL_VERSION-*" "$KERNEL_SERIES.*"; then
 		die "cannot download linux-source-$KERNEL_SERIES; give a source tree of Linux $KERNEL_SERIES with KSRC=DIR"
 	fi
-	say unpack "Linux $(cat "$dir/version"), 1.8 GB"
+	say unpack "Linux $(cat "$dir/version"), 1.8 GB, 90000 files"
 	dpkg-deb -x "$dir/linux-source-$KERNEL_SERIES.deb" "$dir/deb"
 	mkdir "$dir/linux"
-	tar -C "$dir/linux" --strip-components=1 -xf "$dir"/deb/usr/src/linux-source-*.tar.xz
-	rm -rf "$dir/deb" "$dir/linux-source-$KERNEL_SERIES.deb"
+	with_spinner unpack "$dir/unpack.log" \
+		tar -C "$dir/linux" --strip-components=1 -xvf "$dir"/deb/usr/src/linux-source-*.tar.xz
+	rm -rf "$dir/deb" "$dir/linux-source-$KERNEL_SERIES.deb" "$dir/unpack.log"
 	listing "$dir/linux" >"$dir/listing"
 	entry_finish "$dir" version listing linux/Makefile linux/Kbuild linux/Kconfig
 }

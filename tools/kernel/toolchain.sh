@@ -78,6 +78,7 @@ path=$path:$(make_entry "virtme-ng-$VIRTME_NG_VERSION" build_virtme)/venv/bin
 llvm=/usr/lib/llvm-$LLVM_VERSION/bin
 [ -x "$llvm/clang" ] && path=$path:$llvm
 
+# shellcheck disable=SC2016 # whoever reads this expands it
 printf 'export PATH=%q:"$PATH"\n' "${path#:}"
 libclang=/usr/lib/llvm-$LLVM_VERSION/lib
 [ -d "$libclang" ] && printf 'export LIBCLANG_PATH=%q\n' "$libclang"

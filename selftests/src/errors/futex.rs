@@ -13,7 +13,12 @@ fn places() -> Vec<(&'static str, u64, Vec<Mapping>)> {
         ("null", 0, vec![]),
         ("kernel", 0xffff_8880_0000_0000, vec![]),
         ("not canonical", 0x8000_0000_0000_0000, vec![]),
-        ("end of user space", Mapping::end_of_user_space(), vec![]),
+        // futex(2) takes the very first address above for the user's.
+        (
+            "above user space",
+            Mapping::end_of_user_space() + PAGE as u64,
+            vec![],
+        ),
         ("vsyscall", 0xffff_ffff_ff60_0000, vec![]),
         ("vdso", vdso(), vec![]),
     ];

@@ -130,7 +130,7 @@ fn documented(request: u32) -> &'static [i32] {
 /// Waits that would last are interrupted, now and then.
 fn documented_errors_only() {
     let seed = fastrand::u64(..);
-    println!("seed {seed:#x}");
+    eprintln!("seed {seed:#x}");
     let mut rng = Rng::with_seed(seed);
     let places = Places::new();
     let _handler = Handler::counting(Signal::SIGALRM, SaFlags::empty());

@@ -114,16 +114,6 @@ impl Mapping {
         self.addr.as_ptr().addr() as u64
     }
 
-    /// Its size in bytes.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Where it begins.
-    pub fn ptr(&self) -> NonNull<c_void> {
-        self.addr
-    }
-
     /// The atomic at byte `offset`. To touch it where no memory is kills the
     /// process, and nothing worse.
     pub fn atomic<T: AnyAtomic>(&self, offset: usize) -> &T {

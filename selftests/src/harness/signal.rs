@@ -48,8 +48,18 @@ impl Drop for Handler {
     }
 }
 
-/// Sends `signal` to the thread `tid` of this process.
+/// Sends `signal` to the thread `tid` of this process, which has not ended.
+#[track_caller]
 pub fn signal_thread(tid: Pid, signal: Signal) {
+    try_signal_thread(tid, signal).expect("tgkill");
+}
+
+/// Sends `signal` to the thread `tid` of this process.
+///
+/// # Errors
+///
+/// `ESRCH`: it has ended.
+pub fn try_signal_thread(tid: Pid, signal: Signal) -> nix::Result<()> {
     // SAFETY: It touches no memory.
     let result = unsafe {
         libc::syscall(
@@ -59,7 +69,7 @@ pub fn signal_thread(tid: Pid, signal: Signal) {
             signal as i32,
         )
     };
-    assert_eq!(result, 0, "tgkill");
+    nix::Error::result(result).map(drop)
 }
 
 /// A `SIGALRM` every so often, as long as this lives.

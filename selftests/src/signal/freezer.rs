@@ -2,45 +2,66 @@
 //! A frozen cgroup: the waiter does not see it, as that of futex(2) does not.
 
 use crate::harness::{
-    Child, Mapping, PAGE, Task, Waiter, futex, fx, until, until_in_syscall, until_queued,
+    Child, Mapping, PAGE, Task, Waiter, futex, fx, nr_waiters, until, until_in_syscall,
+    until_queued,
 };
+use crate::memory::Mount;
 use nix::unistd::Pid;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-trials![freeze_and_thaw, killed_while_frozen];
+trials![freeze_and_thaw, killed_while_frozen, frozen_in_place];
 
 /// A cgroup of one's own, thawed and removed when it goes.
-struct Group(PathBuf);
+struct Group {
+    path: PathBuf,
+    /// The hierarchy of cgroup v1, if it is in that.
+    legacy: Option<Mount>,
+}
 
 impl Group {
     fn new() -> Self {
-        let path = PathBuf::from(format!("/sys/fs/cgroup/rfutex-{}", std::process::id()));
+        Self::at(Path::new("/sys/fs/cgroup"), None)
+    }
+
+    /// One of cgroup v1, of which the freezer is that of suspend.
+    fn legacy() -> Self {
+        let mount = Mount::new(Path::new("none"), "cgroup", "freezer");
+        let path = mount.path().to_owned();
+        Self::at(&path, Some(mount))
+    }
+
+    fn at(hierarchy: &Path, legacy: Option<Mount>) -> Self {
+        let path = hierarchy.join(format!("rfutex-{}", std::process::id()));
         fs::create_dir(&path).expect("a cgroup");
-        Self(path)
+        Self { path, legacy }
     }
 
     fn add(&self, child: &Child) {
-        fs::write(self.0.join("cgroup.procs"), child.pid().to_string()).expect("cgroup.procs");
+        fs::write(self.path.join("cgroup.procs"), child.pid().to_string()).expect("cgroup.procs");
     }
 
+    /// Tells the freezer, and returns when it says that it is done.
     fn set_frozen(&self, frozen: bool) {
-        let value = u32::from(frozen);
-        fs::write(self.0.join("cgroup.freeze"), value.to_string()).expect("cgroup.freeze");
-        let line = format!("frozen {value}");
-        until(&line, || {
-            let events = fs::read_to_string(self.0.join("cgroup.events")).expect("cgroup.events");
-            events.lines().any(|event| event == line)
+        let (file, value, told, line) = match (&self.legacy, frozen) {
+            (None, true) => ("cgroup.freeze", "1", "cgroup.events", "frozen 1"),
+            (None, false) => ("cgroup.freeze", "0", "cgroup.events", "frozen 0"),
+            (Some(_), true) => ("freezer.state", "FROZEN", "freezer.state", "FROZEN"),
+            (Some(_), false) => ("freezer.state", "THAWED", "freezer.state", "THAWED"),
+        };
+        fs::write(self.path.join(file), value).expect(file);
+        until(line, || {
+            let text = fs::read_to_string(self.path.join(told)).expect(told);
+            text.lines().any(|other| other == line)
         });
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let _ = fs::write(self.0.join("cgroup.freeze"), "0");
         // A task leaves it a moment after it was waited for.
-        while fs::remove_dir(&self.0).is_err() && !std::thread::panicking() {
+        while fs::remove_dir(&self.path).is_err() && !std::thread::panicking() {
             std::thread::yield_now();
         }
     }
@@ -100,4 +121,30 @@ fn killed_while_frozen() {
     until_queued(map.word(OURS), 1);
     assert_eq!(fx().wake_one(map.word(OURS)), Ok(1));
     other.woken();
+}
+
+/// It stays where it is in the queue, and can be woken there: it returns when
+/// it is thawed.
+fn frozen_in_place() {
+    let map = Mapping::shared(PAGE);
+    let word = map.word(OURS);
+    let group = Group::legacy();
+    let child = waiting_child(&map);
+    group.add(&child);
+    let later = Waiter::start(word, 0);
+    group.set_frozen(true);
+    assert_eq!(nr_waiters(word), 2);
+    group.set_frozen(false);
+    group.set_frozen(true);
+    // It came first, and was not queued anew.
+    assert_eq!(fx().wake_one(word), Ok(1));
+    assert_eq!(nr_waiters(word), 1);
+    assert!(!later.is_finished());
+    let addr = map.addr() + THEIRS as u64;
+    assert_eq!(futex::wake(addr, 1, false), Ok(1), "futex(2) does the same");
+    assert!(!child.is_finished());
+    group.set_frozen(false);
+    child.join();
+    assert_eq!(fx().wake_one(word), Ok(1));
+    later.woken();
 }

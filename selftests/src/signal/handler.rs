@@ -2,8 +2,8 @@
 //! Signal handlers, with and without `SA_RESTART`.
 
 use crate::harness::{
-    Handler, Mapping, PAGE, Task, Waiter, futex, fx, nr_waiters, signal_thread, until,
-    until_in_syscall, until_queued,
+    Handler, Mapping, PAGE, Task, Waiter, futex, fx, nr_waiters, signal_thread, try_signal_thread,
+    until, until_in_syscall, until_queued,
 };
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, Signal};
@@ -66,30 +66,30 @@ fn restarted_and_woken() {
 /// for as long as it waits, so if each put it off, it would never end.
 fn restarted_and_timed_out() {
     let map = Mapping::shared(PAGE);
+    let word = map.word(0);
     for clock in Clock::ALL {
         let handler = Handler::counting(SIGNAL, SaFlags::SA_RESTART);
-        let deadline = Deadline::after(clock, Duration::from_millis(300));
-        let word = map.word(0);
-        let task = Task::spawn(move || {
-            let result = fx().wait_with(word, 0, WaitOptions::default().deadline(deadline));
-            (result, clock.now())
+        // Again, where the machine was so slow that no signal came in time.
+        until("a signal interrupts the wait", || {
+            let deadline = Deadline::after(clock, Duration::from_millis(200));
+            let task = Task::spawn(move || {
+                let options = WaitOptions::default().deadline(deadline);
+                (fx().wait_with(word, 0, options), clock.now())
+            });
+            let (before, mut sent) = (handler.count(), 0);
+            until("the deadline passes", || {
+                if !task.is_finished() && handler.count() == before + sent && nr_waiters(word) == 1
+                {
+                    signal_thread(task.tid(), SIGNAL);
+                    sent += 1;
+                }
+                task.is_finished()
+            });
+            let (result, now) = task.join();
+            assert_eq!(result, Err(Error::TimedOut));
+            assert!(now >= deadline.ns, "{} ns too early", deadline.ns - now);
+            handler.count() > before
         });
-        let tid = task.tid();
-        let mut sent = 0;
-        until("the deadline passes", || {
-            if task.is_finished() {
-                return true;
-            }
-            if handler.count() == sent && clock.now() < deadline.ns {
-                signal_thread(tid, SIGNAL);
-                sent += 1;
-            }
-            false
-        });
-        let (result, now) = task.join();
-        assert_eq!(result, Err(Error::TimedOut));
-        assert!(now >= deadline.ns, "{} ns too early", deadline.ns - now);
-        assert!(handler.count() > 0);
     }
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Stop and continue, a tracer, and a kill.
 
-use crate::harness::{Child, Mapping, PAGE, Waiter, fx, nr_waiters, until, until_queued};
+use crate::harness::{Child, Mapping, PAGE, Realtime, Waiter, fx, nr_waiters, until, until_queued};
+use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
@@ -26,22 +27,24 @@ fn waiting_child(map: &Mapping, options: WaitOptions, expected: Result<(), Error
     child
 }
 
-/// Returns when the child has stopped, or goes on.
-fn until_state(child: &Child, flag: WaitPidFlag) {
-    until("the child changes its state", || {
-        waitid(Id::Pid(child.pid()), flag | WaitPidFlag::WNOHANG).expect("waitid")
-            != WaitStatus::StillAlive
-    });
-}
-
 fn stop(child: &Child) {
     child.kill(Signal::SIGSTOP);
-    until_state(child, WaitPidFlag::WSTOPPED);
+    let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG;
+    until("the child stops", || {
+        waitid(Id::Pid(child.pid()), flags).expect("waitid") != WaitStatus::StillAlive
+    });
 }
 
 fn go_on(child: &Child) {
     child.kill(Signal::SIGCONT);
-    until_state(child, WaitPidFlag::WCONTINUED);
+    let flags = WaitPidFlag::WCONTINUED | WaitPidFlag::WNOHANG;
+    until("the child goes on", || {
+        match waitid(Id::Pid(child.pid()), flags) {
+            Ok(status) => status != WaitStatus::StillAlive,
+            // It has gone on to its end.
+            Err(error) => error == Errno::ECHILD,
+        }
+    });
 }
 
 fn stop_and_continue() {
@@ -70,13 +73,12 @@ fn change_while_stopped() {
 
 fn deadline_while_stopped() {
     let map = Mapping::shared(PAGE);
-    let deadline = Deadline::after(Clock::Monotonic, Duration::from_secs(1));
+    let deadline = Deadline::after(Clock::Realtime, Duration::from_secs(3600));
     let options = WaitOptions::default().deadline(deadline);
     let child = waiting_child(&map, options, Err(Error::TimedOut));
     stop(&child);
-    until("the deadline passes", || {
-        Clock::Monotonic.now() > deadline.ns
-    });
+    let clock = Realtime::new();
+    clock.set(Duration::from_secs(7200));
     assert!(!child.is_finished());
     go_on(&child);
     child.join();

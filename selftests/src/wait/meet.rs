@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Who meets whom, and how many are woken.
 
-use crate::harness::{Child, Mapping, PAGE, Waiter, fx, nr_waiters, until_queued};
+use crate::harness::{Child, Mapping, PAGE, Task, Waiter, fx, nr_waiters, until_queued};
 use rfutex::raw::uapi::RFUTEX_MASK_ANY;
 use rfutex::{Clock, Deadline, Error, WaitOptions};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -211,9 +211,13 @@ fn threads_and_processes() {
     let ours = Waiter::start(map.word(0), 0);
     assert_eq!(fx().wake(map.word(0), 5, RFUTEX_MASK_ANY), Ok(2));
     ours.woken();
-    let [first, second] = [0; 2].map(|_| Waiter::start(map.word(64), 0));
-    first.woken();
-    second.woken();
+    let tasks = [0; 2].map(|_| {
+        let word = map.word(64);
+        Task::spawn(move || fx().wait(word, 0))
+    });
+    for task in tasks {
+        assert_eq!(task.join(), Ok(()));
+    }
     child.join();
 }
 

@@ -25,7 +25,9 @@ pub struct Case {
 /// The suites that the kernel knows now.
 pub fn suites() -> BTreeSet<String> {
     let entries = fs::read_dir(DIRECTORY).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 /// The cases of `suite` that have run; `None` if the kernel has no such suite.
@@ -64,7 +66,11 @@ fn parse(ktap: &str) -> Vec<Case> {
             (false, _) => Verdict::Failed,
         };
         remarks.extend(skip.map(str::to_owned));
-        cases.push(Case { name: name.to_owned(), verdict, remarks: std::mem::take(&mut remarks) });
+        cases.push(Case {
+            name: name.to_owned(),
+            verdict,
+            remarks: std::mem::take(&mut remarks),
+        });
     }
     cases
 }
@@ -121,9 +127,16 @@ mod tests {
         let names: Vec<_> = cases.iter().map(|c| (c.name.as_str(), c.verdict)).collect();
         assert_eq!(
             names,
-            [("equal", Verdict::Passed), ("other", Verdict::Failed), ("third", Verdict::Skipped)]
+            [
+                ("equal", Verdict::Passed),
+                ("other", Verdict::Failed),
+                ("third", Verdict::Skipped)
+            ]
         );
-        assert_eq!(cases[1].remarks, ["# other: ASSERTION FAILED at rust/key.rs:9"]);
+        assert_eq!(
+            cases[1].remarks,
+            ["# other: ASSERTION FAILED at rust/key.rs:9"]
+        );
         assert_eq!(cases[2].remarks, ["no memory"]);
     }
 

@@ -64,8 +64,14 @@ impl Snapshot {
                 return Vec::new();
             }
             if began.elapsed() > SETTLING {
-                let came = now.0.difference(&self.0).map(|line| format!("left behind: {line}"));
-                let gone = self.0.difference(&now.0).map(|line| format!("taken away: {line}"));
+                let came = now
+                    .0
+                    .difference(&self.0)
+                    .map(|line| format!("left behind: {line}"));
+                let gone = self
+                    .0
+                    .difference(&now.0)
+                    .map(|line| format!("taken away: {line}"));
                 return came.chain(gone).collect();
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -76,5 +82,7 @@ impl Snapshot {
 /// The names in a directory.
 pub fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
 }

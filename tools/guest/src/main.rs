@@ -54,9 +54,15 @@ fn set_up() -> Result<()> {
             mount_at(kind, at)?;
         }
     }
-    // Whatever controllers there are: tests make groups of their own.
+    // Whatever controllers there are: tests make groups of their own. Except cpuset: the kernel
+    // patches its code with the first group of that kind and with the last, and QEMU's emulation
+    // may run the breakpoint of a patch on one processor when the other has removed it ("Oops:
+    // int3" in the page allocator, once in some sixty tests).
     let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")?;
-    for name in controllers.split_whitespace() {
+    for name in controllers
+        .split_whitespace()
+        .filter(|&name| name != "cpuset")
+    {
         fs::write("/sys/fs/cgroup/cgroup.subtree_control", format!("+{name}"))
             .with_context(|| format!("cgroup controller {name}"))?;
     }
@@ -70,7 +76,9 @@ fn set_up() -> Result<()> {
 
 fn mounted(at: &str) -> Result<bool> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
-    Ok(mounts.lines().any(|line| line.split(' ').nth(1) == Some(at)))
+    Ok(mounts
+        .lines()
+        .any(|line| line.split(' ').nth(1) == Some(at)))
 }
 
 fn mount_at(kind: &str, at: &str) -> Result<()> {

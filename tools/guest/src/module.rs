@@ -42,16 +42,30 @@ pub fn unload_checked(suites_before: &[String]) -> Result<()> {
     }
     drop(open);
     unload().context("rmmod after the last close")?;
-    for path in [DEVICE, "/sys/module/rfutex", "/sys/kernel/debug/rfutex", "/sys/class/misc/rfutex"] {
+    for path in [
+        DEVICE,
+        "/sys/module/rfutex",
+        "/sys/kernel/debug/rfutex",
+        "/sys/class/misc/rfutex",
+    ] {
         ensure!(!Path::new(path).exists(), "{path} is left behind");
     }
     for suite in leftovers::names("/sys/kernel/debug/kunit".as_ref()) {
-        ensure!(suites_before.contains(&suite), "KUnit suite {suite} is left behind");
+        ensure!(
+            suites_before.contains(&suite),
+            "KUnit suite {suite} is left behind"
+        );
     }
     for cache in leftovers::names("/sys/kernel/slab".as_ref()) {
-        ensure!(!cache.contains("rfutex"), "slab cache {cache} is left behind");
+        ensure!(
+            !cache.contains("rfutex"),
+            "slab cache {cache} is left behind"
+        );
     }
     let symbols = fs::read_to_string("/proc/kallsyms").context("cannot read /proc/kallsyms")?;
-    ensure!(!symbols.contains("[rfutex]"), "symbols of the module are left behind");
+    ensure!(
+        !symbols.contains("[rfutex]"),
+        "symbols of the module are left behind"
+    );
     Ok(())
 }

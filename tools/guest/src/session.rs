@@ -41,7 +41,12 @@ struct Attempt {
 impl From<Ended> for Attempt {
     fn from(ended: Ended) -> Self {
         let seconds = ended.took.as_secs_f64();
-        Self { wrong: ended.wrong, output: ended.output, seconds, skipped: None }
+        Self {
+            wrong: ended.wrong,
+            output: ended.output,
+            seconds,
+            skipped: None,
+        }
     }
 }
 
@@ -56,7 +61,9 @@ impl Health {
     fn now() -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let stats = read("/proc/lockdep_stats");
-        let debug_locks = stats.lines().find(|line| line.trim_start().starts_with("debug_locks:"));
+        let debug_locks = stats
+            .lines()
+            .find(|line| line.trim_start().starts_with("debug_locks:"));
         Self {
             taint: read("/proc/sys/kernel/tainted").trim().parse().unwrap_or(0),
             lockdep: debug_locks.is_some_and(|line| line.trim_end().ends_with('1')),
@@ -91,7 +98,10 @@ impl Session {
     pub fn new(plan: &Plan) -> Result<Self> {
         Ok(Self {
             kmsg: Kmsg::open().context("/dev/kmsg")?,
-            health: Health { taint: 0, lockdep: false },
+            health: Health {
+                taint: 0,
+                lockdep: false,
+            },
             limit: Duration::from_secs(plan.limit),
             own_suites: kunit::suites().into_iter().collect(),
         })
@@ -101,28 +111,51 @@ impl Session {
     pub fn carry_out(&mut self, stage: Stage) -> Result<()> {
         match stage {
             Stage::Boot => self.judged("boot", || Ok(Attempt::default())),
-            Stage::Load { build, module, suites } => self.load(&build, &module, &suites),
+            Stage::Load {
+                build,
+                module,
+                suites,
+            } => self.load(&build, &module, &suites),
             Stage::Unload { build } => {
                 let own = self.own_suites.clone();
                 self.judged(&format!("{build}/rmmod"), || {
                     let began = Instant::now();
                     let result = module::unload_checked(&own);
-                    let wrong = result.err().map(|error| format!("{error:#}")).into_iter().collect();
+                    let wrong = result
+                        .err()
+                        .map(|error| format!("{error:#}"))
+                        .into_iter()
+                        .collect();
                     let seconds = began.elapsed().as_secs_f64();
-                    Ok(Attempt { wrong, seconds, ..Attempt::default() })
+                    Ok(Attempt {
+                        wrong,
+                        seconds,
+                        ..Attempt::default()
+                    })
                 })
             }
-            Stage::Trials { build, program, without, only } => {
-                self.trials(&build, &program, &without, &only)
-            }
-            Stage::Script { name, script, limit } => self.judged_tidy(&name, || {
+            Stage::Trials {
+                build,
+                program,
+                without,
+                only,
+            } => self.trials(&build, &program, &without, &only),
+            Stage::Script {
+                name,
+                script,
+                limit,
+            } => self.judged_tidy(&name, || {
                 let mut sh = Command::new("sh");
                 run(sh.args(["-c", &script]), Duration::from_secs(limit))
             }),
             Stage::Insmod { module } => {
                 let ended = trial::run(&mut module::insmod(&module), self.limit, None)?;
                 if !ended.well() {
-                    bail!("insmod {module}: {} {}", ended.wrong.join("; "), ended.output.trim());
+                    bail!(
+                        "insmod {module}: {} {}",
+                        ended.wrong.join("; "),
+                        ended.output.trim()
+                    );
                 }
                 module::is_there()
             }
@@ -139,7 +172,10 @@ impl Session {
 
     /// Runs one test: tells the host, attempts it, looks at the kernel log.
     fn judged(&mut self, name: &str, attempt: impl FnOnce() -> Result<Attempt>) -> Result<()> {
-        Event::Started { name: name.to_owned() }.emit()?;
+        Event::Started {
+            name: name.to_owned(),
+        }
+        .emit()?;
         let attempt = attempt().with_context(|| name.to_owned())?;
         let messages = self.kmsg.drain()?;
         self.end(name, attempt, &messages)
@@ -160,7 +196,12 @@ impl Session {
     fn end(&mut self, name: &str, attempt: Attempt, messages: &[Message]) -> Result<()> {
         let found = splat::scan(messages.iter().map(|m| m.text.as_str()));
         let mut why = attempt.wrong;
-        why.extend(found.headings.iter().map(|heading| format!("kernel: {heading}")));
+        why.extend(
+            found
+                .headings
+                .iter()
+                .map(|heading| format!("kernel: {heading}")),
+        );
         let health = Health::now();
         why.extend(health.worse_than(&self.health));
         self.health = health;
@@ -198,14 +239,18 @@ impl Session {
         Event::Started { name: name.clone() }.emit()?;
         let known = kunit::suites();
         let mut insmod = run(&mut module::insmod(file), self.limit)?;
-        insmod.wrong.extend(module::is_there().err().map(|error| format!("{error:#}")));
+        insmod
+            .wrong
+            .extend(module::is_there().err().map(|error| format!("{error:#}")));
 
         let mut log = kunit::attribute(self.kmsg.drain()?);
         let mut before = log.rest.first().map_or(0, |m| m.micros);
         let came: BTreeSet<String> = kunit::suites().difference(&known).cloned().collect();
         let wanted: BTreeSet<String> = wanted.iter().cloned().collect();
         for suite in came.union(&wanted) {
-            let cases = kunit::results(suite).filter(|_| came.contains(suite)).unwrap_or_default();
+            let cases = kunit::results(suite)
+                .filter(|_| came.contains(suite))
+                .unwrap_or_default();
             if cases.is_empty() {
                 let attempt = Attempt {
                     wrong: vec!["this KUnit suite did not run".to_owned()],
@@ -218,13 +263,20 @@ impl Session {
                 let messages = log.cases.remove(&key).unwrap_or_default();
                 let seconds = kunit::seconds(before, &messages);
                 before = messages.last().map_or(before, |m| m.micros);
-                let mut attempt = Attempt { seconds, ..Attempt::default() };
+                let mut attempt = Attempt {
+                    seconds,
+                    ..Attempt::default()
+                };
                 match case.verdict {
                     Verdict::Passed => (),
                     Verdict::Failed => attempt.wrong = vec!["not ok".to_owned()],
                     Verdict::Skipped => attempt.skipped = Some(case.remarks.join("; ")),
                 }
-                attempt.output = case.remarks.iter().map(|line| format!("{line}\n")).collect();
+                attempt.output = case
+                    .remarks
+                    .iter()
+                    .map(|line| format!("{line}\n"))
+                    .collect();
                 self.end(&format!("kunit/{suite}/{}", case.name), attempt, &messages)?;
             }
         }
@@ -235,31 +287,55 @@ impl Session {
     }
 
     /// Runs the trials of a test program one by one.
-    fn trials(&mut self, build: &str, program: &str, without: &[String], only: &[String]) -> Result<()> {
-        let prefix = if build.is_empty() { String::new() } else { format!("{build}/") };
+    fn trials(
+        &mut self,
+        build: &str,
+        program: &str,
+        without: &[String],
+        only: &[String],
+    ) -> Result<()> {
+        let prefix = if build.is_empty() {
+            String::new()
+        } else {
+            format!("{build}/")
+        };
         let list = trial::run(Command::new(program).arg("--list"), self.limit, None)?;
         let wanted = |trial: &Trial| {
             !without.contains(&trial.kind)
                 && (only.is_empty() || only.iter().any(|part| trial.name.contains(part.as_str())))
         };
-        let trials: Vec<_> = trial::parse_list(&list.output).into_iter().filter(wanted).collect();
+        let trials: Vec<_> = trial::parse_list(&list.output)
+            .into_iter()
+            .filter(wanted)
+            .collect();
         if !list.well() || trials.is_empty() {
-            let wrong = vec![format!("{program} lists no trial to run: {}", list.wrong.join("; "))];
+            let wrong = vec![format!(
+                "{program} lists no trial to run: {}",
+                list.wrong.join("; ")
+            )];
             return self.judged(&format!("{prefix}trials"), || {
-                Ok(Attempt { wrong, output: list.output, ..Attempt::default() })
+                Ok(Attempt {
+                    wrong,
+                    output: list.output,
+                    ..Attempt::default()
+                })
             });
         }
         let limit = self.limit;
         for trial in trials {
             self.judged_tidy(&format!("{prefix}{}", trial.name), || {
                 let mut command = Command::new(program);
-                command.args(["--exact", &trial.name]).env("RUST_BACKTRACE", "1");
+                command
+                    .args(["--exact", &trial.name])
+                    .env("RUST_BACKTRACE", "1");
                 let mut attempt = run(&mut command, limit)?;
                 match trial::parse_result(&attempt.output) {
                     _ if !attempt.wrong.is_empty() => (),
                     Some((1, 0)) => (),
                     Some((0, 1)) => attempt.skipped = Some("ignored".to_owned()),
-                    _ => attempt.wrong.push("it did not run exactly this one test".to_owned()),
+                    _ => attempt
+                        .wrong
+                        .push("it did not run exactly this one test".to_owned()),
                 }
                 Ok(attempt)
             })?;

@@ -40,12 +40,24 @@ const PATTERNS: &[(&str, At, &str)] = &[
     ("lockdep", Start, "BUG: MAX_"),
     ("lockdep", Start, "BUG: looking up invalid subclass"),
     ("lockdep", Start, "INFO: trying to register non-static key"),
-    ("lockdep", Anywhere, "turning off the locking correctness validator"),
+    (
+        "lockdep",
+        Anywhere,
+        "turning off the locking correctness validator",
+    ),
     ("lockdep", Anywhere, "DEBUG_LOCKS_WARN_ON"),
-    ("atomic-sleep", Start, "BUG: sleeping function called from invalid context"),
+    (
+        "atomic-sleep",
+        Start,
+        "BUG: sleeping function called from invalid context",
+    ),
     ("atomic-sleep", Start, "BUG: scheduling while atomic"),
     ("atomic-sleep", Anywhere, "do not call blocking ops when"),
-    ("atomic-sleep", Anywhere, "Voluntary context switch within RCU"),
+    (
+        "atomic-sleep",
+        Anywhere,
+        "Voluntary context switch within RCU",
+    ),
     ("rcu-stall", Start, "INFO: rcu_"),
     ("rcu-stall", Anywhere, "self-detected stall on CPU"),
     ("rcu-stall", Anywhere, "detected stalls on CPUs/tasks"),
@@ -162,7 +174,10 @@ pub fn scan<'a>(messages: impl IntoIterator<Item = &'a str>) -> Findings {
 /// The message of a line of console output: without its time stamp.
 pub fn console_message(line: &str) -> &str {
     let line = line.trim_end();
-    match line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
+    match line
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("] "))
+    {
         Some((stamp, message)) if stamp.trim().parse::<f64>().is_ok() => message,
         _ => line,
     }
@@ -174,7 +189,10 @@ mod tests {
 
     /// Real headings, each with the kind it must be taken for.
     const SAMPLES: &[(&str, &str)] = &[
-        ("WARNING: rust/lab/splat.rs:12 at foo+0x1/0x2 [rfutex], CPU#0: sh/77", "warn"),
+        (
+            "WARNING: rust/lab/splat.rs:12 at foo+0x1/0x2 [rfutex], CPU#0: sh/77",
+            "warn",
+        ),
         ("kernel BUG at lib/foo.c:42!", "bug"),
         ("Oops: invalid opcode: 0000 [#1] SMP KASAN", "oops"),
         (
@@ -193,10 +211,7 @@ mod tests {
             "WARNING: possible circular locking dependency detected",
             "lockdep",
         ),
-        (
-            "WARNING: possible recursive locking detected",
-            "lockdep",
-        ),
+        ("WARNING: possible recursive locking detected", "lockdep"),
         ("WARNING: inconsistent lock state", "lockdep"),
         ("WARNING: bad unlock balance detected!", "lockdep"),
         ("WARNING: held lock freed!", "lockdep"),
@@ -244,10 +259,7 @@ mod tests {
             "ODEBUG: init active (active state 0) object: 1 object type: timer_list",
             "odebug",
         ),
-        (
-            "refcount_t: addition on 0; use-after-free.",
-            "refcount",
-        ),
+        ("refcount_t: addition on 0; use-after-free.", "refcount"),
         ("BUG: Bad page state in process sh  pfn:12345", "bad-page"),
         (
             "BUG: Bad rss-counter state mm:1 type:MM_ANONPAGES val:1",
@@ -288,7 +300,11 @@ mod tests {
         assert_eq!(scan(["Call Trace:", " <TASK>"]).kinds, ["trace"]);
         let oom = ["sh invoked oom-killer: gfp_mask=0x1", "Call Trace:"];
         assert!(scan(oom).is_empty());
-        let then_real = ["sh invoked oom-killer: gfp_mask=0x1", "Call Trace:", "Call Trace:"];
+        let then_real = [
+            "sh invoked oom-killer: gfp_mask=0x1",
+            "Call Trace:",
+            "Call Trace:",
+        ];
         assert_eq!(scan(then_real).kinds, ["trace"]);
     }
 
@@ -305,7 +321,13 @@ mod tests {
 
     #[test]
     fn console_lines_lose_their_stamp() {
-        assert_eq!(console_message("[   12.345678] Call Trace:\r\n"), "Call Trace:");
-        assert_eq!(console_message("[ BUG: Invalid wait context ]"), "[ BUG: Invalid wait context ]");
+        assert_eq!(
+            console_message("[   12.345678] Call Trace:\r\n"),
+            "Call Trace:"
+        );
+        assert_eq!(
+            console_message("[ BUG: Invalid wait context ]"),
+            "[ BUG: Invalid wait context ]"
+        );
     }
 }

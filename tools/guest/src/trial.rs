@@ -91,11 +91,21 @@ fn walk(dir: &Path, visit: &mut dyn FnMut(&Path)) {
 /// What a process is and what its threads do, for a person.
 fn describe(pid: &str) -> String {
     let read = |path: String| fs::read_to_string(path).unwrap_or_default();
-    let mut text = format!("process {pid} ({})", read(format!("/proc/{pid}/comm")).trim());
-    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+    let mut text = format!(
+        "process {pid} ({})",
+        read(format!("/proc/{pid}/comm")).trim()
+    );
+    for task in fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let dir = task.path().display().to_string();
         let status = read(format!("{dir}/status"));
-        let state = status.lines().find(|line| line.starts_with("State:")).unwrap_or_default();
+        let state = status
+            .lines()
+            .find(|line| line.starts_with("State:"))
+            .unwrap_or_default();
         let tid = task.file_name();
         text += &format!("\n  thread {}: {state}", tid.to_string_lossy());
         for frame in read(format!("{dir}/stack")).lines() {
@@ -134,7 +144,9 @@ pub fn run(command: &mut Command, limit: Duration, group: Option<&Group>) -> io:
         .stderr(output.try_clone()?)
         .process_group(0);
     if let Some(group) = group {
-        let procs = File::options().write(true).open(group.dir.join("cgroup.procs"))?;
+        let procs = File::options()
+            .write(true)
+            .open(group.dir.join("cgroup.procs"))?;
         // SAFETY: Between fork and exec the closure makes one system call on a
         // file that it owns, and touches no memory but a constant.
         unsafe {
@@ -146,13 +158,21 @@ pub fn run(command: &mut Command, limit: Duration, group: Option<&Group>) -> io:
     let status = child.wait_timeout(limit)?;
     let mut wrong = Vec::new();
     match status {
-        None => wrong.push(format!("still running after its limit of {} s", limit.as_secs())),
+        None => wrong.push(format!(
+            "still running after its limit of {} s",
+            limit.as_secs()
+        )),
         Some(status) if !status.success() => wrong.push(status.to_string()),
         Some(_) => (),
     }
     let took = began.elapsed();
     wrong.extend(finish(&mut child, status.is_none(), group)?);
-    Ok(Ended { status, output: tail(&mut output)?, took, wrong })
+    Ok(Ended {
+        status,
+        output: tail(&mut output)?,
+        took,
+        wrong,
+    })
 }
 
 /// Ends what is left of a test; returns what should not have been left.
@@ -201,11 +221,17 @@ pub struct Trial {
 pub fn parse_list(output: &str) -> Vec<Trial> {
     let trial = |line: &str| {
         let line = line.strip_suffix(": test")?;
-        let (kind, name) = match line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
+        let (kind, name) = match line
+            .strip_prefix('[')
+            .and_then(|rest| rest.split_once("] "))
+        {
             Some((kind, name)) => (kind, name),
             None => ("", line),
         };
-        Some(Trial { name: name.to_owned(), kind: kind.to_owned() })
+        Some(Trial {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+        })
     };
     output.lines().filter_map(trial).collect()
 }
@@ -213,10 +239,17 @@ pub fn parse_list(output: &str) -> Vec<Trial> {
 /// What a run of one trial with `--exact` says it did: `(passed, ignored)`.
 /// A name that matches nothing is no success, though the exit status says so.
 pub fn parse_result(output: &str) -> Option<(u32, u32)> {
-    let line = output.lines().rev().find(|line| line.starts_with("test result: "))?;
+    let line = output
+        .lines()
+        .rev()
+        .find(|line| line.starts_with("test result: "))?;
     let count = |word: &str| -> Option<u32> {
         let before = line.split(word).next()?.trim_end();
-        before.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        before
+            .rsplit(|c: char| !c.is_ascii_digit())
+            .next()?
+            .parse()
+            .ok()
     };
     Some((count(" passed")?, count(" ignored")?))
 }
@@ -226,7 +259,12 @@ mod tests {
     use super::*;
 
     fn sh(script: &str, limit: u64) -> Ended {
-        run(Command::new("sh").args(["-c", script]), Duration::from_secs(limit), None).unwrap()
+        run(
+            Command::new("sh").args(["-c", script]),
+            Duration::from_secs(limit),
+            None,
+        )
+        .unwrap()
     }
 
     #[test]
@@ -253,8 +291,12 @@ mod tests {
 
     #[test]
     fn lists_and_results() {
-        let list = parse_list("smoke::wake: test\n[lab] keys::held: test\n\n2 tests, 0 benchmarks\n");
-        let trial = |name: &str, kind: &str| Trial { name: name.into(), kind: kind.into() };
+        let list =
+            parse_list("smoke::wake: test\n[lab] keys::held: test\n\n2 tests, 0 benchmarks\n");
+        let trial = |name: &str, kind: &str| Trial {
+            name: name.into(),
+            kind: kind.into(),
+        };
         assert_eq!(list, [trial("smoke::wake", ""), trial("keys::held", "lab")]);
         let line = "\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out\n";
         assert_eq!(parse_result(line), Some((1, 0)));

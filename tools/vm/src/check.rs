@@ -16,7 +16,15 @@ use crate::{Options, host, splats, suites};
 const SELFTESTS: &str = "/bin/rfutex-selftests";
 
 /// What the kernel has to have for the tests to mean something.
-const NEEDS: &[&str] = &["KUNIT", "KUNIT_DEBUGFS", "VIRTIO_FS", "DEBUG_FS", "CGROUPS", "PROVE_LOCKING", "KASAN"];
+const NEEDS: &[&str] = &[
+    "KUNIT",
+    "KUNIT_DEBUGFS",
+    "VIRTIO_FS",
+    "DEBUG_FS",
+    "CGROUPS",
+    "PROVE_LOCKING",
+    "KASAN",
+];
 
 /// One run of all tests.
 pub struct Check<'a> {
@@ -31,7 +39,13 @@ impl<'a> Check<'a> {
     /// Prepares it.
     pub fn new(options: &'a Options, places: &'a Places, interrupt: &'a Interrupt) -> Self {
         let (report, phases) = (Report::default(), Phases::default());
-        Self { options, places, interrupt, report, phases }
+        Self {
+            options,
+            places,
+            interrupt,
+            report,
+            phases,
+        }
     }
 
     /// Runs everything; with `only` not empty, only the selftests that have one
@@ -41,7 +55,11 @@ impl<'a> Check<'a> {
         let top = self.options.top.clone();
         if only.is_empty() {
             self.phase("host", |check| {
-                host::run(&top, Duration::from_secs(check.options.limit), &mut check.report)
+                host::run(
+                    &top,
+                    Duration::from_secs(check.options.limit),
+                    &mut check.report,
+                )
             })?;
         }
         self.phase("vm", |check| check.in_vm(only))?;
@@ -66,12 +84,19 @@ impl<'a> Check<'a> {
     /// KUnit and the selftests on the lab build, then the selftests that need
     /// no lab build on the module as a user has it.
     fn in_vm(&mut self, only: &[String]) -> Result<()> {
-        let mut session = self.options.session(self.places, self.interrupt, self.options.limits())?;
+        let mut session =
+            self.options
+                .session(self.places, self.interrupt, self.options.limits())?;
         let root = self.places.root(&["rfutex-selftests"])?;
         root.add_images()?;
         session.choose_accelerator(&root)?;
-        let suites = suites::declared(&self.options.top.join("rust"))?.into_iter().collect();
-        let plan = Plan { limit: self.options.limit, stages: stages(suites, only) };
+        let suites = suites::declared(&self.options.top.join("rust"))?
+            .into_iter()
+            .collect();
+        let plan = Plan {
+            limit: self.options.limit,
+            stages: stages(suites, only),
+        };
         let ran = session.run(&root, &plan, "check", &mut self.report)?;
         self.phases.add("boot", ran.boot);
         Ok(())
@@ -90,7 +115,9 @@ fn stages(suites: Vec<String>, only: &[String]) -> Vec<Stage> {
         module: guest_module(module),
         suites,
     };
-    let unload = |build: &str| Stage::Unload { build: build.to_owned() };
+    let unload = |build: &str| Stage::Unload {
+        build: build.to_owned(),
+    };
     vec![
         Stage::Boot,
         load("lab", "lab", suites),
@@ -106,8 +133,16 @@ fn stages(suites: Vec<String>, only: &[String]) -> Vec<Stage> {
 fn check_config(kdir: &Path) -> Result<()> {
     let path = kdir.join(".config");
     let config = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let has = |option: &str| config.lines().any(|line| line == format!("CONFIG_{option}=y"));
-    let lacks: Vec<_> = NEEDS.iter().copied().filter(|option| !has(option)).collect();
+    let has = |option: &str| {
+        config
+            .lines()
+            .any(|line| line == format!("CONFIG_{option}=y"))
+    };
+    let lacks: Vec<_> = NEEDS
+        .iter()
+        .copied()
+        .filter(|option| !has(option))
+        .collect();
     ensure!(
         lacks.is_empty(),
         "the kernel in {} lacks {}: the tests need a debug kernel (without KDIR= one is built)",

@@ -20,7 +20,14 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// Builds all test programs of the workspace and returns where they are.
 fn build(tools: &Path) -> Result<Vec<PathBuf>> {
     let built = Command::new("cargo")
-        .args(["test", "--workspace", "--locked", "--no-run", "--target", TARGET])
+        .args([
+            "test",
+            "--workspace",
+            "--locked",
+            "--no-run",
+            "--target",
+            TARGET,
+        ])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(tools)
         .stderr(std::process::Stdio::inherit())
@@ -41,7 +48,12 @@ fn build(tools: &Path) -> Result<Vec<PathBuf>> {
 pub fn run(top: &Path, limit: Duration, report: &mut Report) -> Result<()> {
     for program in build(&top.join("tools"))? {
         let list = trial::run(Command::new(&program).arg("--list"), limit, None)?;
-        ensure!(list.well(), "{} --list failed:\n{}", program.display(), list.output);
+        ensure!(
+            list.well(),
+            "{} --list failed:\n{}",
+            program.display(),
+            list.output
+        );
         for test in trial::parse_list(&list.output) {
             let name = format!("host/{}/{}", stem(&program), test.name);
             report.started(name.clone());
@@ -51,7 +63,11 @@ pub fn run(top: &Path, limit: Duration, report: &mut Report) -> Result<()> {
             let good = ended.well() && trial::parse_result(&ended.output) == Some((1, 0));
             report.ended(Outcome {
                 name,
-                verdict: if good { Verdict::Passed } else { Verdict::Failed },
+                verdict: if good {
+                    Verdict::Passed
+                } else {
+                    Verdict::Failed
+                },
                 seconds: ended.took.as_secs_f64(),
                 why: ended.wrong,
                 splats: Vec::new(),
@@ -65,7 +81,9 @@ pub fn run(top: &Path, limit: Duration, report: &mut Report) -> Result<()> {
 /// A test program's name without the hash that cargo puts behind it.
 fn stem(program: &Path) -> String {
     let name = program.file_name().unwrap_or_default().to_string_lossy();
-    name.rsplit_once('-').map_or(&*name, |(stem, _)| stem).to_owned()
+    name.rsplit_once('-')
+        .map_or(&*name, |(stem, _)| stem)
+        .to_owned()
 }
 
 #[cfg(test)]

@@ -21,9 +21,14 @@ const SIGN: &str = "rfutex-kvm-works";
 fn host() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
-    let model = cpuinfo.lines().find(|line| line.starts_with("model name")).unwrap_or_default();
+    let model = cpuinfo
+        .lines()
+        .find(|line| line.starts_with("model name"))
+        .unwrap_or_default();
     let qemu = Command::new("qemu-system-x86_64").arg("--version").output();
-    let qemu = qemu.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
+    let qemu = qemu
+        .map(|out| String::from_utf8_lossy(&out.stdout).into_owned())
+        .unwrap_or_default();
     format!(
         "{} {} / {model} / {}",
         read("/proc/sys/kernel/osrelease").trim(),
@@ -34,7 +39,12 @@ fn host() -> String {
 
 /// True if KVM runs `machine` here. The answer is kept in `cache`.
 pub fn works(cache: &Path, machine: &Machine, root: &Root, interrupt: &Interrupt) -> Result<bool> {
-    if OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
+    if OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm")
+        .is_err()
+    {
         return Ok(false);
     }
     let host = host();
@@ -46,8 +56,14 @@ pub fn works(cache: &Path, machine: &Machine, root: &Root, interrupt: &Interrupt
         return Ok(answer.trim() == "yes");
     }
     eprintln!("  kvm        trying whether a guest boots with it");
-    let machine = Machine { kvm: true, ..machine.clone() };
-    let limits = Limits { silence: LIMIT, total: LIMIT };
+    let machine = Machine {
+        kvm: true,
+        ..machine.clone()
+    };
+    let limits = Limits {
+        silence: LIMIT,
+        total: LIMIT,
+    };
     let mut came_up = false;
     let (end, _) = machine.boot(
         root.path(),
@@ -64,7 +80,15 @@ pub fn works(cache: &Path, machine: &Machine, root: &Root, interrupt: &Interrupt
     let answer = if works { "yes" } else { "no" };
     let mut new = tempfile::NamedTempFile::new_in(cache).context("the cache")?;
     std::io::Write::write_all(&mut new, format!("{host}\n{answer}\n").as_bytes())?;
-    new.persist(&memory).context("remembering whether KVM works")?;
-    eprintln!("  kvm        {answer}{}", if works { "" } else { ": software emulation instead" });
+    new.persist(&memory)
+        .context("remembering whether KVM works")?;
+    eprintln!(
+        "  kvm        {answer}{}",
+        if works {
+            ""
+        } else {
+            ": software emulation instead"
+        }
+    );
     Ok(works)
 }

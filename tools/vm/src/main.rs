@@ -131,7 +131,12 @@ impl Options {
             qemu_opts: self.qemu_opts.clone(),
             kvm: false,
         };
-        Ok(Session { places, machine, interrupt, limits })
+        Ok(Session {
+            places,
+            machine,
+            interrupt,
+            limits,
+        })
     }
 
     /// How long one boot for tests may take.
@@ -139,7 +144,10 @@ impl Options {
         // A test that hangs is ended in the guest, which then takes a while to
         // tell; more silence than that means that the guest itself hangs.
         let silence = Duration::from_secs(self.limit + 60);
-        Limits { silence, total: Duration::from_secs(30 * 60) }
+        Limits {
+            silence,
+            total: Duration::from_secs(30 * 60),
+        }
     }
 }
 
@@ -170,7 +178,14 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
         }
         Do::Demo => {
             let demo = ["rfutex-demo".to_owned()];
-            show(options, &places, &interrupt, "module", &["rfutex-demo"], &demo)
+            show(
+                options,
+                &places,
+                &interrupt,
+                "module",
+                &["rfutex-demo"],
+                &demo,
+            )
         }
         Do::Run { lab, command } => {
             let build = if *lab { "lab" } else { "module" };
@@ -180,10 +195,17 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
                 show(options, &places, &interrupt, build, host::PROGRAMS, command)
             }
         }
-        Do::Session { plan, report, silence } => {
+        Do::Session {
+            plan,
+            report,
+            silence,
+        } => {
             let plan: Plan = serde_json::from_slice(&std::fs::read(plan)?)?;
             let silence = Duration::from_secs(*silence);
-            let limits = Limits { silence, ..options.limits() };
+            let limits = Limits {
+                silence,
+                ..options.limits()
+            };
             let mut session = options.session(&places, &interrupt, limits)?;
             let root = places.root(&[])?;
             session.choose_accelerator(&root)?;
@@ -199,7 +221,11 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
 fn close(report: &Report) -> ExitCode {
     print!("{}", report.summary(0));
     println!("{report}");
-    if report.good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if report.good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Runs one command in the VM and passes on what it prints and its exit status.
@@ -211,16 +237,31 @@ fn show(
     programs: &[&str],
     command: &[String],
 ) -> Result<ExitCode> {
-    let limits = Limits { silence: Duration::from_secs(300), total: Duration::from_secs(3600) };
+    let limits = Limits {
+        silence: Duration::from_secs(300),
+        total: Duration::from_secs(3600),
+    };
     let mut session = options.session(places, interrupt, limits)?;
     let root = places.root(programs)?;
     session.choose_accelerator(&root)?;
     let stages = vec![
-        Stage::Insmod { module: guest_module(build) },
-        Stage::Exec { argv: command.to_vec() },
+        Stage::Insmod {
+            module: guest_module(build),
+        },
+        Stage::Exec {
+            argv: command.to_vec(),
+        },
     ];
     let mut report = Report::default();
-    let ran = session.run(&root, &Plan { limit: options.limit, stages }, "run", &mut report)?;
+    let ran = session.run(
+        &root,
+        &Plan {
+            limit: options.limit,
+            stages,
+        },
+        "run",
+        &mut report,
+    )?;
     if !report.outcomes().is_empty() {
         return Ok(ExitCode::FAILURE);
     }

@@ -36,7 +36,14 @@ impl Report {
     pub fn cut_short(&mut self, why: String, splats: Vec<String>, log: String) -> io::Result<()> {
         let name = self.running.take().unwrap_or_else(|| "vm".to_owned());
         let why = vec![why];
-        self.ended(Outcome { name, verdict: Verdict::Failed, seconds: 0.0, why, splats, log })
+        self.ended(Outcome {
+            name,
+            verdict: Verdict::Failed,
+            seconds: 0.0,
+            why,
+            splats,
+            log,
+        })
     }
 
     /// Every test that has ended, in order.
@@ -46,7 +53,10 @@ impl Report {
 
     /// How many tests ended in `verdict`.
     pub fn count(&self, verdict: Verdict) -> usize {
-        self.outcomes.iter().filter(|o| o.verdict == verdict).count()
+        self.outcomes
+            .iter()
+            .filter(|o| o.verdict == verdict)
+            .count()
     }
 
     /// True if something was tested and nothing failed.
@@ -67,7 +77,11 @@ impl Report {
         if !slow.is_empty() {
             text += &format!("slowest: {}\n", slow.join(", "));
         }
-        for outcome in self.outcomes.iter().filter(|o| o.verdict == Verdict::Failed) {
+        for outcome in self
+            .outcomes
+            .iter()
+            .filter(|o| o.verdict == Verdict::Failed)
+        {
             text += &format!("failed:  {}\n", outcome.name);
         }
         text
@@ -123,8 +137,11 @@ impl Phases {
 
 impl fmt::Display for Phases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let phases: Vec<_> =
-            self.0.iter().map(|(what, took)| format!("{what} {:.1} s", took.as_secs_f64())).collect();
+        let phases: Vec<_> = self
+            .0
+            .iter()
+            .map(|(what, took)| format!("{what} {:.1} s", took.as_secs_f64()))
+            .collect();
         write!(f, "time: {}", phases.join(", "))
     }
 }
@@ -135,7 +152,14 @@ mod tests {
 
     fn outcome(name: &str, verdict: Verdict) -> Outcome {
         let (why, splats) = (vec!["why".to_owned()], Vec::new());
-        Outcome { name: name.to_owned(), verdict, seconds: 0.5, why, splats, log: "a\nb".to_owned() }
+        Outcome {
+            name: name.to_owned(),
+            verdict,
+            seconds: 0.5,
+            why,
+            splats,
+            log: "a\nb".to_owned(),
+        }
     }
 
     #[test]
@@ -164,9 +188,13 @@ mod tests {
     fn a_dead_vm_fails_the_test_that_ran() {
         let mut report = Report::default();
         report.started("keys::thp".to_owned());
-        report.cut_short("panic".to_owned(), vec![], String::new()).unwrap();
+        report
+            .cut_short("panic".to_owned(), vec![], String::new())
+            .unwrap();
         assert_eq!(report.outcomes()[0].name, "keys::thp");
-        report.cut_short("no end".to_owned(), vec![], String::new()).unwrap();
+        report
+            .cut_short("no end".to_owned(), vec![], String::new())
+            .unwrap();
         assert_eq!(report.outcomes()[1].name, "vm");
         assert!(!report.good());
     }

@@ -26,8 +26,10 @@ done
 const UDEVADM: &str = "#!/bin/sh\nexit 0\n";
 
 /// Directories that are mount points or are looked for.
-const DIRECTORIES: &[&str] =
-    &["bin", "dev", "etc", "images", "lib", "mnt", "proc", "rfutex", "root", "run", "sys", "tmp", "usr", "var"];
+const DIRECTORIES: &[&str] = &[
+    "bin", "dev", "etc", "images", "lib", "mnt", "proc", "rfutex", "root", "run", "sys", "tmp",
+    "usr", "var",
+];
 
 /// The images: a file system's name, its size in MiB (XFS has a least size).
 const IMAGES: &[(&str, u64)] = &[("ext4", 64), ("xfs", 300)];
@@ -41,7 +43,9 @@ impl Root {
     /// Makes one below `parent`, with busybox in it.
     pub fn new(parent: &Path) -> Result<Self> {
         fs::create_dir_all(parent)?;
-        let dir = tempfile::Builder::new().prefix("root-").tempdir_in(parent)?;
+        let dir = tempfile::Builder::new()
+            .prefix("root-")
+            .tempdir_in(parent)?;
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
         let root = Self { dir };
         for name in DIRECTORIES {
@@ -50,7 +54,10 @@ impl Root {
         root.add_busybox().context("busybox for the guest")?;
         root.add_script("bin/udevd", UDEVD)?;
         root.add_script("bin/udevadm", UDEVADM)?;
-        fs::write(root.path().join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n")?;
+        fs::write(
+            root.path().join("etc/passwd"),
+            "root:x:0:0:root:/root:/bin/sh\n",
+        )?;
         fs::write(root.path().join("etc/group"), "root:x:0:\n")?;
         Ok(root)
     }
@@ -63,7 +70,11 @@ impl Root {
     fn add_busybox(&self) -> Result<()> {
         let busybox = find_program("busybox")?;
         let bytes = fs::read(&busybox)?;
-        ensure!(is_static(&bytes), "{} is not static: install busybox-static", busybox.display());
+        ensure!(
+            is_static(&bytes),
+            "{} is not static: install busybox-static",
+            busybox.display()
+        );
         self.add_program(&busybox)?;
         let list = Command::new(&busybox).arg("--list").output()?;
         ensure!(list.status.success(), "{} --list failed", busybox.display());
@@ -104,7 +115,8 @@ impl Root {
     pub fn add_file(&self, file: &Path, at: &str) -> Result<()> {
         let to = self.path().join(at.trim_start_matches('/'));
         fs::create_dir_all(to.parent().context("a file needs a directory")?)?;
-        fs::copy(file, &to).with_context(|| format!("copying {} into the guest", file.display()))?;
+        fs::copy(file, &to)
+            .with_context(|| format!("copying {} into the guest", file.display()))?;
         Ok(())
     }
 
@@ -139,7 +151,10 @@ pub fn find_program(name: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     for dir in std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from)) {
         let file = dir.join(name);
-        if file.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0) {
+        if file
+            .metadata()
+            .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+        {
             return Ok(file);
         }
     }
@@ -193,7 +208,13 @@ mod tests {
         let root = Root::new(parent.path()).unwrap();
         root.add_images().unwrap();
         root.set_plan(&Plan::default()).unwrap();
-        for file in ["bin/sh", "bin/insmod", "bin/udevd", "images/xfs.img", "rfutex/plan.json"] {
+        for file in [
+            "bin/sh",
+            "bin/insmod",
+            "bin/udevd",
+            "images/xfs.img",
+            "rfutex/plan.json",
+        ] {
             assert!(root.path().join(file).exists(), "{file}");
         }
         let path = root.path().to_owned();

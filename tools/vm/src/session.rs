@@ -20,9 +20,16 @@ use crate::vng::{Console, End, Interrupt, Limits, Machine};
 const TAIL: usize = 150;
 
 /// What the kernel is told, beside what virtme-ng says: all reports of KASAN
-/// and not the first alone, KUnit, and a log that no report overruns.
-const COMMAND_LINE: &[&str] =
-    &["kasan_multi_shot", "kunit.enable=1", "kunit.autorun=1", "log_buf_len=4M"];
+/// and not the first alone, KUnit, and a log that no report overruns. With
+/// five-level page tables, an interrupt during identify_cpu(), which clears the
+/// feature bits for a moment, makes KASAN take every address for a wild one.
+const COMMAND_LINE: &[&str] = &[
+    "kasan_multi_shot",
+    "kunit.enable=1",
+    "kunit.autorun=1",
+    "log_buf_len=4M",
+    "no5lvl",
+];
 
 /// Where everything is on the host.
 #[derive(Clone, Debug)]
@@ -56,7 +63,9 @@ impl Places {
     pub fn lock(&self) -> Result<Flock<File>> {
         let path = self.build.join("lock");
         let file = File::create(&path).with_context(|| path.display().to_string())?;
-        Flock::lock(file, FlockArg::LockShared).map_err(|(_, error)| error).context("locking build/")
+        Flock::lock(file, FlockArg::LockShared)
+            .map_err(|(_, error)| error)
+            .context("locking build/")
     }
 
     /// A program of ours.
@@ -111,7 +120,9 @@ pub struct Session<'a> {
 impl Session<'_> {
     /// Decides between KVM and software emulation, by trying.
     pub fn choose_accelerator(&mut self, root: &Root) -> Result<()> {
-        self.machine.append.extend(COMMAND_LINE.iter().map(|&option| option.to_owned()));
+        self.machine
+            .append
+            .extend(COMMAND_LINE.iter().map(|&option| option.to_owned()));
         self.machine.kvm = kvm::works(&self.places.cache, &self.machine, root, self.interrupt)?;
         Ok(())
     }
@@ -123,7 +134,11 @@ impl Session<'_> {
         let logs = self.places.build.join("console");
         fs::create_dir_all(&logs)?;
         let mut log = tempfile::NamedTempFile::new_in(&logs)?;
-        let mut ran = Ran { done: false, exited: None, boot: Duration::ZERO };
+        let mut ran = Ran {
+            done: false,
+            exited: None,
+            boot: Duration::ZERO,
+        };
         let began = Instant::now();
         let script = "export PATH=/bin:/sbin RFUTEX_IMAGES=/images; exec rfutex-guest";
         let (end, console) = self.machine.boot(
@@ -156,10 +171,23 @@ impl Session<'_> {
 
 /// Notes in `report` if the VM did not end as it should: alive to the end of
 /// its plan, with nothing on the console after that.
-fn judge_end(end: &End, console: &Console, done: bool, path: &Path, report: &mut Report) -> Result<()> {
+fn judge_end(
+    end: &End,
+    console: &Console,
+    done: bool,
+    path: &Path,
+    report: &mut Report,
+) -> Result<()> {
     let lines = console.lines();
-    let after = lines.iter().position(|line| line.contains(END_MARK)).unwrap_or(0);
-    let found = splat::scan(lines[after..].iter().map(|line| splat::console_message(line)));
+    let after = lines
+        .iter()
+        .position(|line| line.contains(END_MARK))
+        .unwrap_or(0);
+    let found = splat::scan(
+        lines[after..]
+            .iter()
+            .map(|line| splat::console_message(line)),
+    );
     let why = match end {
         End::Exited(0) if done && found.is_empty() => return Ok(()),
         End::Exited(0) if done => format!("after the last test: {}", found.headings.join("; ")),
@@ -167,7 +195,11 @@ fn judge_end(end: &End, console: &Console, done: bool, path: &Path, report: &mut
         End::Exited(status) => format!("the guest ended early, with status {status}"),
         End::Killed(why) => format!("the VM hung: {why}"),
     };
-    let log = format!("{}\n(all of the console: {})", console.tail(TAIL), path.display());
+    let log = format!(
+        "{}\n(all of the console: {})",
+        console.tail(TAIL),
+        path.display()
+    );
     Ok(report.cut_short(why, found.kinds, log)?)
 }
 
@@ -177,7 +209,14 @@ mod tests {
 
     fn failures(end: End, done: bool) -> usize {
         let mut report = Report::default();
-        judge_end(&end, &Console::default(), done, Path::new("log"), &mut report).unwrap();
+        judge_end(
+            &end,
+            &Console::default(),
+            done,
+            Path::new("log"),
+            &mut report,
+        )
+        .unwrap();
         report.outcomes().len()
     }
 

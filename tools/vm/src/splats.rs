@@ -38,47 +38,63 @@ enum Expect {
 use Expect::{Fail, Pass, Splat};
 
 fn case(name: &'static str, script: impl Into<String>, expect: Expect) -> Case {
-    Case { name, script: script.into(), expect }
+    Case {
+        name,
+        script: script.into(),
+        expect,
+    }
 }
 
 /// A splat that the module triggers, after `before` has prepared the kernel.
 fn splat(kind: &'static str, before: &str) -> Case {
-    case(kind, format!("{before}\necho {kind} >{TRIGGER}"), Splat(kind))
+    case(
+        kind,
+        format!("{before}\necho {kind} >{TRIGGER}"),
+        Splat(kind),
+    )
 }
 
 /// What happens in the first VM. Lockdep looks no further after its first
-/// report, and an oops turns it off too: what it has to see comes before.
+/// report, and corrupt memory or an oops turns it off too: what needs it comes
+/// before.
 /// Time-outs are shortened only where they are waited for.
 fn first() -> Vec<Case> {
     let sysctl = "cd /proc/sys/kernel";
-    let hung = format!("{sysctl}; echo 3 >hung_task_timeout_secs; echo 1 >hung_task_check_interval_secs");
+    let hung =
+        format!("{sysctl}; echo 3 >hung_task_timeout_secs; echo 1 >hung_task_check_interval_secs");
     let stall = "echo 3 >/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout";
     vec![
         case("control", "true", Pass),
         case("exit-status", "exit 3", Fail),
         case("time-limit", "sleep 1000", Fail),
         case("stray-process", "sleep 1000 >/dev/null 2>&1 & exit 0", Fail),
-        case("stray-mount", "mkdir -p /run/stray; mount -t tmpfs stray /run/stray", Fail),
+        case(
+            "stray-mount",
+            "mkdir -p /run/stray; mount -t tmpfs stray /run/stray",
+            Fail,
+        ),
         case("stray-file", "touch /tmp/stray", Fail),
         splat("suspicious-rcu", ""),
         splat("atomic-sleep", ""),
         splat("warn", ""),
         splat("ubsan", ""),
-        splat("kasan", ""),
         splat("list", ""),
         splat("refcount", ""),
         splat("odebug", ""),
+        splat("lockdep", ""),
+        splat("kasan", ""),
         splat("bad-page", ""),
         splat("slab", ""),
         case(
             "busy-inodes",
-            format!("mkdir -p /run/busy; mount -t tmpfs busy /run/busy; cd /run/busy; echo busy-inodes >{TRIGGER}; cd /; umount /run/busy"),
+            format!(
+                "mkdir -p /run/busy; mount -t tmpfs busy /run/busy; cd /run/busy; echo busy-inodes >{TRIGGER}; cd /; umount /run/busy"
+            ),
             Splat("busy-inodes"),
         ),
         splat("hung-task", &hung),
         splat("rcu-stall", stall),
         splat("soft-lockup", &format!("{sysctl}; echo 1 >watchdog_thresh")),
-        splat("lockdep", ""),
         case("control-again", "true", Pass),
         splat("oops", ""),
         splat("bug", ""),
@@ -90,7 +106,11 @@ fn first() -> Vec<Case> {
 /// itself stops.
 fn second() -> Vec<Case> {
     vec![
-        splat("lock-held", ""),
+        case(
+            "lock-held",
+            format!("echo lock-held >{TRIGGER}"),
+            Splat("lockdep"),
+        ),
         case("vm-hang", "kill -STOP $PPID", Fail),
     ]
 }
@@ -100,9 +120,21 @@ pub fn run(options: &Options, places: &Places, report: &mut Report) -> Result<()
     for (number, cases) in [first(), second()].into_iter().enumerate() {
         let inner = carry_out(options, places, &cases)?;
         let suite = "kunit/rfutex_no_such_suite";
-        judge(report, &inner, &format!("harness/{number}/missing-suite"), suite, &Fail)?;
+        judge(
+            report,
+            &inner,
+            &format!("harness/{number}/missing-suite"),
+            suite,
+            &Fail,
+        )?;
         for Case { name, expect, .. } in &cases {
-            judge(report, &inner, &format!("harness/{number}/{name}"), name, expect)?;
+            judge(
+                report,
+                &inner,
+                &format!("harness/{number}/{name}"),
+                name,
+                expect,
+            )?;
         }
         judge_exit(report, &inner, number)?;
     }
@@ -130,8 +162,15 @@ fn carry_out(options: &Options, places: &Places, cases: &[Case]) -> Result<Inner
         limit: if case.name == "time-limit" { 2 } else { LIMIT },
     });
     let stages = std::iter::once(load).chain(scripts).collect();
-    fs::write(&plan, serde_json::to_vec(&Plan { limit: LIMIT, stages })?)?;
-    let mut command = Command::new(std::env::current_exe()?);
+    fs::write(
+        &plan,
+        serde_json::to_vec(&Plan {
+            limit: LIMIT,
+            stages,
+        })?,
+    )?;
+    // Not by its path: somebody may have built it anew meanwhile.
+    let mut command = Command::new("/proc/self/exe");
     command
         .arg("--kdir")
         .arg(&places.kdir)
@@ -143,7 +182,12 @@ fn carry_out(options: &Options, places: &Places, cases: &[Case]) -> Result<Inner
         .arg(&places.programs)
         .arg("--cache")
         .arg(&places.cache)
-        .args(["--cpus", &options.cpus.to_string(), "--memory", &options.memory.to_string()])
+        .args([
+            "--cpus",
+            &options.cpus.to_string(),
+            "--memory",
+            &options.memory.to_string(),
+        ])
         .arg("session")
         .arg("--plan")
         .arg(&plan)
@@ -158,14 +202,27 @@ fn carry_out(options: &Options, places: &Places, cases: &[Case]) -> Result<Inner
             String::from_utf8_lossy(&output.stderr)
         )
     })?;
-    Ok(Inner { output, report: serde_json::from_slice(&report)? })
+    Ok(Inner {
+        output,
+        report: serde_json::from_slice(&report)?,
+    })
 }
 
 /// Makes the runner's answer about its test `inner_name` a test of ours.
-fn judge(report: &mut Report, inner: &Inner, name: &str, inner_name: &str, expect: &Expect) -> Result<()> {
-    let outcome = inner.report.outcomes().iter().find(|outcome| outcome.name == inner_name);
+fn judge(
+    report: &mut Report,
+    inner: &Inner,
+    name: &str,
+    inner_name: &str,
+    expect: &Expect,
+) -> Result<()> {
+    let outcome = inner
+        .report
+        .outcomes()
+        .iter()
+        .find(|outcome| outcome.name == inner_name);
     let wrong = match (outcome, expect) {
-        (None, _) => Some("it did not run".to_owned()),
+        (None, _) => Some(format!("it did not run: {}", inner.report)),
         (Some(o), Pass) if o.verdict == Verdict::Passed => None,
         (Some(o), Fail) if o.verdict == Verdict::Failed => None,
         (Some(o), Splat(kind)) if o.verdict == Verdict::Failed => {
@@ -193,11 +250,34 @@ fn judge_exit(report: &mut Report, inner: &Inner, number: usize) -> Result<()> {
     } else {
         None
     };
-    note(report, &format!("harness/{number}/exit"), 0.0, wrong, String::new())
+    note(
+        report,
+        &format!("harness/{number}/exit"),
+        0.0,
+        wrong,
+        String::new(),
+    )
 }
 
-fn note(report: &mut Report, name: &str, seconds: f64, wrong: Option<String>, log: String) -> Result<()> {
-    let verdict = if wrong.is_none() { Verdict::Passed } else { Verdict::Failed };
+fn note(
+    report: &mut Report,
+    name: &str,
+    seconds: f64,
+    wrong: Option<String>,
+    log: String,
+) -> Result<()> {
+    let verdict = if wrong.is_none() {
+        Verdict::Passed
+    } else {
+        Verdict::Failed
+    };
     let (name, why) = (name.to_owned(), wrong.into_iter().collect());
-    Ok(report.ended(Outcome { name, verdict, seconds, why, splats: Vec::new(), log })?)
+    Ok(report.ended(Outcome {
+        name,
+        verdict,
+        seconds,
+        why,
+        splats: Vec::new(),
+        log,
+    })?)
 }

@@ -63,7 +63,10 @@ pub struct Console {
 impl Console {
     /// All of it.
     pub fn lines(&self) -> Vec<String> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Its last `count` lines.
@@ -73,7 +76,10 @@ impl Console {
     }
 
     fn push(&self, line: String) {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        self.lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(line);
     }
 }
 
@@ -101,7 +107,12 @@ impl Machine {
         let mut vng = Command::new("vng");
         vng.arg("--run").arg(&self.image).arg("--root").arg(root);
         vng.args(["--verbose", "--disable-microvm"]);
-        vng.args(["--cpus", &self.cpus.to_string(), "--memory", &format!("{}M", self.memory)]);
+        vng.args([
+            "--cpus",
+            &self.cpus.to_string(),
+            "--memory",
+            &format!("{}M", self.memory),
+        ]);
         if !self.kvm {
             vng.arg("--disable-kvm");
         }
@@ -129,7 +140,10 @@ impl Machine {
         mut on_line: impl FnMut(&str) -> Result<()>,
     ) -> Result<(End, Console)> {
         let temp = tempfile::Builder::new().prefix("rfutex-").tempdir()?;
-        let mut vm = Vm::start(self.command(root, temp.path()).args(["--exec", script]), log)?;
+        let mut vm = Vm::start(
+            self.command(root, temp.path()).args(["--exec", script]),
+            log,
+        )?;
         let began = Instant::now();
         let mut heard = began;
         let end = loop {
@@ -146,7 +160,10 @@ impl Machine {
                 bail!("interrupted");
             }
             if heard.elapsed() > limits.silence {
-                break Some(format!("no sign of life for {} s", limits.silence.as_secs()));
+                break Some(format!(
+                    "no sign of life for {} s",
+                    limits.silence.as_secs()
+                ));
             }
             if began.elapsed() > limits.total {
                 break Some(format!("not done after {} s", limits.total.as_secs()));
@@ -210,7 +227,12 @@ impl Vm {
                 });
             }),
         ];
-        Ok(Self { child, output, console, readers })
+        Ok(Self {
+            child,
+            output,
+            console,
+            readers,
+        })
     }
 
     fn kill(&self) {
@@ -223,7 +245,8 @@ impl Vm {
         self.kill();
         for reader in self.readers.drain(..) {
             if reader.join().is_err() {
-                self.console.push("rfutex-vm: a reader of the VM's output failed".to_owned());
+                self.console
+                    .push("rfutex-vm: a reader of the VM's output failed".to_owned());
             }
         }
         (self.output.try_iter().collect(), self.console.clone())
@@ -248,7 +271,10 @@ fn each_line(from: Option<impl Read>, mut with: impl FnMut(String)) {
     let Some(from) = from else { return };
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
-    while from.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+    while from
+        .read_until(b'\n', &mut line)
+        .is_ok_and(|length| length > 0)
+    {
         let text = String::from_utf8_lossy(&line);
         with(text.trim_end_matches(['\n', '\r']).to_owned());
         line.clear();

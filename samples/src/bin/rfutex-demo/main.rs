@@ -42,7 +42,7 @@ fn introduce(screen: &Screen, rfutex: &Rfutex) -> Result<()> {
         .map_or("unknown", |(_, name)| name);
     screen.title(&format!("rfutex on Linux {}", kernel.trim()));
     screen.say(&format!(
-        "/dev/rfutex, interface version {}, {} buckets. Processor: {cpu}.",
+        "/dev/rfutex, interface version {}, {} buckets.\nProcessor: {cpu}.",
         query.version, query.nr_buckets
     ));
     if cpu.contains("TCG") {

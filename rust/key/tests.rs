@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which words share a key, which do not, and which have none.
+
+use super::*;
+use crate::lab::kunit::{
+    attach_mm,
+    Access::{
+        Read,
+        ReadWrite, //
+    },
+    FileSystem,
+    Mapping,
+    OnFile,
+    Sharing::{
+        Private,
+        Shared, //
+    },
+    TestFile, //
+};
+use kernel::page::PAGE_SIZE;
+
+/// The key of a word as a wait has it, if a wake has the same.
+///
+/// # Errors
+///
+/// `EDOM`: they differ. Else as they fail, both in the same way.
+fn id(word: &Word) -> Result<KeyId> {
+    let owned = own(word).map(|key| key.id());
+    let borrowed = borrow(word).map(|key| key.id());
+    let described = describe(word).map(|(key, _)| key.id());
+    match (owned, borrowed, described) {
+        (Ok(a), Ok(b), Ok(c)) if a == b && b == c => Ok(a),
+        (Err(a), Err(b), Err(c)) if a == b && b == c => Err(a),
+        _ => Err(EDOM),
+    }
+}
+
+/// Whether nobody can wait or wake there.
+fn refused(addr: usize) -> bool {
+    id(&Word::at(addr, false)).err() == Some(EFAULT)
+}
+
+/// A file of four pages, and its second to fourth mapped for reading and writing.
+fn file_and_mapping(file_system: &FileSystem) -> Result<(TestFile, Mapping)> {
+    let file = file_system.file(4)?;
+    let mapping = Mapping::of(&file, 1, 3, ReadWrite, Shared)?;
+    Ok((file, mapping))
+}
+
+#[kunit_tests(rfutex_key)]
+mod cases {
+    use super::*;
+
+    #[test]
+    fn anonymous_page_is_known_by_mm_and_address() -> Result {
+        let mapping = Mapping::anonymous(2, ReadWrite)?;
+        let key = id(&mapping.word(PAGE_SIZE + 24))?;
+        assert!(key.kind() == Kind::Mm);
+        assert_eq!(key.index(), (mapping.at(PAGE_SIZE) >> PAGE_SHIFT) as u64);
+        assert_eq!(key.offset(), 24);
+        assert!(own(&mapping.word(0))?.inode().is_none());
+        assert!(id(&mapping.word(PAGE_SIZE + 24))? == key);
+        assert!(id(&mapping.word(PAGE_SIZE + 25))? != key);
+        assert!(id(&mapping.word(24))? != key);
+        Ok(())
+    }
+
+    #[test]
+    fn private_is_known_by_mm_and_address_whatever_is_there() -> Result {
+        let file_system = FileSystem::mount(c"tmpfs")?;
+        let (_file, shared) = file_and_mapping(&file_system)?;
+        let anonymous = Mapping::anonymous(1, ReadWrite)?;
+        for mapping in [&shared, &anonymous] {
+            let key = id(&mapping.private_word(8))?;
+            assert!(key.kind() == Kind::Private);
+            assert_eq!(key.index(), (mapping.at(0) >> PAGE_SHIFT) as u64);
+            assert_eq!(key.offset(), 8);
+            assert!(own(&mapping.private_word(8))?.inode().is_none());
+        }
+        // Nothing has to be there.
+        let addr = anonymous.at(0);
+        drop(anonymous);
+        assert!(id(&Word::at(addr, true))?.kind() == Kind::Private);
+        Ok(())
+    }
+
+    #[test]
+    fn private_and_shared_never_meet() -> Result {
+        let file_system = FileSystem::mount(c"tmpfs")?;
+        let (_file, shared) = file_and_mapping(&file_system)?;
+        let anonymous = Mapping::anonymous(1, ReadWrite)?;
+        for mapping in [&shared, &anonymous] {
+            assert!(id(&mapping.word(8))? != id(&mapping.private_word(8))?);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn file_page_is_known_by_inode_and_position() -> Result {
+        let file_system = FileSystem::mount(c"tmpfs")?;
+        let (file, mapping) = file_and_mapping(&file_system)?;
+        let key = id(&mapping.word(PAGE_SIZE + 40))?;
+        assert!(key.kind() == Kind::Inode);
+        assert!(key.is_inode(file.inode().addr().get()));
+        assert_eq!(key.index(), 2);
+        assert_eq!(key.offset(), 40);
+        let owned = own(&mapping.word(PAGE_SIZE + 40))?;
+        let inode = owned.inode().map(|inode| inode.addr());
+        assert_eq!(inode, Some(file.inode().addr().get()));
+        Ok(())
+    }
+
+    #[test]
+    fn two_mappings_of_a_file_page_share_a_key() -> Result {
+        let file_system = FileSystem::mount(c"tmpfs")?;
+        let (file, mapping) = file_and_mapping(&file_system)?;
+        let other = Mapping::of(&file, 0, 4, ReadWrite, Shared)?;
+        let read_only = Mapping::of(&file, 2, 1, Read, Shared)?;
+        let key = id(&mapping.word(PAGE_SIZE + 16))?;
+        assert!(id(&other.word(2 * PAGE_SIZE + 16))? == key);
+        assert!(id(&read_only.word(16))? == key);
+        // The same place in each mapping is another one in the file.
+        assert!(id(&other.word(PAGE_SIZE + 16))? != key);
+        Ok(())
+    }
+
+    #[test]
+    fn other_page_offset_or_file_is_another_key() -> Result {
+        let file_system = FileSystem::mount(c"tmpfs")?;
+        let (_file, mapping) = file_and_mapping(&file_system)?;
+        let (_other_file, other) = file_and_mapping(&file_system)?;
+        let key = id(&mapping.word(16))?;
+        assert!(id(&mapping.word(16))? == key);
+        assert!(id(&mapping.word(PAGE_SIZE + 16))? != key);
+        assert!(id(&mapping.word(17))? != key);
+        assert!(id(&mapping.word(20))? != key);
+        let elsewhere = id(&other.word(16))?;
+        assert!(elsewhere != key);
+        assert!(elsewhere.index() == key.index() && elsewhere.offset() == key.offset());
+        Ok(())
+    }
+
+    #[test]
+    fn size_is_no_part_of_the_key() -> Result {
+        let file_system = FileSystem::mount(c"tmpfs")?;
+        let (_file, shared) = file_and_mapping(&file_system)?;
+        let anonymous = Mapping::anonymous(1, ReadWrite)?;
+        for mapping in [&shared, &anonymous] {
+            let key = id(&mapping.word(64))?;
+            for size in [1, 2, 4, 8] {
+                assert!(id(&Word::sized(mapping.at(64), size)?)? == key);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn private_mapping_of_a_file_is_the_process_own_where_it_may_write() -> Result {
+        let file_system = FileSystem::mount(c"tmpfs")?;
+        let (file, shared) = file_and_mapping(&file_system)?;
+        shared.write(0, b"there")?;
+        let read_only = Mapping::of(&file, 1, 1, Read, Private)?;
+        let writable = Mapping::of(&file, 1, 1, ReadWrite, Private)?;
+        assert!(id(&read_only.word(8))? == id(&shared.word(8))?);
+        // The page is copied before it is looked at: later the word will live there.
+        let key = id(&writable.word(8))?;
+        assert!(key.kind() == Kind::Mm);
+        assert_eq!(key.index(), (writable.at(0) >> PAGE_SHIFT) as u64);
+        let mut bytes = [0; 5];
+        writable.read(0, &mut bytes)?;
+        assert_eq!(&bytes, b"there");
+        // A copy that the process cannot write to is an anonymous page that never changes.
+        read_only.poke(0)?;
+        assert!(refused(read_only.at(8)));
+        Ok(())
+    }
+
+    #[test]
+    fn read_only_anonymous_memory_has_no_key() -> Result {
+        let mapping = Mapping::anonymous(2, Read)?;
+        // The zero page; nothing at all; a page of its own.
+        mapping.read(0, &mut [0; 1])?;
+        assert!(refused(mapping.at(0)));
+        assert!(refused(mapping.at(PAGE_SIZE)));
+        mapping.poke(PAGE_SIZE)?;
+        assert!(refused(mapping.at(PAGE_SIZE)));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_not_mapped_has_no_key() -> Result {
+        let mapping = Mapping::anonymous(1, ReadWrite)?;
+        let addr = mapping.at(0);
+        assert!(!refused(addr));
+        drop(mapping);
+        assert!(refused(addr));
+        assert!(refused(0));
+        Ok(())
+    }
+
+    #[test]
+    fn beyond_the_end_of_a_file_there_is_no_key() -> Result {
+        let file_system = FileSystem::mount(c"tmpfs")?;
+        let file = file_system.file(1)?;
+        let mapping = Mapping::of(&file, 0, 2, ReadWrite, Shared)?;
+        assert!(!refused(mapping.at(0)));
+        assert!(refused(mapping.at(PAGE_SIZE)));
+        Ok(())
+    }
+
+    #[test]
+    fn kernel_addresses_have_no_key() -> Result {
+        attach_mm()?;
+        let own_stack = 0u64;
+        let kernel = core::ptr::from_ref(&own_stack).addr();
+        let page = kernel & kernel::page::PAGE_MASK;
+        for addr in [kernel, page, 1 << 63, 1 << 62, usize::MAX, usize::MAX & !7] {
+            assert!(refused(addr));
+            assert!(id(&Word::at(addr, true)).err() == Some(EFAULT));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn user_space_ends_where_it_ends() -> Result {
+        attach_mm()?;
+        // Its last byte, found bit by bit.
+        let last = (0..usize::BITS).rev().fold(0, |addr, bit| {
+            let next = addr | 1 << bit;
+            if uaccess::access_ok(next, 1) {
+                next
+            } else {
+                addr
+            }
+        });
+        assert!(last > 1 << 32);
+        assert!(id(&Word::at(last, true)).is_ok());
+        assert!(id(&Word::at(last + 1, true)).err() == Some(EFAULT));
+        assert!(check_range(&Word::sized(last - 7, 8)?).is_ok());
+        assert!(check_range(&Word::sized(last + 1, 8)?).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn internal_file_systems_have_keys_only_if_listed() -> Result {
+        for (name, internal, accepted) in [
+            (c"tmpfs", false, true),
+            (c"tmpfs", true, true),
+            (c"ramfs", false, true),
+            (c"ramfs", true, false),
+        ] {
+            let file_system = if internal {
+                FileSystem::mount_internal(name)?
+            } else {
+                FileSystem::mount(name)?
+            };
+            let file = file_system.file(1)?;
+            let mapping = Mapping::of(&file, 0, 1, ReadWrite, Shared)?;
+            mapping.write(0, &[1])?;
+            let key = id(&mapping.word(0));
+            assert_eq!(key.is_ok(), accepted);
+            assert!(accepted || key.err() == Some(EFAULT));
+            // Private words do not ask.
+            assert!(id(&mapping.private_word(0)).is_ok());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_shown_is_where_the_word_lies() -> Result {
+        let mapping = Mapping::anonymous(1, ReadWrite)?;
+        let (_, seen) = describe(&mapping.word(0))?;
+        let seen = seen.ok_or(EDOM)?;
+        assert_eq!((seen.order, seen.index), (0, 0));
+        assert!(describe(&mapping.private_word(0))?.1.is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn owned_key_refers_to_inode_and_superblock_alone() -> Result {
+        let on_file = OnFile::new()?;
+        let before = on_file.counts();
+        let key = own(&on_file.word(8)?)?;
+        let during = on_file.counts();
+        let second = own(&on_file.word(16)?)?;
+        let both = on_file.counts();
+        drop((key, second));
+        assert!(during == before.plus(1, 1, 0));
+        assert!(both == before.plus(2, 2, 0));
+        assert!(on_file.counts() == before);
+        Ok(())
+    }
+
+    #[test]
+    fn borrowed_key_refers_to_the_folio_alone() -> Result {
+        let on_file = OnFile::new()?;
+        let before = on_file.counts();
+        let key = borrow(&on_file.word(8)?)?;
+        let during = on_file.counts();
+        let holds = key.holds();
+        drop(key);
+        assert!(holds);
+        assert!(during == before.plus(0, 0, 1));
+        assert!(on_file.counts() == before);
+        Ok(())
+    }
+
+    #[test]
+    fn private_word_on_a_file_refers_to_nothing() -> Result {
+        let on_file = OnFile::new()?;
+        let before = on_file.counts();
+        let word = on_file.mapping()?.private_word(8);
+        let owned = own(&word)?;
+        let borrowed = borrow(&word)?;
+        let during = on_file.counts();
+        drop((owned, borrowed));
+        assert!(during == before);
+        Ok(())
+    }
+
+    #[test]
+    fn owned_key_outlives_file_and_mount() -> Result {
+        let mut on_file = OnFile::new()?;
+        let trace = on_file.file_system.trace();
+        let key = own(&on_file.word(8)?)?;
+        on_file.close();
+        // Open by nobody, without a name, and still there.
+        let with_root = on_file.file_system.nr_inodes()?;
+        drop(on_file);
+        trace.wait_for(Some(1))?;
+        drop(key);
+        let after = trace.active();
+        assert_eq!(with_root, 2);
+        assert_eq!(after, None);
+        Ok(())
+    }
+}

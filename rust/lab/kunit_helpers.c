@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the KUnit suites (kunit.rs) need and Rust cannot call. No logic here.
+ */
+
+#include <linux/mount.h>
+#include <linux/preempt.h>
+#include <linux/sched/signal.h>
+#include <linux/statfs.h>
+#include <linux/tracepoint.h>
+
+#include "bindings_helper.h"
+
+bool rfutex_in_task(void)
+{
+	return in_task();
+}
+
+/* How many inodes the file system has, its root's included. */
+s64 rfutex_nr_inodes(struct vfsmount *mnt)
+{
+	struct path path = { .mnt = mnt, .dentry = mnt->mnt_root };
+	struct kstatfs stat;
+	int err = vfs_statfs(&path, &stat);
+
+	return err ?: (s64)(stat.f_files - stat.f_ffree);
+}
+
+/* For a kernel thread: has a fatal signal come, and takes it back. */
+void rfutex_kill_current(void)
+{
+	allow_signal(SIGKILL);
+	send_sig(SIGKILL, current, 1);
+}
+
+void rfutex_revive_current(void)
+{
+	flush_signals(current);
+	disallow_signal(SIGKILL);
+}
+
+void rfutex_tracepoint_synchronize(void)
+{
+	tracepoint_synchronize_unregister();
+}

@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# All style checks; each must find nothing. They need the tree of a kernel with
+# Rust: the one the user names with KDIR=, else the debug kernel.
+
+. "$(dirname "$0")/kernel/setup.sh"
+
+setup debug
+cd "$TOP" || exit
+failed=0
+
+# lint NAME COMMAND...: runs one check and shows what it says if it objects.
+lint() {
+	local name=$1 log
+	shift
+	log=$TOP/build/lint-$name.log
+	if "$@" >"$log" 2>&1; then
+		say "$name" "clean"
+	else
+		say "$name" "NOT CLEAN"
+		cat "$log"
+		failed=$((failed + 1))
+	fi
+}
+
+files() { git ls-files --cached --others --exclude-standard -- "$@" | while read -r file; do
+	[ ! -f "$file" ] || printf '%s\n' "$file"
+done; }
+
+# Every file says its licence in its first lines.
+licences() {
+	local file bad=0
+	while read -r file; do
+		case $file in
+		COPYING* | *.lock | *.json | *.md | LICENSE* | */LICENSE*) continue ;;
+		esac
+		head -n 2 "$file" | grep -q SPDX-License-Identifier || {
+			echo "$file has no SPDX-License-Identifier in its first lines"
+			bad=1
+		}
+	done < <(files)
+	return "$bad"
+}
+
+# The kernel's style for what is built with it, cargo's for the rest.
+kernel_rustfmt() {
+	rustfmt --check --config-path "$KDIR/source/.rustfmt.toml" --edition 2021 rust/rfutex_main.rs
+}
+cargo_fmt() { cargo fmt --manifest-path tools/Cargo.toml --all -- --check; }
+
+# clippy_module NAME [VARIABLE=VALUE...]
+clippy_module() {
+	local name=$1
+	shift
+	mkdir -p "$MODULES"
+	# Clippy speaks only when it compiles.
+	rm -rf "${MODULES:?}/$name"
+	locked make --no-print-directory modules KDIR="$KDIR" MO="$MODULES/$name" CLIPPY=1 \
+		KRUSTFLAGS=-Dwarnings KCFLAGS=-Werror "$@"
+}
+
+clippy_programs() {
+	env --chdir=tools cargo clippy --workspace --all-targets --locked \
+		--target x86_64-unknown-linux-gnu -- -D warnings
+}
+
+checkpatch() {
+	local list
+	list=$(files '*.c' '*.h')
+	# shellcheck disable=SC2086 # one word a file
+	"$KDIR/source/scripts/checkpatch.pl" --no-tree --no-summary --terse -f $list
+}
+
+shell_scripts() {
+	local list
+	list=$(files '*.sh' .ci/run)
+	# shellcheck disable=SC2086 # one word a file
+	shellcheck -x $list
+}
+
+lint licences licences
+lint rustfmt kernel_rustfmt
+lint cargo-fmt cargo_fmt
+lint shellcheck shell_scripts
+lint checkpatch checkpatch
+lint clippy clippy_module clippy
+lint clippy-lab clippy_module clippy-lab RFUTEX_LAB=y
+lint cargo clippy_programs
+[ "$failed" = 0 ] || die "lint: $failed checks are not clean"
