@@ -11,7 +11,10 @@ use crate::{
         task,
         uaccess, //
     },
-    queue::Waiter,
+    queue::{
+        Pair,
+        Waiter, //
+    },
     request,
     table::Table,
     wake_chain::WakeChain, //
@@ -19,15 +22,16 @@ use crate::{
 use kernel::prelude::*;
 use pin_init::stack_pin_init;
 
-/// Queues the caller on the word of `wait`, wakes one waiter on the word `wake`, and sleeps.
+/// Wakes one waiter on the word `wake`, queues the caller on the word of `wait`, and sleeps.
 ///
-/// The caller is queued before the other is woken: whatever that one then does, it finds the caller
-/// there. Nobody is woken if the caller is not queued.
+/// The first two are one step against every wait and wake on either word. So whatever the woken one
+/// does, it finds the caller in the queue; and on one word for both, it is another waiter that is
+/// woken, never the caller. Nobody is woken if the caller is not queued.
 ///
 /// # Errors
 ///
-/// As [`wait::wait`] and [`super::wake::wake`], but a signal gives `EINTR` once somebody was woken:
-/// the call must not be made again as it is.
+/// As [`wait::wait`] and [`super::wake::wake`], but a signal gives `EINTR`: the call must not be
+/// made again as it is, since that would wake another one.
 ///
 /// # Context
 ///
@@ -42,30 +46,26 @@ pub(crate) fn swap(table: &Table, request: &request::Swap) -> Result {
         let mut chain = WakeChain::new();
         // RCU from here on: nothing sleeps while this key lives.
         let target = key::borrow(&request.wake)?;
+        let mut pair = Pair::lock(table.bucket(target.id()), bucket);
 
-        let entry = bucket.enter();
         match uaccess::read_inatomic(word) {
-            Ok(value) if value == request.wait.val => entry.queue(waiter),
-            Ok(_) => return Err(EAGAIN),
-            Err(_) => {
-                drop(entry);
+            Ok(value) if value != request.wait.val => return Err(EAGAIN),
+            Ok(_) if target.holds() => {
+                pair.wake_from(target.id(), u64::MAX, 1, &mut chain);
+                pair.queue(waiter);
+            }
+            // The word is not in memory, or the other one's page went elsewhere. Nothing was done.
+            result => {
+                drop(pair);
                 drop(target);
-                uaccess::fault_in(word)?;
+                if result.is_err() {
+                    uaccess::fault_in(word)?;
+                }
                 task::before_retry()?;
                 continue;
             }
         }
-        let woken = table
-            .bucket(target.id())
-            .wake(&target, u64::MAX, 1, &mut chain);
         drop(target);
-        if woken.is_none() {
-            // The page went elsewhere. Not queued again: a wake that we got counts.
-            let result = super::wake::wake(table, &request::Wake::one(request.wake));
-            if let Err(error) = result {
-                return if waiter.leave() { Err(error) } else { Ok(()) };
-            }
-        }
         drop(chain);
         return match wait::sleep(waiter, request.wait.deadline.as_ref()) {
             Err(error) if error == ERESTARTSYS => Err(EINTR),
