@@ -118,28 +118,42 @@ fn close(fd: i32) {
     unsafe { kernel::call(libc::SYS_close, &[fd.into(), 0, 0, 0, 0, 0]) };
 }
 
-/// The device number of an open character device.
-fn device_number(fd: i32) -> Option<u64> {
+/// The device number of an open character device. An error is its number.
+fn device_number(fd: i32) -> Result<u64, i32> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     let at = stat.as_mut_ptr().addr() as c_long;
     // SAFETY: The kernel writes to `stat`, and on success all of it.
     let stat = unsafe {
         let result = kernel::call(libc::SYS_fstat, &[fd.into(), at, 0, 0, 0, 0]);
-        if kernel::error(result).is_some() {
-            return None;
+        if let Some(error) = kernel::error(result) {
+            return Err(error);
         }
         stat.assume_init()
     };
-    (stat.st_mode & libc::S_IFMT == libc::S_IFCHR).then_some(stat.st_rdev)
+    match stat.st_mode & libc::S_IFMT {
+        libc::S_IFCHR => Ok(stat.st_rdev),
+        _ => Err(libc::ENODEV),
+    }
 }
 
 /// True if `fd` is the device, still.
 fn is_device(fd: i32) -> bool {
-    device_number(fd) == Some(DEVICE.load(Ordering::Relaxed))
+    device_number(fd) == Ok(DEVICE.load(Ordering::Relaxed))
 }
 
 /// Opens the device. An error is its number.
 fn open() -> Result<i32, i32> {
+    loop {
+        match try_open() {
+            // Another thread closed the file at once, as all that it found.
+            Err(libc::EBADF) => (),
+            result => return result,
+        }
+    }
+}
+
+/// Opens the device, unless another thread interferes: that is `EBADF`.
+fn try_open() -> Result<i32, i32> {
     const AT_FDCWD: c_long = libc::AT_FDCWD as c_long;
     let flags = libc::O_RDWR | libc::O_CLOEXEC;
     let path = PATH.as_ptr().addr() as c_long;
@@ -165,7 +179,7 @@ fn open() -> Result<i32, i32> {
 /// Makes sure that the file is the device, of a module that has all that is
 /// needed. Returns its device number; an error is its number.
 fn check(fd: i32) -> Result<u64, i32> {
-    let device = device_number(fd).ok_or(libc::ENODEV)?;
+    let device = device_number(fd)?;
     let mut query = uapi::rfutex_query::default();
     let at = (&raw mut query).addr() as u64;
     // SAFETY: The command writes to `query` what its number says.
