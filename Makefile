@@ -90,5 +90,9 @@ help:
 litmus:
 	@tools/litmus.sh $(TESTS)
 
+# ONLY=names: only these; FRESH=1: forget what earlier runs found out.
+mutants:
+	@tools/mutants.sh $(ONLY:%=--only %) $(if $(FRESH),--fresh)
+
 .PHONY: all modules modules_install headers_install kernel-with-rust \
-	rust-analyzer clean demo check splats run lint doc help litmus
+	rust-analyzer clean demo check splats run lint doc help litmus mutants

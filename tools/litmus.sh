@@ -8,7 +8,8 @@
 # that are read here:
 #
 #   Result: Never               what herd7 must say
-#   Code: FILE: TEXT            FILE has TEXT in one line, or the test is stale
+#   Code: FILE: TEXT            FILE has TEXT in one line, below that of the Code
+#                               before it, or the test is stale
 #   Without WHAT: OLD => NEW    a test of its own, with OLD replaced by NEW, to
 #       and: OLD => NEW         which herd7 must say Sometimes
 #
@@ -88,13 +89,20 @@ replace() {
 	printf '%s%s%s' "${1%%"$2"*}" "$3" "$rest"
 }
 
-# code_of NAME HEAD: says which code the test is about is no longer there.
+# check_code NAME HEAD: says which code that the test is about is not there, or
+# no longer in that order.
 check_code() {
-	local file text
+	local file text line
+	local -A next=()
 	while IFS= read -r text; do
 		file=${text%%: *}
 		text=${text#*: }
-		grep -qF -- "$text" "$TOP/$file" || verdict "$1: $file" "$text" Stale
+		line=$(tail -n +"${next[$file]:-1}" "$TOP/$file" | grep -nF -m 1 -- "$text" | cut -d : -f 1 || true)
+		if [ -n "$line" ]; then
+			next[$file]=$((${next[$file]:-1} + line))
+		else
+			verdict "$1: $file" "$text" Stale
+		fi
 	done < <(sed -n 's/^ \* Code: //p' <<<"$2")
 }
 
