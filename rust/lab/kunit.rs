@@ -194,6 +194,13 @@ pub(crate) fn attach_mm() -> Result {
     }
 }
 
+/// Makes this processor's batches give back their references on folios.
+fn drain_batches() {
+    let mut batch = bindings::folio_batch::default();
+    // SAFETY: The batch is valid, and empty: nothing but the others is released.
+    unsafe { bindings::__folio_batch_release(&raw mut batch) };
+}
+
 /// References on what a word lies on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -231,9 +238,7 @@ impl OnFile {
         let mapping = Mapping::of(&file, 0, 1, Access::ReadWrite, Sharing::Shared)?;
         mapping.write(0, &[0; 8])?;
         let folio = mapping.folio(0, bindings::FOLL_WRITE)?;
-        // SAFETY: The batch is empty and lives longer than the call, which empties this processor's
-        // batches.
-        unsafe { bindings::__folio_batch_release(&mut bindings::folio_batch::default()) };
+        drain_batches();
         let inode = file.inode();
         let on_file = Self {
             mapping: Some(mapping),
@@ -286,11 +291,26 @@ impl OnFile {
     pub(crate) fn close(&mut self) {
         self.mapping = None;
         self.file = None;
+        drain_batches();
     }
 
-    /// What is counted now, for as long as the page is mapped.
+    /// Runs `what` while we hold the folio's lock.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR`: another holds it, and a fatal signal came.
+    pub(crate) fn with_folio_locked<T>(&self, what: impl FnOnce() -> T) -> Result<T> {
+        // SAFETY: The mapping keeps the folio.
+        to_result(unsafe { helpers::rfutex_folio_lock_killable(self.folio.as_ptr()) })?;
+        let result = what();
+        // SAFETY: We hold the lock.
+        unsafe { bindings::folio_unlock(self.folio.as_ptr()) };
+        Ok(result)
+    }
+
+    /// What is counted now, for as long as the file is mapped or its inode held.
     pub(crate) fn counts(&self) -> Counts {
-        // SAFETY: The mapping keeps all three alive. The counts may change under us.
+        // SAFETY: The mapping, or who holds the inode, keeps all three alive. The counts may change under us.
         unsafe {
             let inode = self.inode.as_ptr();
             let folio = &raw const (*self.folio.as_ptr()).__bindgen_anon_1.__bindgen_anon_1;
