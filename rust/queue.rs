@@ -29,6 +29,10 @@
 //! 3. A waker takes its reference on the task, then takes the waiter out, then marks it as woken.
 //!    From the mark on, the waiter may be gone at any moment, and is not touched again.
 
+#[cfg(CONFIG_KUNIT)]
+#[cfg(RFUTEX_LAB)]
+mod tests;
+
 use crate::{
     key::{
         Borrowed,

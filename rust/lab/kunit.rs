@@ -20,8 +20,11 @@ pub(crate) use self::{
     },
     tasks::{
         beside,
+        is_asleep,
         killed,
-        until, //
+        until,
+        usage,
+        Urgency, //
     },
 };
 
