@@ -4,6 +4,10 @@
 //!
 //! Past this file nothing is unaligned, unknown or out of range.
 
+#[cfg(CONFIG_KUNIT)]
+#[cfg(RFUTEX_LAB)]
+mod tests;
+
 use crate::{
     bindings::{
         self as uapi,

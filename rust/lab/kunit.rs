@@ -185,16 +185,26 @@ impl Drop for Mapping {
 /// Pages that were just touched wait in per-processor batches, which hold references on them: on
 /// one processor, one can be emptied (see [`OnFile::new`]).
 pub(crate) fn attach_mm() -> Result {
+    run_on(1)?;
+    // SAFETY: May be called by any case. The mm is taken away when its thread ends.
+    to_result(unsafe { bindings::kunit_attach_mm() })
+}
+
+/// Moves the current task to another processor than the one that cases run on.
+///
+/// # Errors
+///
+/// `EINVAL`: there is none.
+pub(crate) fn leave_first_processor() -> Result {
+    run_on(!1)
+}
+
+/// Moves the current task to one of these processors.
+fn run_on(processors: usize) -> Result {
     let mut mask = bindings::cpumask::default();
-    mask.bits[0] = 1;
-    // SAFETY: `current` and the mask are valid. The mm is taken away when the thread ends.
-    unsafe {
-        to_result(bindings::set_cpus_allowed_ptr(
-            Task::current_raw(),
-            &raw const mask,
-        ))?;
-        to_result(bindings::kunit_attach_mm())
-    }
+    mask.bits[0] = processors;
+    // SAFETY: `current` and the mask are valid.
+    to_result(unsafe { bindings::set_cpus_allowed_ptr(Task::current_raw(), &raw const mask) })
 }
 
 /// Makes this processor's batches give back their references on folios.

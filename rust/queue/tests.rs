@@ -10,6 +10,7 @@ use crate::{
             attach_mm,
             beside,
             forced,
+            leave_first_processor,
             until,
             usage,
             Access::ReadWrite,
@@ -282,26 +283,32 @@ mod cases {
 
     #[test]
     fn wake_on_an_empty_bucket_takes_no_lock() -> Result {
+        const READY: u32 = 1;
+        const LOCKED: u32 = 2;
+        const WOKEN: u32 = 3;
         attach_mm()?;
         let bucket = Arc::pin_init(Bucket::new(), GFP_KERNEL)?;
-        let locked = Arc::new(Atomic::new(0u32), GFP_KERNEL)?;
-        let (their_bucket, state) = (bucket.clone(), locked.clone());
-        let holder = beside(move || {
-            let guard = their_bucket.queue.lock();
-            state.store(1, Release);
-            // A wake that waits for the lock gets it in the end, and is seen to be late.
-            let began = Instant::<Monotonic>::now();
-            while state.load(Acquire) == 1 && began.elapsed() < Delta::from_secs(2) {
-                core::hint::spin_loop();
-            }
-            state.store(2, Release);
-            drop(guard);
+        let state = Arc::new(Atomic::new(0u32), GFP_KERNEL)?;
+        let (their_bucket, their_state) = (bucket.clone(), state.clone());
+        let waker = beside(move || {
+            leave_first_processor()?;
+            their_state.store(READY, Release);
+            until(|| their_state.load(Acquire) == LOCKED)?;
+            let nobody = wake(&their_bucket, &word(0), ANY, u32::MAX);
+            their_state.store(WOKEN, Release);
+            nobody
         })?;
-        until(|| locked.load(Acquire) == 1)?;
-        let nobody = wake(&bucket, &word(0), ANY, u32::MAX);
-        let in_time = locked.cmpxchg(1, 3, Full).is_ok();
-        holder.join()?;
-        assert_eq!(nobody?, 0);
+        until(|| state.load(Acquire) == READY)?;
+        let guard = bucket.queue.lock();
+        state.store(LOCKED, Release);
+        // A wake that waits for the lock gets it in the end, but late.
+        let began = Instant::<Monotonic>::now();
+        while state.load(Acquire) != WOKEN && began.elapsed() < Delta::from_secs(5) {
+            core::hint::spin_loop();
+        }
+        let in_time = state.load(Acquire) == WOKEN;
+        drop(guard);
+        assert_eq!(waker.join()??, 0);
         assert!(in_time);
         Ok(())
     }
