@@ -188,9 +188,24 @@ mod tests {
 
     #[test]
     fn words_at_any_stride_spread() -> Result {
-        for stride in [4, 8, 24, 40, 64, 128, 192, 1000, 4096 + 64, (8 << 20) + 4096] {
+        for stride in [
+            4,
+            8,
+            24,
+            40,
+            64,
+            128,
+            192,
+            1000,
+            4096 + 64,
+            (8 << 20) + 4096,
+        ] {
             let stack = 0x7fff_0000_0000;
-            assert!(spreads(|i| KeyId::made_up(Kind::Private, MM, stack + i * stride)));
+            assert!(spreads(|i| KeyId::made_up(
+                Kind::Private,
+                MM,
+                stack + i * stride
+            )));
         }
         Ok(())
     }
@@ -279,7 +294,10 @@ mod tests {
         let (one, other) = (Table::new(1024)?, Table::new(1024)?);
         let place = |table: &Table, id| {
             let bucket = table.bucket(id);
-            table.buckets().iter().position(|other| ptr::eq(bucket, other))
+            table
+                .buckets()
+                .iter()
+                .position(|other| ptr::eq(bucket, other))
         };
         let differ = (0..32).any(|i| {
             let id = KeyId::made_up(Kind::Inode, INODE, i << 12);
@@ -306,7 +324,10 @@ mod tests {
         // Each on cache lines of its own.
         let aligned = |bucket| ptr::from_ref::<Bucket>(bucket).addr() % 64 == 0;
         assert!(by_default.buckets().iter().all(aligned));
-        assert!(by_default.buckets().iter().all(|bucket| bucket.nr_waiters() == 0));
+        assert!(by_default
+            .buckets()
+            .iter()
+            .all(|bucket| bucket.nr_waiters() == 0));
         Ok(())
     }
 

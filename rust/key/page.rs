@@ -328,8 +328,7 @@ mod tests {
             assert_eq!(hits, 1);
         }
         for point in [Point::NoMapping, Point::HostGone] {
-            let (result, hits) =
-                killed(|| forced(point, u32::MAX, || borrow(&word, Access::Read)));
+            let (result, hits) = killed(|| forced(point, u32::MAX, || borrow(&word, Access::Read)));
             let error = result.err();
             assert!(error == Some(EINTR));
             assert_eq!(hits, 1);

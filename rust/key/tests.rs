@@ -307,6 +307,24 @@ mod cases {
     }
 
     #[test]
+    fn borrowed_key_holds_as_long_as_the_page_is_where_it_was() -> Result {
+        let (here, elsewhere) = (OnFile::new()?, OnFile::new()?);
+        let mut key = borrow(&here.word(8)?)?;
+        let other = borrow(&elsewhere.word(8)?)?;
+        let held = key.holds();
+        // As if the page had moved from there to here meanwhile.
+        let places = (key.place.as_mut(), other.place.as_ref());
+        if let (Some(place), Some(other)) = places {
+            place.mapping = other.mapping;
+        }
+        let holds = key.holds();
+        drop((key, other));
+        assert!(held);
+        assert!(!holds);
+        Ok(())
+    }
+
+    #[test]
     fn private_word_on_a_file_refers_to_nothing() -> Result {
         let on_file = OnFile::new()?;
         let before = on_file.counts();

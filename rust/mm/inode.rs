@@ -205,18 +205,22 @@ mod tests {
         read,
         OnFile, //
     };
-    use kernel::alloc::flags::__GFP_ZERO;
+    use kernel::{
+        alloc::flags::__GFP_ZERO,
+        types::Opaque, //
+    };
 
     /// An inode and a superblock with nothing behind them.
     struct MadeUp {
-        inode: NonNull<bindings::inode>,
-        superblock: NonNull<bindings::super_block>,
+        inode: KBox<Opaque<bindings::inode>>,
+        superblock: KBox<Opaque<bindings::super_block>>,
     }
 
-    /// Zeroed memory for a `T`.
-    fn zeroed<T>() -> Result<NonNull<T>> {
-        let memory = KBox::<T>::new_uninit(GFP_KERNEL | __GFP_ZERO)?;
-        NonNull::new(KBox::into_raw(memory).cast()).ok_or(ENOMEM)
+    /// Zeroed memory in place of a `T`.
+    fn zeroed<T>() -> Result<KBox<Opaque<T>>> {
+        let memory = KBox::<Opaque<T>>::new_uninit(GFP_KERNEL | __GFP_ZERO)?;
+        // SAFETY: Anything is a value of an `Opaque`.
+        Ok(unsafe { memory.assume_init() })
     }
 
     impl MadeUp {
@@ -227,16 +231,16 @@ mod tests {
             };
             // SAFETY: Both are ours, and zeros are values of theirs.
             unsafe {
-                (*made_up.inode.as_ptr()).i_sb = made_up.superblock.as_ptr();
-                (*made_up.inode.as_ptr()).i_count.counter = i_count;
-                (*made_up.superblock.as_ptr()).s_active.counter = s_active;
+                (*made_up.inode.get()).i_sb = made_up.superblock.get();
+                (*made_up.inode.get()).i_count.counter = i_count;
+                (*made_up.superblock.get()).s_active.counter = s_active;
             }
             Ok(made_up)
         }
 
         fn host<'rcu>(&self, _rcu: &'rcu rcu::Guard) -> Host<'rcu> {
-            // SAFETY: It outlives the section: see the tests.
-            unsafe { Host::from_raw(self.inode) }
+            // SAFETY: The tests drop it after the section. A box is not null.
+            unsafe { Host::from_raw(NonNull::new_unchecked(self.inode.get())) }
         }
 
         /// `i_count` and `s_active`.
@@ -244,25 +248,9 @@ mod tests {
             // SAFETY: Both are valid.
             unsafe {
                 (
-                    read(&raw const (*self.inode.as_ptr()).i_count),
-                    read(&raw const (*self.superblock.as_ptr()).s_active),
+                    read(&raw const (*self.inode.get()).i_count),
+                    read(&raw const (*self.superblock.get()).s_active),
                 )
-            }
-        }
-    }
-
-    impl Drop for MadeUp {
-        fn drop(&mut self) {
-            // SAFETY: They came from there. `MaybeUninit` has no destructor.
-            unsafe {
-                drop(KBox::<core::mem::MaybeUninit<_>>::from_raw(
-                    self.inode.as_ptr().cast::<core::mem::MaybeUninit<bindings::inode>>(),
-                ));
-                drop(KBox::<core::mem::MaybeUninit<_>>::from_raw(
-                    self.superblock
-                        .as_ptr()
-                        .cast::<core::mem::MaybeUninit<bindings::super_block>>(),
-                ));
             }
         }
     }
@@ -270,10 +258,9 @@ mod tests {
     #[test]
     fn acceptable_are_built_in_file_systems_and_those_that_are_mounted() -> Result {
         let made_up = MadeUp::new(1, 1)?;
-        let superblock = made_up.superblock.as_ptr();
+        let superblock = made_up.superblock.get();
         let rcu = rcu::read_lock();
         let host = made_up.host(&rcu);
-        // Mounted, internal: for each magic. `pipefs`, dax, `guest_memfd`, secretmem, anonymous inodes.
         let magics = [
             (bindings::TMPFS_MAGIC, true),
             (bindings::HUGETLBFS_MAGIC, true),
@@ -409,7 +396,7 @@ mod tests {
         let made_up = MadeUp::new(1, 1)?;
         // SAFETY: The inode is ours.
         unsafe {
-            (*made_up.inode.as_ptr()).i_state.__state = bindings::inode_state_flags_enum_I_FREEING;
+            (*made_up.inode.get()).i_state.__state = bindings::inode_state_flags_enum_I_FREEING;
         }
         let rcu = rcu::read_lock();
         let attempt = made_up.host(&rcu).try_get();

@@ -243,8 +243,7 @@ mod tests {
             });
             assert!(result == Err(ETIMEDOUT));
             assert_eq!(hits, 3);
-            let (result, hits) =
-                forced(Point::ReadWord, 3, || wait(&table, &request(word, 1)));
+            let (result, hits) = forced(Point::ReadWord, 3, || wait(&table, &request(word, 1)));
             assert!(result == Err(EAGAIN));
             assert_eq!(hits, 3);
             assert!(on_file.counts() == before);
@@ -259,8 +258,11 @@ mod tests {
         let on_file = OnFile::new()?;
         let before = on_file.counts();
         let word = on_file.word(8)?;
-        let (result, hits) =
-            killed(|| forced(Point::ReadWord, u32::MAX, || wait(&table, &request(word, 0))));
+        let (result, hits) = killed(|| {
+            forced(Point::ReadWord, u32::MAX, || {
+                wait(&table, &request(word, 0))
+            })
+        });
         assert!(result == Err(EINTR));
         assert_eq!(hits, 1);
         assert!(on_file.counts() == before);
@@ -292,7 +294,14 @@ mod tests {
             let theirs = table.clone();
             let waiter = beside(move || allocations(|| wait(&theirs, &request(word, 0))))?;
             until(|| waiting(&table, &word) == Ok(1))?;
-            let woken = wake(&table, &request::Wake { word, mask: 1, nr: 1 });
+            let woken = wake(
+                &table,
+                &request::Wake {
+                    word,
+                    mask: 1,
+                    nr: 1,
+                },
+            );
             let (result, nr) = waiter.join()??;
             assert!(woken == Ok(1));
             assert!(result == Ok(()));
@@ -301,9 +310,8 @@ mod tests {
             let (result, nr) = allocations(|| wait(&table, &request(word, 1)))?;
             assert!(result == Err(EAGAIN));
             assert_eq!(nr, 0);
-            let (result, nr) = allocations(|| {
-                forced(Point::ReadWord, 2, || wait(&table, &request(word, 1)))
-            })?;
+            let (result, nr) =
+                allocations(|| forced(Point::ReadWord, 2, || wait(&table, &request(word, 1))))?;
             assert!(result == (Err(EAGAIN), 2));
             assert_eq!(nr, 0);
         }

@@ -93,7 +93,10 @@ mod tests {
         assert_eq!(hits, 3);
         assert!(on_file.counts() == before);
         assert_eq!(usage(current!()), tasks);
-        assert!(table.buckets().iter().all(|bucket| bucket.nr_waiters() == 0));
+        assert!(table
+            .buckets()
+            .iter()
+            .all(|bucket| bucket.nr_waiters() == 0));
         Ok(())
     }
 

@@ -76,11 +76,7 @@ fn woken(waiters: &[Pin<KBox<Waiter<'_>>>]) -> u32 {
 }
 
 /// The order in which they are woken one by one: a number a waiter.
-fn order(
-    bucket: &Bucket,
-    word: &Word,
-    waiters: &[Pin<KBox<Waiter<'_>>>],
-) -> Result<KVec<u32>> {
+fn order(bucket: &Bucket, word: &Word, waiters: &[Pin<KBox<Waiter<'_>>>]) -> Result<KVec<u32>> {
     let mut order = KVec::new();
     loop {
         let before = woken(waiters);
@@ -326,8 +322,7 @@ mod cases {
         assert_eq!(bucket.nr_waiters(), 3);
         // It is asked only if somebody would be woken.
         for (word, mask, nr) in [(word(1), ANY, 1), (word(0), ANY, 0)] {
-            let (result, hits) =
-                forced(Point::BorrowedMoved, 1, || wake(&bucket, &word, mask, nr));
+            let (result, hits) = forced(Point::BorrowedMoved, 1, || wake(&bucket, &word, mask, nr));
             assert_eq!(result?, 0);
             assert_eq!(hits, 0);
         }

@@ -94,7 +94,10 @@ mod cases {
         let wake = user.wake(&good_wake())?;
         assert_eq!((wake.word.addr(), wake.mask, wake.nr), (0x1000, 5, 3));
         let wake = Wake::at(0x1003, true, 1);
-        assert_eq!((wake.word.addr(), wake.mask, wake.nr), (0x1003, u64::MAX, 1));
+        assert_eq!(
+            (wake.word.addr(), wake.mask, wake.nr),
+            (0x1003, u64::MAX, 1)
+        );
         assert!(wake.word.private());
         Ok(())
     }
@@ -163,22 +166,40 @@ mod cases {
         for size in [1, 2, 4, 8] {
             for offset in 0..16 {
                 let word = word(0x1000 + offset, size, 0);
-                let wake = user.wake(&rfutex_wake { word, ..good_wake() });
+                let wake = user.wake(&rfutex_wake {
+                    word,
+                    ..good_wake()
+                });
                 let fits = offset % u64::from(size) == 0;
                 assert!(refusal(wake) == (!fits).then_some(EINVAL));
             }
         }
         // Which addresses there are is not asked here.
         let word = word(u64::MAX - 7, 8, 0);
-        assert!(user.wake(&rfutex_wake { word, ..good_wake() }).is_ok());
+        assert!(user
+            .wake(&rfutex_wake {
+                word,
+                ..good_wake()
+            })
+            .is_ok());
         Ok(())
     }
 
     #[test]
     fn mask_is_not_empty() -> Result {
         let user = User::new()?;
-        let wait = |mask| user.wait(&rfutex_wait { mask, ..good_wait() });
-        let wake = |mask| user.wake(&rfutex_wake { mask, ..good_wake() });
+        let wait = |mask| {
+            user.wait(&rfutex_wait {
+                mask,
+                ..good_wait()
+            })
+        };
+        let wake = |mask| {
+            user.wake(&rfutex_wake {
+                mask,
+                ..good_wake()
+            })
+        };
         assert!(refusal(wait(0)) == Some(EINVAL));
         assert!(refusal(wake(0)) == Some(EINVAL));
         for mask in [1, 1 << 32, 1 << 63, u64::MAX] {
@@ -365,7 +386,10 @@ mod cases {
         let mut bytes = [0; size_of::<rfutex_key_info>()];
         user.0.read(0, &mut bytes)?;
         let info = rfutex_key_info::from_bytes_copy(&bytes).ok_or(EDOM)?;
-        assert_eq!((info.word.addr, info.word.size, info.word.flags), (0x1008, 8, 1));
+        assert_eq!(
+            (info.word.addr, info.word.size, info.word.flags),
+            (0x1008, 8, 1)
+        );
         assert_eq!((info.kind, info.nr_waiters), (2, 5));
         assert_eq!((info.ino, info.pad), (0, 0));
         Ok(())
