@@ -309,16 +309,15 @@ mod cases {
     #[test]
     fn borrowed_key_holds_as_long_as_the_page_is_where_it_was() -> Result {
         let (here, elsewhere) = (OnFile::new()?, OnFile::new()?);
+        let other = borrow(&elsewhere.word(8)?)?.place.map(|place| place.mapping);
         let mut key = borrow(&here.word(8)?)?;
-        let other = borrow(&elsewhere.word(8)?)?;
         let held = key.holds();
         // As if the page had moved from there to here meanwhile.
-        let places = (key.place.as_mut(), other.place.as_ref());
-        if let (Some(place), Some(other)) = places {
-            place.mapping = other.mapping;
+        if let (Some(place), Some(other)) = (key.place.as_mut(), other) {
+            place.mapping = other;
         }
         let holds = key.holds();
-        drop((key, other));
+        drop(key);
         assert!(held);
         assert!(!holds);
         Ok(())
