@@ -185,11 +185,14 @@ impl Machine {
         Ok((end, console))
     }
 
-    /// Boots with this terminal as the guest's console.
-    pub fn boot_interactive(&self, root: &Path) -> Result<i32> {
+    /// Boots with this terminal as the guest's console, and `shell` on it.
+    pub fn boot_interactive(&self, root: &Path, shell: &str) -> Result<i32> {
         let temp = tempfile::Builder::new().prefix("rfutex-").tempdir()?;
         let mut vng = self.command(root, temp.path());
-        let status = vng.status().context("vng (virtme-ng) cannot be run")?;
+        let status = vng
+            .args(["--shell", shell])
+            .status()
+            .context("vng (virtme-ng) cannot be run")?;
         Ok(status.code().unwrap_or(255))
     }
 }
