@@ -16,7 +16,7 @@ use std::time::Duration;
 trials![tmpfs, tmpfs_huge, ext4, xfs, anonymous, many_files];
 
 /// How many rounds of changes.
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 20;
 
 /// Threads that wait and wake on `words` until told to stop.
 struct Traffic {

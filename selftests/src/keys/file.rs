@@ -35,8 +35,13 @@ fn block_device() {
     let backing = tempfile::tempfile().expect("a file");
     backing.set_len(1 << 20).expect("the length of a file");
     let device = LoopDevice::new(&backing);
-    let whole = Region::shared(device.file(), 0, 4 * PAGE);
-    let part = Region::shared(device.file(), 2 * PAGE, PAGE);
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(device.path())
+        .expect("the device");
+    let whole = Region::shared(&file, 0, 4 * PAGE);
+    let part = Region::shared(&file, 2 * PAGE, PAGE);
     let key = key_of(whole.word(2 * PAGE + 8));
     assert!(
         matches!(
