@@ -23,10 +23,10 @@ use kernel::{
 
 /// How long a task is kept off its processor, or a processor off its tasks: longer than the
 /// time-outs that the harness sets for those who look for it.
-const LONG: Delta = Delta::from_secs(10);
+const LONG: Delta = Delta::from_secs(8);
 
 /// How long a grace period is held up. The shortest time-out is 3 s, and 5 s more with PROVE_RCU.
-const LONGER: Delta = Delta::from_secs(20);
+const LONGER: Delta = Delta::from_secs(14);
 
 /// Makes the kernel complain in the way that is called `name`.
 ///
