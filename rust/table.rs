@@ -274,7 +274,7 @@ mod tests {
         let known = others.next().ok_or(EDOM)?;
         let page = |i: u64| KeyId::made_up(Kind::Inode, INODE, i << 12);
         let mut chosen = KVec::new();
-        let mut collide = (0..).filter(|&i| bucket_of(known, page(i)) == 0);
+        let mut collide = (0..1 << 20).filter(|&i| bucket_of(known, page(i)) == 0);
         while chosen.len() < 128 {
             chosen.push(collide.next().ok_or(EDOM)?, GFP_KERNEL)?;
         }

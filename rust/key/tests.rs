@@ -309,7 +309,9 @@ mod cases {
     #[test]
     fn borrowed_key_holds_as_long_as_the_page_is_where_it_was() -> Result {
         let (here, elsewhere) = (OnFile::new()?, OnFile::new()?);
-        let other = borrow(&elsewhere.word(8)?)?.place.map(|place| place.mapping);
+        let other = borrow(&elsewhere.word(8)?)?
+            .place
+            .map(|place| place.mapping);
         let mut key = borrow(&here.word(8)?)?;
         let held = key.holds();
         // As if the page had moved from there to here meanwhile.

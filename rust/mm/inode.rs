@@ -274,16 +274,18 @@ mod tests {
             (bindings::ANON_INODE_FS_MAGIC, false),
             (0, false),
         ];
-        for (magic, listed) in magics {
-            // SAFETY: The superblock is ours.
-            let accepted = [0, helpers::RFUTEX_SB_KERNMOUNT].map(|flags| unsafe {
-                (*superblock).s_magic = magic as usize;
-                // Others do not matter.
-                (*superblock).s_flags = flags | 1;
+        let accepted = magics.map(|(magic, _)| {
+            [0, helpers::RFUTEX_SB_KERNMOUNT].map(|flags| {
+                // SAFETY: The superblock is ours. Other flags do not matter.
+                unsafe {
+                    (*superblock).s_magic = magic as usize;
+                    (*superblock).s_flags = flags | 1;
+                }
                 host.acceptable()
-            });
-            assert_eq!(accepted, [true, listed]);
-        }
+            })
+        });
+        drop(rcu);
+        assert_eq!(accepted, magics.map(|(_, listed)| [true, listed]));
         Ok(())
     }
 
