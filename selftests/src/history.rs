@@ -24,7 +24,6 @@
 //! | fd used by another mm (59b3732f95dd, c5f0bc9fd1ce) | with watches; of WAIT and WAKE, [`fork`] |
 //! | asynchronous waiter leaked or freed twice (508c1314b342, 30dab608c3cb) | with watches |
 
-mod clock;
 mod counts;
 mod fork;
 mod killed;

@@ -5,10 +5,10 @@
 //! because each of them would keep its page; and to make one thread takes the debug kernel on an
 //! emulated processor some ten milliseconds.
 
-use crate::harness::{LIMIT, PAGE, fx, nr_waiters, until};
+use crate::harness::{PAGE, fx, nr_waiters, until};
 use crate::memory::{Disk, Mount, Region, SwapArea, file_in, page_out, rw};
 use nix::sys::mman::MapFlags;
-use rfutex::{Error, WaitOptions, Word};
+use rfutex::{Error, Word};
 use std::thread::{Builder, JoinHandle};
 
 trials![ext4, xfs, tmpfs, anonymous];
@@ -21,7 +21,7 @@ const LEN: usize = PAGES * PAGE;
 fn waiter(word: Word<'static>) -> JoinHandle<Result<(), Error>> {
     Builder::new()
         .stack_size(64 << 10)
-        .spawn(move || fx().wait_with(word, 0, WaitOptions::default().within(2 * LIMIT)))
+        .spawn(move || fx().wait(word, 0))
         .expect("a thread")
 }
 
