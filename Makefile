@@ -87,5 +87,13 @@ help:
 	@echo 'KDIR=DIR names a built kernel, KSRC=DIR the source of one to build, LLVM=1 the compiler,'
 	@echo 'MO=DIR where objects go, RFUTEX_CACHE=DIR where downloads and kernels are kept.'
 
+# TESTS=part of a name: only these.
+litmus:
+	@tools/litmus.sh $(TESTS)
+
+# ONLY=names: only these; FRESH=1: forget what earlier runs found out.
+mutants:
+	@tools/mutants.sh $(ONLY:%=--only %) $(if $(FRESH),--fresh)
+
 .PHONY: all modules modules_install headers_install kernel-with-rust \
-	rust-analyzer clean demo check splats run lint doc help
+	rust-analyzer clean demo check splats run lint doc help litmus mutants

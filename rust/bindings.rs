@@ -35,6 +35,16 @@ unsafe impl FromBytes for rfutex_wait {}
 // SAFETY: As above.
 unsafe impl FromBytes for rfutex_wake {}
 // SAFETY: As above.
+unsafe impl FromBytes for rfutex_requeue {}
+// SAFETY: As above.
+unsafe impl FromBytes for rfutex_wake_op {}
+// SAFETY: As above.
+unsafe impl FromBytes for rfutex_waitv {}
+// SAFETY: As above.
+unsafe impl FromBytes for rfutex_waitv_entry {}
+// SAFETY: As above.
+unsafe impl FromBytes for rfutex_swap {}
+// SAFETY: As above.
 unsafe impl FromBytes for rfutex_key_info {}
 // SAFETY: As above.
 unsafe impl AsBytes for rfutex_key_info {}

@@ -8,6 +8,7 @@
 #include <linux/fs.h>
 #include <linux/ktime.h>
 #include <linux/mman.h>
+#include <linux/spinlock_types.h>
 #include <linux/types.h>
 #include <linux/rfutex.h>
 
@@ -15,13 +16,16 @@ struct file;
 struct folio;
 struct inode;
 struct page;
-struct list_head;
 
 /* Command numbers: bindgen does not evaluate _IOW(). */
 static const u32 RFUTEX_CMD_QUERY = RFUTEX_QUERY;
 static const u32 RFUTEX_CMD_WAIT = RFUTEX_WAIT;
 static const u32 RFUTEX_CMD_WAKE = RFUTEX_WAKE;
 static const u32 RFUTEX_CMD_KEY_INFO = RFUTEX_KEY_INFO;
+static const u32 RFUTEX_CMD_REQUEUE = RFUTEX_REQUEUE;
+static const u32 RFUTEX_CMD_WAKE_OP = RFUTEX_WAKE_OP;
+static const u32 RFUTEX_CMD_WAITV = RFUTEX_WAITV;
+static const u32 RFUTEX_CMD_SWAP = RFUTEX_SWAP;
 static const u32 RFUTEX_CMD_WAKE_ONE = RFUTEX_WAKE_ONE;
 static const u32 RFUTEX_CMD_WAKE_ALL = RFUTEX_WAKE_ALL;
 static const u32 RFUTEX_CMD_WAKE_ONE_PRIVATE = RFUTEX_WAKE_ONE_PRIVATE;
@@ -45,6 +49,10 @@ int rfutex_get_user_u8(u8 *val, unsigned long addr);
 int rfutex_get_user_u16(u16 *val, unsigned long addr);
 int rfutex_get_user_u32(u32 *val, unsigned long addr);
 int rfutex_get_user_u64(u64 *val, unsigned long addr);
+int rfutex_cmpxchg_user_u8(u8 *old, u8 new, unsigned long addr);
+int rfutex_cmpxchg_user_u16(u16 *old, u16 new, unsigned long addr);
+int rfutex_cmpxchg_user_u32(u32 *old, u32 new, unsigned long addr);
+int rfutex_cmpxchg_user_u64(u64 *old, u64 new, unsigned long addr);
 void rfutex_pagefault_disable(void);
 void rfutex_pagefault_enable(void);
 
@@ -59,8 +67,8 @@ bool rfutex_fatal_signal_pending(void);
 ktime_t rfutex_timens_to_host(int clock, ktime_t time);
 bool rfutex_holds_a_lock(void);
 
-/* Lists. */
-void rfutex_list_del_init(struct list_head *entry);
+/* Locks. */
+void rfutex_spin_lock_nested(spinlock_t *lock);
 
 #ifdef RFUTEX_LAB
 /* Splats on demand (lab/provoke.c). */

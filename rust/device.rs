@@ -36,6 +36,10 @@ const fn unsized_command(cmd: u32) -> u32 {
 const QUERY: u32 = unsized_command(uapi::RFUTEX_CMD_QUERY);
 const WAIT: u32 = unsized_command(uapi::RFUTEX_CMD_WAIT);
 const WAKE: u32 = unsized_command(uapi::RFUTEX_CMD_WAKE);
+const REQUEUE: u32 = unsized_command(uapi::RFUTEX_CMD_REQUEUE);
+const WAKE_OP: u32 = unsized_command(uapi::RFUTEX_CMD_WAKE_OP);
+const WAITV: u32 = unsized_command(uapi::RFUTEX_CMD_WAITV);
+const SWAP: u32 = unsized_command(uapi::RFUTEX_CMD_SWAP);
 const KEY_INFO: u32 = unsized_command(uapi::RFUTEX_CMD_KEY_INFO);
 
 /// An open file.
@@ -75,6 +79,10 @@ impl MiscDevice for Device {
                 match unsized_command(cmd) {
                     WAIT => op::wait::wait(table, &request::Wait::read(argument)?).map(|()| 0)?,
                     WAKE => op::wake::wake(table, &request::Wake::read(argument)?)?,
+                    REQUEUE => op::requeue::requeue(table, &request::Requeue::read(argument)?)?,
+                    WAKE_OP => op::wake_op::wake_op(table, &request::WakeOp::read(argument)?)?,
+                    WAITV => op::waitv::waitv(table, &request::Waitv::read(argument)?)?,
+                    SWAP => op::swap::swap(table, &request::Swap::read(argument)?).map(|()| 0)?,
                     KEY_INFO => op::key_info::key_info(table, request::KeyInfo::read(argument)?)
                         .map(|()| 0)?,
                     QUERY => op::query::query(table, argument).map(|()| 0)?,

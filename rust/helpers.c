@@ -4,7 +4,6 @@
  */
 
 #include <linux/fs.h>
-#include <linux/list.h>
 #include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/nsproxy.h>
@@ -12,6 +11,7 @@
 #include <linux/sched/signal.h>
 #include <linux/time_namespace.h>
 #include <linux/uaccess.h>
+#include <asm/futex.h>
 
 #include "bindings_helper.h"
 
@@ -75,6 +75,52 @@ int rfutex_get_user_u64(u64 *val, unsigned long addr)
 	return get_user(*val, (u64 __user *)addr);
 }
 
+/* 0: done. 1: the word was not *old, which now has its value. */
+#ifdef unsafe_try_cmpxchg_user
+int rfutex_cmpxchg_user_u8(u8 *old, u8 new, unsigned long addr)
+{
+	return __try_cmpxchg_user((u8 __user *)addr, old, new, efault);
+}
+
+int rfutex_cmpxchg_user_u16(u16 *old, u16 new, unsigned long addr)
+{
+	return __try_cmpxchg_user((u16 __user *)addr, old, new, efault);
+}
+
+int rfutex_cmpxchg_user_u32(u32 *old, u32 new, unsigned long addr)
+{
+	return __try_cmpxchg_user((u32 __user *)addr, old, new, efault);
+}
+
+int rfutex_cmpxchg_user_u64(u64 *old, u64 new, unsigned long addr)
+{
+	return __try_cmpxchg_user((u64 __user *)addr, old, new, efault);
+}
+#else
+/* This architecture can only do what futex(2) needs. */
+int rfutex_cmpxchg_user_u8(u8 *old, u8 new, unsigned long addr)
+{
+	return -EINVAL;
+}
+
+int rfutex_cmpxchg_user_u16(u16 *old, u16 new, unsigned long addr)
+{
+	return -EINVAL;
+}
+
+int rfutex_cmpxchg_user_u32(u32 *old, u32 new, unsigned long addr)
+{
+	u32 want = *old;
+
+	return futex_atomic_cmpxchg_inatomic(old, (u32 __user *)addr, want, new) ?: *old != want;
+}
+
+int rfutex_cmpxchg_user_u64(u64 *old, u64 new, unsigned long addr)
+{
+	return -EINVAL;
+}
+#endif
+
 void rfutex_pagefault_disable(void)
 {
 	pagefault_disable();
@@ -122,7 +168,7 @@ bool rfutex_holds_a_lock(void)
 	return debug_locks && lockdep_depth(current);
 }
 
-void rfutex_list_del_init(struct list_head *entry)
+void rfutex_spin_lock_nested(spinlock_t *lock)
 {
-	list_del_init(entry);
+	spin_lock_nested(lock, SINGLE_DEPTH_NESTING);
 }

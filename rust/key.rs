@@ -26,10 +26,12 @@ use crate::{
             PageRef, //
         },
         inode::InodeRef,
+        task,
         uaccess, //
     },
     request::Word,
 };
+use core::mem;
 use kernel::{
     current,
     page::PAGE_SHIFT,
@@ -192,6 +194,20 @@ impl Owned {
     pub(crate) fn inode(&self) -> Option<&InodeRef> {
         self.inode.as_ref()
     }
+
+    /// Makes a key that is equal to `from` one that is equal to `to`. May happen under a lock:
+    /// `from` witnesses that the references given back are not the last.
+    pub(crate) fn replace(&mut self, from: &Owned, to: &Owned) {
+        let old = mem::replace(&mut self.inode, to.inode.as_ref().map(InodeRef::again));
+        self.id = to.id;
+        if let (Some(old), Some(witness)) = (old, &from.inode) {
+            if let Err(old) = witness.release_other(old) {
+                // Equal keys have one inode. A reference lost is better than one too few.
+                kernel::warn_on!(true);
+                mem::forget(old);
+            }
+        }
+    }
 }
 
 /// Where a resolver saw a word; only to be shown.
@@ -215,13 +231,38 @@ pub(crate) struct Seen {
 #[inline]
 pub(crate) fn borrow(word: &Word) -> Result<Borrowed> {
     check_range(word)?;
-    if word.private() {
-        return Ok(Borrowed {
-            id: KeyId::in_current_mm(Kind::Private, word.addr())?,
-            place: None,
-        });
-    }
-    page::borrow(word, Access::Read)
+    retry(|| match page::find(word, Access::Read)? {
+        Some(found) => page::settle(found, word),
+        None => Ok(None),
+    })
+}
+
+/// Resolves two words for wakes on both; the second is one that the caller is going to write to.
+///
+/// # Errors
+///
+/// As [`borrow`].
+///
+/// # Context
+///
+/// As [`borrow`].
+pub(crate) fn borrow_both(first: &Word, second: &Word) -> Result<(Borrowed, Borrowed)> {
+    check_range(first)?;
+    check_range(second)?;
+    retry(|| {
+        // Both pages first, since that may sleep; then both inodes.
+        let (Some(found_first), Some(found_second)) = (
+            page::find(first, Access::Read)?,
+            page::find(second, Access::Write)?,
+        ) else {
+            return Ok(None);
+        };
+        let keys = (
+            page::settle(found_first, first)?,
+            page::settle(found_second, second)?,
+        );
+        Ok(keys.0.zip(keys.1))
+    })
 }
 
 /// Resolves `word` for a wait.
@@ -236,12 +277,6 @@ pub(crate) fn borrow(word: &Word) -> Result<Borrowed> {
 #[inline]
 pub(crate) fn own(word: &Word) -> Result<Owned> {
     check_range(word)?;
-    if word.private() {
-        return Ok(Owned {
-            id: KeyId::in_current_mm(Kind::Private, word.addr())?,
-            inode: None,
-        });
-    }
     page::own(word, Access::Read, |_| ()).map(|(key, ())| key)
 }
 
@@ -255,11 +290,19 @@ pub(crate) fn own(word: &Word) -> Result<Owned> {
 ///
 /// As [`own`].
 pub(crate) fn describe(word: &Word) -> Result<(Owned, Option<Seen>)> {
-    if word.private() {
-        return Ok((own(word)?, None));
-    }
     check_range(word)?;
-    page::own(word, Access::Read, |page| Some(page::seen(page)))
+    page::own(word, Access::Read, |page| page.map(page::seen))
+}
+
+/// Runs `attempt` until it has a result; lets others run in between.
+#[inline]
+fn retry<T>(mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    loop {
+        if let Some(result) = attempt()? {
+            return Ok(result);
+        }
+        task::before_retry()?;
+    }
 }
 
 #[inline]

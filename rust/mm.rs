@@ -8,6 +8,7 @@ pub(crate) mod folio;
 pub(crate) mod gup;
 pub(crate) mod inode;
 pub(crate) mod pinned_slice;
+pub(crate) mod pinned_vec;
 pub(crate) mod random;
 pub(crate) mod task;
 pub(crate) mod uaccess;

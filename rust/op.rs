@@ -5,5 +5,9 @@
 
 pub(crate) mod key_info;
 pub(crate) mod query;
+pub(crate) mod requeue;
+pub(crate) mod swap;
 pub(crate) mod wait;
+pub(crate) mod waitv;
 pub(crate) mod wake;
+pub(crate) mod wake_op;

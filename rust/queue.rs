@@ -29,9 +29,12 @@
 //! 3. A waker takes its reference on the task, then takes the waiter out, then marks it as woken.
 //!    From the mark on, the waiter may be gone at any moment, and is not touched again.
 
+mod pair;
 #[cfg(CONFIG_KUNIT)]
 #[cfg(RFUTEX_LAB)]
 mod tests;
+
+pub(crate) use self::pair::Pair;
 
 use crate::{
     key::{
@@ -146,33 +149,8 @@ impl Bucket {
         if nr == 0 || self.is_empty() {
             return Some(0);
         }
-        let mut woken = 0;
         let mut queue = self.queue.lock();
-        let mut next = queue.first;
-        while let Some(waiter) = next {
-            // SAFETY: A queued waiter is alive, and we hold the lock of its bucket.
-            let waiter = unsafe { waiter.as_ref() };
-            // SAFETY: As above: what the lock protects may be read.
-            let (id, links) = unsafe { (waiter.id(), &*waiter.links.get()) };
-            next = links.next;
-            if id != key.id() || waiter.mask & mask == 0 {
-                continue;
-            }
-            if woken == 0 && !key.holds() {
-                return None;
-            }
-            // SAFETY: The waiter's task cannot end before the waiter is out of the queue. `Task` is
-            // a transparent wrapper of `task_struct`.
-            let task = ARef::from(unsafe { &*waiter.task.cast::<Task>() });
-            queue.unlink(waiter);
-            // From here on `waiter` may be gone.
-            waiter.bucket.store(ptr::null_mut(), Release);
-            chain.add(task);
-            woken += 1;
-            if woken == nr {
-                break;
-            }
-        }
+        let woken = queue.wake(key.id(), mask, nr, chain, || key.holds())?;
         drop(queue);
         if woken != 0 {
             self.left(woken as i32);
@@ -187,7 +165,11 @@ impl Bucket {
     /// Does not sleep. Takes the bucket's lock.
     pub(crate) fn count(&self, id: KeyId) -> u32 {
         let queue = self.queue.lock();
-        queue.ids().filter(|&queued| queued == id).count() as u32
+        queue
+            .waiters()
+            // SAFETY: We have the queue that it is in.
+            .filter(|waiter| unsafe { waiter.id() } == id)
+            .count() as u32
     }
 
     /// How many waiters are counted, queued or about to be.
@@ -255,6 +237,8 @@ pub(crate) struct Waiter<'t> {
     bucket: Atomic<*mut Bucket>,
     mask: u64,
     priority: i32,
+    /// The address of the task's mm, which it cannot leave while it waits.
+    mm: usize,
     task: *mut bindings::task_struct,
     _table: PhantomData<&'t Bucket>,
     #[pin]
@@ -272,6 +256,7 @@ impl Waiter<'_> {
             bucket: Atomic::new(ptr::null_mut()),
             mask,
             priority: task::current_priority(),
+            mm: task::current_mm(),
             task: Task::current_raw(),
             _table: PhantomData,
             _pin: PhantomPinned,
@@ -283,6 +268,12 @@ impl Waiter<'_> {
     pub(crate) fn is_woken(&self) -> bool {
         // Pairs with the release in `Bucket::wake`: what the waker did before is seen.
         self.bucket.load(Acquire).is_null()
+    }
+
+    /// The key, while it is in no queue.
+    pub(crate) fn unqueued_id(&self) -> Option<KeyId> {
+        // SAFETY: It is in no queue, and we are its task: a waiter is not `Sync`.
+        self.is_woken().then(|| unsafe { self.id() })
     }
 
     /// Takes it out of the queue that it is in. False: a waker was there first.
@@ -401,6 +392,47 @@ impl Queue {
         unsafe { *waiter.links.get() = Links { prev, next } };
     }
 
+    /// Takes up to `nr` waiters under `id` and meeting `mask` out, marks them as woken and adds their
+    /// tasks to `chain`. `None` if `holds` says no, which it is asked before the first is touched.
+    #[inline]
+    fn wake(
+        &mut self,
+        id: KeyId,
+        mask: u64,
+        nr: u32,
+        chain: &mut WakeChain,
+        holds: impl FnOnce() -> bool,
+    ) -> Option<u32> {
+        let mut holds = Some(holds);
+        let mut woken = 0;
+        let mut next = self.first;
+        while let Some(waiter) = next {
+            if woken == nr {
+                break;
+            }
+            // SAFETY: A waiter in the queue is alive, and its task cannot end meanwhile.
+            let waiter = unsafe { waiter.as_ref() };
+            // SAFETY: We have the queue, so nobody changes its links.
+            next = unsafe { &*waiter.links.get() }.next;
+            // SAFETY: As above.
+            if unsafe { waiter.id() } != id || waiter.mask & mask == 0 {
+                continue;
+            }
+            if !holds.take().is_none_or(|holds| holds()) {
+                return None;
+            }
+            // SAFETY: The waiter's task cannot end before the waiter is out of the queue. `Task` is
+            // a transparent wrapper of `task_struct`.
+            let task = ARef::from(unsafe { &*waiter.task.cast::<Task>() });
+            self.unlink(waiter);
+            // From here on `waiter` may be gone.
+            waiter.bucket.store(ptr::null_mut(), Release);
+            chain.add(task);
+            woken += 1;
+        }
+        Some(woken)
+    }
+
     fn first_less_urgent(&self, priority: i32) -> Link {
         let mut next = self.first;
         while let Some(waiter) = next {
@@ -432,13 +464,13 @@ impl Queue {
         }
     }
 
-    /// The keys of the waiters, in the order of the queue.
-    fn ids(&self) -> impl Iterator<Item = KeyId> + '_ {
+    /// The waiters, in the order of the queue.
+    fn waiters(&self) -> impl Iterator<Item = &Waiter<'static>> {
         core::iter::successors(self.first, |waiter| {
             // SAFETY: A waiter in the queue is alive, and while we have the queue nobody changes it.
             unsafe { (*waiter.as_ref().links.get()).next }
         })
         // SAFETY: As above.
-        .map(|waiter| unsafe { waiter.as_ref().id() })
+        .map(|waiter| unsafe { waiter.as_ref() })
     }
 }

@@ -4,10 +4,17 @@
 //!
 //! Past this file nothing is unaligned, unknown or out of range.
 
+mod multi;
 #[cfg(CONFIG_KUNIT)]
 #[cfg(RFUTEX_LAB)]
 mod tests;
 
+pub(crate) use self::multi::{
+    Requeue,
+    Swap,
+    WakeOp,
+    Waitv, //
+};
 use crate::{
     bindings::{
         self as uapi,
@@ -47,6 +54,9 @@ static_assert!(size_of::<rfutex_wait>() == 48);
 static_assert!(size_of::<rfutex_wake>() == 32);
 static_assert!(size_of::<rfutex_key_info>() == 72);
 
+/// As long as the longest struct of the interface, in bytes.
+const LONGEST: usize = size_of::<rfutex_key_info>();
+
 /// A struct of the interface in the caller's memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Argument {
@@ -84,8 +94,7 @@ impl Argument {
 
     #[cold]
     fn read_resized<T: FromBytes>(self) -> Result<T> {
-        // As long as the longest struct of the interface.
-        let mut bytes = [0; size_of::<rfutex_key_info>()];
+        let mut bytes = [0; LONGEST];
         let known = self.size.min(size_of::<T>());
         UserSlice::new(self.ptr, known)
             .reader()
@@ -212,6 +221,33 @@ impl Word {
     }
 }
 
+/// Whether a value fits in a word of this size.
+#[inline]
+fn check_value(size: Size, value: u64) -> Result<u64> {
+    let above = u64::MAX.checked_shl(8 * size.bytes() as u32).unwrap_or(0);
+    if value & above == 0 {
+        Ok(value)
+    } else {
+        Err(EINVAL)
+    }
+}
+
+/// The deadline of a wait; `None` for none.
+#[inline]
+fn check_deadline(clock: u32, ns: i64) -> Result<Option<Deadline>> {
+    let clock = match clock {
+        uapi::RFUTEX_CLOCK_NONE if ns == 0 => return Ok(None),
+        uapi::RFUTEX_CLOCK_MONOTONIC => Clock::Monotonic,
+        uapi::RFUTEX_CLOCK_REALTIME => Clock::Realtime,
+        uapi::RFUTEX_CLOCK_BOOTTIME => Clock::Boottime,
+        _ => return Err(EINVAL),
+    };
+    if ns < 0 {
+        return Err(EINVAL);
+    }
+    Ok(Some(Deadline::new(clock, ns)))
+}
+
 #[inline]
 fn check_mask(mask: u64) -> Result<u64> {
     if mask == 0 {
@@ -246,34 +282,19 @@ impl Wait {
     /// `EINVAL`: a field has a value that means nothing. Others as [`Argument::read`].
     #[inline]
     pub(crate) fn read(argument: Argument) -> Result<Self> {
-        let raw: rfutex_wait = argument.read()?;
-        check_zero(raw.pad)?;
-        let word = Word::new(&raw.word)?;
-        let above = u64::MAX.checked_shl(8 * word.size.bytes() as u32);
-        if raw.val & above.unwrap_or(0) != 0 {
-            return Err(EINVAL);
-        }
-        Ok(Self {
-            word,
-            val: raw.val,
-            mask: check_mask(raw.mask)?,
-            deadline: Self::deadline(raw.clock, raw.deadline)?,
-        })
+        Self::new(&argument.read()?)
     }
 
     #[inline]
-    fn deadline(clock: u32, ns: i64) -> Result<Option<Deadline>> {
-        let clock = match clock {
-            uapi::RFUTEX_CLOCK_NONE if ns == 0 => return Ok(None),
-            uapi::RFUTEX_CLOCK_MONOTONIC => Clock::Monotonic,
-            uapi::RFUTEX_CLOCK_REALTIME => Clock::Realtime,
-            uapi::RFUTEX_CLOCK_BOOTTIME => Clock::Boottime,
-            _ => return Err(EINVAL),
-        };
-        if ns < 0 {
-            return Err(EINVAL);
-        }
-        Ok(Some(Deadline::new(clock, ns)))
+    fn new(raw: &rfutex_wait) -> Result<Self> {
+        check_zero(raw.pad)?;
+        let word = Word::new(&raw.word)?;
+        Ok(Self {
+            word,
+            val: check_value(word.size, raw.val)?,
+            mask: check_mask(raw.mask)?,
+            deadline: check_deadline(raw.clock, raw.deadline)?,
+        })
     }
 }
 

@@ -35,8 +35,7 @@ use crate::{
             Access,
             PageRef, //
         },
-        inode::Host,
-        task,
+        inode::Host, //
     },
     request::Word,
 };
@@ -46,16 +45,20 @@ use kernel::{
 };
 
 /// What steps 1 to 3 found.
-enum Found {
-    /// An anonymous page.
-    Anonymous(PageRef),
+pub(super) enum Found {
+    /// The address is the key: the word is private, or on this anonymous page.
+    Address(KeyId, Option<PageRef>),
     /// A page of a file.
     File(PageRef, FileMapping),
 }
 
-/// Steps 1 to 3: which page, and what it belongs to. `None`: try again.
+/// Steps 1 to 3: which page, and what it belongs to. A private word needs none. `None`: try again.
 #[inline]
-fn find(word: &Word, access: Access) -> Result<Option<Found>> {
+pub(super) fn find(word: &Word, access: Access) -> Result<Option<Found>> {
+    if word.private() {
+        let id = KeyId::in_current_mm(Kind::Private, word.addr())?;
+        return Ok(Some(Found::Address(id, None)));
+    }
     // 1. The page, without mmap_lock where it is there.
     // 2. Its folio. Our reference keeps the folio whole from here on.                       (004)
     let page = PageRef::get(word.addr(), access)?;
@@ -68,7 +71,11 @@ fn find(word: &Word, access: Access) -> Result<Option<Found>> {
     match mapping {
         // A read-only anonymous page never changes: waiting on it is a mistake.
         Mapping::Anonymous if !page.writable() => Err(EFAULT),
-        Mapping::Anonymous => Ok(Some(Found::Anonymous(page))), //                           (000)
+        Mapping::Anonymous => {
+            // No lock, no RCU: the address is the key.                                     (000)
+            let id = KeyId::in_current_mm(Kind::Mm, word.addr())?;
+            Ok(Some(Found::Address(id, Some(page))))
+        }
         Mapping::File(mapping) => Ok(Some(Found::File(page, mapping))),
         // The one slow path. The folio is given back before the next try.              (000, 002)
         Mapping::None if page.is_moving()? => Ok(None),
@@ -76,46 +83,29 @@ fn find(word: &Word, access: Access) -> Result<Option<Found>> {
     }
 }
 
-/// Runs `attempt` until it has a result; lets others run in between.
+/// Steps 4 and 5, for a wake; see [`super::borrow`]. `None`: try again.
 #[inline]
-fn retry<T>(mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    loop {
-        if let Some(result) = attempt()? {
-            return Ok(result);
-        }
-        task::before_retry()?;
-    }
-}
-
-/// Resolves a word for a wake; see [`super::borrow`].
-#[inline]
-pub(super) fn borrow(word: &Word, access: Access) -> Result<Borrowed> {
-    retry(|| {
-        let (page, mapping) = match find(word, access)? {
-            None => return Ok(None),
-            Some(Found::Anonymous(_)) => {
-                let id = KeyId::in_current_mm(Kind::Mm, word.addr())?;
-                return Ok(Some(Borrowed { id, place: None }));
-            }
-            Some(Found::File(page, mapping)) => (page, mapping),
-        };
-        // 4. From here on, no inode is freed.
-        let rcu = rcu::read_lock();
-        // 5.
-        let Some(host) = host(&page, mapping, &rcu)? else {
-            return Ok(None);
-        };
-        // 6 and 7 are for those who stay.
-        let id = KeyId::in_inode(host.addr(), &page, word);
-        Ok(Some(Borrowed {
-            id,
-            place: Some(Place {
-                _rcu: rcu,
-                page,
-                mapping,
-            }),
-        }))
-    })
+pub(super) fn settle(found: Found, word: &Word) -> Result<Option<Borrowed>> {
+    let (page, mapping) = match found {
+        Found::Address(id, _) => return Ok(Some(Borrowed { id, place: None })),
+        Found::File(page, mapping) => (page, mapping),
+    };
+    // 4. From here on, no inode is freed.
+    let rcu = rcu::read_lock();
+    // 5.
+    let Some(host) = host(&page, mapping, &rcu)? else {
+        return Ok(None);
+    };
+    // 6 and 7 are for those who stay.
+    let id = KeyId::in_inode(host.addr(), &page, word);
+    Ok(Some(Borrowed {
+        id,
+        place: Some(Place {
+            _rcu: rcu,
+            page,
+            mapping,
+        }),
+    }))
 }
 
 /// Resolves a word for a wait; see [`super::own`]. Shows the page to `look` while it is there.
@@ -123,14 +113,13 @@ pub(super) fn borrow(word: &Word, access: Access) -> Result<Borrowed> {
 pub(super) fn own<T>(
     word: &Word,
     access: Access,
-    look: impl Fn(&PageRef) -> T,
+    look: impl Fn(Option<&PageRef>) -> T,
 ) -> Result<(Owned, T)> {
-    retry(|| {
+    super::retry(|| {
         let (page, mapping) = match find(word, access)? {
             None => return Ok(None),
-            Some(Found::Anonymous(page)) => {
-                let id = KeyId::in_current_mm(Kind::Mm, word.addr())?;
-                return Ok(Some((Owned { id, inode: None }, look(&page))));
+            Some(Found::Address(id, page)) => {
+                return Ok(Some((Owned { id, inode: None }, look(page.as_ref()))));
             }
             Some(Found::File(page, mapping)) => (page, mapping),
         };
@@ -153,7 +142,7 @@ pub(super) fn own<T>(
         let result = attempt.map(|inode| {
             let id = KeyId::in_inode(inode.addr(), &page, word);
             let inode = Some(inode);
-            (Owned { id, inode }, look(&page))
+            (Owned { id, inode }, look(Some(&page)))
         });
         // 8.
         drop(rcu);
@@ -201,7 +190,7 @@ mod tests {
     /// A wait's key and a wake's.
     fn both(word: &Word) -> (Result<Owned>, Result<Borrowed>) {
         let owned = own(word, Access::Read, |_| ()).map(|(key, ())| key);
-        (owned, borrow(word, Access::Read))
+        (owned, super::super::borrow(word))
     }
 
     #[test]
@@ -238,7 +227,7 @@ mod tests {
         let word = on_file.word(8)?;
         let before = on_file.counts();
         let undisturbed = own(&word, Access::Read, |_| ())?.0.id();
-        let (result, hits) = forced(point, 3, || borrow(&word, Access::Read));
+        let (result, hits) = forced(point, 3, || super::super::borrow(&word));
         let during = on_file.counts();
         let found = result.map(|key| key.id());
         let after = on_file.counts();
@@ -293,7 +282,7 @@ mod tests {
         let (owned, hits) = forced(Point::NoMapping, 2, || own(&word, Access::Read, |_| ()));
         assert_eq!(hits, 2);
         assert!(owned?.0.id() == undisturbed);
-        let (borrowed, hits) = forced(Point::NoMapping, 2, || borrow(&word, Access::Read));
+        let (borrowed, hits) = forced(Point::NoMapping, 2, || super::super::borrow(&word));
         let found = borrowed.map(|key| key.id());
         assert_eq!(hits, 2);
         assert!(found? == undisturbed);
@@ -328,7 +317,7 @@ mod tests {
             assert_eq!(hits, 1);
         }
         for point in [Point::NoMapping, Point::HostGone] {
-            let (result, hits) = killed(|| forced(point, u32::MAX, || borrow(&word, Access::Read)));
+            let (result, hits) = killed(|| forced(point, u32::MAX, || super::super::borrow(&word)));
             let error = result.err();
             assert!(error == Some(EINTR));
             assert_eq!(hits, 1);

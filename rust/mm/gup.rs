@@ -20,6 +20,8 @@ use kernel::{
 pub(crate) enum Access {
     /// Only read it: a read-only mapping will do.
     Read,
+    /// Write to it.
+    Write,
 }
 
 /// A page of the current process with a reference on its folio.

@@ -146,6 +146,39 @@ impl InodeRef {
         self.inode.as_ptr().addr()
     }
 
+    /// Another pair of references, on the same inode and superblock. Takes no lock.
+    pub(crate) fn again(&self) -> Self {
+        // SAFETY: By the type invariants there is a reference already, so that another one is a
+        // plain increment, of this count and of the next.
+        unsafe { bindings::ihold(self.inode.as_ptr()) };
+        // SAFETY: As above.
+        unsafe { bindings::atomic_inc(&raw mut (*self.superblock.0).s_active) };
+        // INVARIANT: We just took both references.
+        Self {
+            inode: self.inode,
+            superblock: ActiveRef(self.superblock.0),
+        }
+    }
+
+    /// Gives back `other`, which may happen under a lock: `self` is on the same inode, and so
+    /// witnesses that `other` is the last reference of nothing.
+    ///
+    /// # Errors
+    ///
+    /// `other` is on another inode: it comes back.
+    pub(crate) fn release_other(&self, other: Self) -> Result<(), Self> {
+        if self.inode != other.inode {
+            return Err(other);
+        }
+        let other = ManuallyDrop::new(other);
+        let superblock = other.superblock.0;
+        // SAFETY: The reference is `other`'s to give back, and not the last.
+        unsafe { bindings::iput_not_last(other.inode.as_ptr()) };
+        // SAFETY: As above.
+        unsafe { bindings::atomic_dec(&raw mut (*superblock).s_active) };
+        Ok(())
+    }
+
     /// Gives the references back inside an RCU section, as far as that goes.
     ///
     /// For an inode that turned out to be the wrong one. It may be in the middle of being recycled

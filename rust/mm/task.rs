@@ -30,6 +30,12 @@ pub(crate) fn current_priority() -> i32 {
     priority.min(NORMAL_PRIORITY)
 }
 
+/// The address of the current task's mm; 0 for a kernel thread that has none.
+#[inline]
+pub(crate) fn current_mm() -> usize {
+    kernel::current!().mm().map_or(0, |mm| mm.as_raw().addr())
+}
+
 /// Announces that the current task is about to sleep, until it is woken or has a signal.
 ///
 /// Implies a full barrier: what is read after this was not yet so when a waker looked for sleepers.

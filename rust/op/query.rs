@@ -14,13 +14,18 @@ use crate::{
 };
 use kernel::prelude::*;
 
-const FEATURES: u64 =
-    (uapi::RFUTEX_FEATURE_WAIT | uapi::RFUTEX_FEATURE_WAKE | uapi::RFUTEX_FEATURE_KEY_INFO) as u64
-        | if cfg!(RFUTEX_LAB) {
-            uapi::RFUTEX_FEATURE_LAB as u64
-        } else {
-            0
-        };
+const FEATURES: u64 = (uapi::RFUTEX_FEATURE_WAIT
+    | uapi::RFUTEX_FEATURE_WAKE
+    | uapi::RFUTEX_FEATURE_KEY_INFO
+    | uapi::RFUTEX_FEATURE_REQUEUE
+    | uapi::RFUTEX_FEATURE_WAKE_OP
+    | uapi::RFUTEX_FEATURE_WAITV
+    | uapi::RFUTEX_FEATURE_SWAP) as u64
+    | if cfg!(RFUTEX_LAB) {
+        uapi::RFUTEX_FEATURE_LAB as u64
+    } else {
+        0
+    };
 
 /// Answers with version, features and limits.
 ///

@@ -57,29 +57,36 @@ pub(crate) fn wait(table: &Table, request: &request::Wait) -> Result {
 /// Sleeps until the waiter is woken, the deadline passes or a signal comes.
 ///
 /// A wake that was there first wins over the other two: it is never lost.
-fn sleep(waiter: Pin<&Waiter<'_>>, deadline: Option<&Deadline>) -> Result {
-    let reason = loop {
+pub(super) fn sleep(waiter: Pin<&Waiter<'_>>, deadline: Option<&Deadline>) -> Result {
+    match sleep_until(|| waiter.is_woken(), deadline) {
+        Err(reason) if waiter.leave() => Err(reason),
+        _ => Ok(()),
+    }
+}
+
+/// Sleeps until `woken`, which a waker makes true before it wakes the task. Wakes for no reason of
+/// ours are not shown: the queue still has us, in our place.
+///
+/// # Errors
+///
+/// `ETIMEDOUT`, `ERESTARTSYS`: the deadline passed, a signal came.
+pub(super) fn sleep_until(woken: impl Fn() -> bool, deadline: Option<&Deadline>) -> Result {
+    loop {
         task::prepare_to_sleep();
-        if waiter.is_woken() {
+        if woken() {
             task::stay_awake();
             return Ok(());
         }
         let expired = task::sleep(deadline);
-        if waiter.is_woken() {
+        if woken() {
             return Ok(());
         }
         if expired {
-            break ETIMEDOUT;
+            return Err(ETIMEDOUT);
         }
         if task::signal_pending() {
-            break ERESTARTSYS;
+            return Err(ERESTARTSYS);
         }
-        // Woken for no reason of ours: the queue still has us, in our place.
-    };
-    if waiter.leave() {
-        Err(reason)
-    } else {
-        Ok(())
     }
 }
 

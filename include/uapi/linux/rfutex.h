@@ -60,6 +60,10 @@ struct rfutex_query {
 #define RFUTEX_FEATURE_WAIT	(1ULL << 0)
 #define RFUTEX_FEATURE_WAKE	(1ULL << 1)
 #define RFUTEX_FEATURE_KEY_INFO	(1ULL << 2)
+#define RFUTEX_FEATURE_REQUEUE	(1ULL << 3)
+#define RFUTEX_FEATURE_WAKE_OP	(1ULL << 4)
+#define RFUTEX_FEATURE_WAITV	(1ULL << 5)
+#define RFUTEX_FEATURE_SWAP	(1ULL << 6)
 /* A lab build: slower, with ways to provoke every failure. Not for use. */
 #define RFUTEX_FEATURE_LAB	(1ULL << 63)
 
@@ -102,6 +106,109 @@ struct rfutex_wake {
 	__u64 mask;
 	__u32 nr;
 	__u32 pad;
+};
+
+/*
+ * struct rfutex_requeue - wake some waiters, and move others to another word
+ * @from: the word on which they wait
+ * @to: the word to which they are moved
+ * @val: the value that @from must have, with RFUTEX_REQUEUE_CMP; else zero
+ * @nr_wake: how many to wake at most, whatever their masks
+ * @nr_move: how many more to move at most
+ * @flags: RFUTEX_REQUEUE_*
+ * @pad: zero
+ */
+struct rfutex_requeue {
+	struct rfutex_word from;
+	struct rfutex_word to;
+	__u64 val;
+	__u32 nr_wake;
+	__u32 nr_move;
+	__u32 flags;
+	__u32 pad;
+};
+
+/* Do nothing (EAGAIN) unless @from has the value @val. */
+#define RFUTEX_REQUEUE_CMP	(1U << 0)
+
+/*
+ * struct rfutex_wake_op - change a word, and wake on two
+ * @word: where to wake in any case
+ * @target: the word that is changed, and where to wake if its old value
+ *	compares
+ * @operand: for @op; bits above @target's size must be zero
+ * @comparand: for @cmp, likewise
+ * @nr: how many to wake on @word at most
+ * @nr_target: how many to wake on @target at most
+ * @op: RFUTEX_OP_*
+ * @cmp: RFUTEX_CMP_*
+ */
+struct rfutex_wake_op {
+	struct rfutex_word word;
+	struct rfutex_word target;
+	__u64 operand;
+	__u64 comparand;
+	__u32 nr;
+	__u32 nr_target;
+	__u32 op;
+	__u32 cmp;
+};
+
+/* What becomes of the word. */
+#define RFUTEX_OP_SET		0	/* operand */
+#define RFUTEX_OP_ADD		1	/* old + operand, without carry */
+#define RFUTEX_OP_OR		2	/* old | operand */
+#define RFUTEX_OP_ANDN		3	/* old & ~operand */
+#define RFUTEX_OP_XOR		4	/* old ^ operand */
+
+/* How the old value and the comparand are compared, both taken as signed. */
+#define RFUTEX_CMP_EQ		0
+#define RFUTEX_CMP_NE		1
+#define RFUTEX_CMP_LT		2	/* old < comparand */
+#define RFUTEX_CMP_LE		3
+#define RFUTEX_CMP_GT		4
+#define RFUTEX_CMP_GE		5
+
+/*
+ * struct rfutex_waitv_entry - one of the words of an RFUTEX_WAITV
+ * @word: the word
+ * @val: the value, as in struct rfutex_wait
+ * @mask: likewise
+ */
+struct rfutex_waitv_entry {
+	struct rfutex_word word;
+	__u64 val;
+	__u64 mask;
+};
+
+/*
+ * struct rfutex_waitv - sleep while all of several words have their values
+ * @entries: address of an array of struct rfutex_waitv_entry
+ * @nr: its length, 1 to RFUTEX_WAITV_MAX
+ * @entry_size: the size of its elements in bytes
+ * @deadline: as in struct rfutex_wait
+ * @clock: likewise
+ * @pad: zero
+ */
+struct rfutex_waitv {
+	__u64 entries;
+	__u32 nr;
+	__u32 entry_size;
+	__s64 deadline;
+	__u32 clock;
+	__u32 pad;
+};
+
+#define RFUTEX_WAITV_MAX	128
+
+/*
+ * struct rfutex_swap - wake one waiter on one word, and sleep on another
+ * @wait: as for RFUTEX_WAIT
+ * @wake: where to wake one waiter
+ */
+struct rfutex_swap {
+	struct rfutex_wait wait;
+	struct rfutex_word wake;
 };
 
 /*
@@ -149,6 +256,10 @@ struct rfutex_key_info {
 #define RFUTEX_WAIT		_IOW(RFUTEX_IOC_MAGIC, 0x01, struct rfutex_wait)
 #define RFUTEX_WAKE		_IOW(RFUTEX_IOC_MAGIC, 0x02, struct rfutex_wake)
 #define RFUTEX_KEY_INFO		_IOWR(RFUTEX_IOC_MAGIC, 0x03, struct rfutex_key_info)
+#define RFUTEX_REQUEUE		_IOW(RFUTEX_IOC_MAGIC, 0x04, struct rfutex_requeue)
+#define RFUTEX_WAKE_OP		_IOW(RFUTEX_IOC_MAGIC, 0x05, struct rfutex_wake_op)
+#define RFUTEX_WAITV		_IOW(RFUTEX_IOC_MAGIC, 0x06, struct rfutex_waitv)
+#define RFUTEX_SWAP		_IOW(RFUTEX_IOC_MAGIC, 0x07, struct rfutex_swap)
 
 /* The word's address is the argument; any mask, any size. */
 #define RFUTEX_WAKE_ONE		_IO(RFUTEX_IOC_MAGIC, 0x10)

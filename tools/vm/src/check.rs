@@ -91,8 +91,7 @@ impl<'a> Check<'a> {
         let mut session =
             self.options
                 .session(self.places, self.interrupt, self.options.limits())?;
-        let root = self.places.root(&["rfutex-selftests"])?;
-        root.add_images()?;
+        let root = self.places.root_for_selftests()?;
         session.choose_accelerator(&root)?;
         let suites = suites::declared(&self.options.top.join("rust"))?
             .into_iter()

@@ -91,9 +91,12 @@ enum Do {
         #[arg(last = true)]
         command: Vec<String>,
     },
-    /// Carry out one plan in one boot (what the harness's own tests call)
+    /// Carry out one plan in one boot (what the harness's own tests and the mutants call)
     #[command(hide = true)]
     Session {
+        /// With the selftests and what they need in the machine
+        #[arg(long)]
+        selftests: bool,
         #[arg(long)]
         plan: PathBuf,
         #[arg(long)]
@@ -196,6 +199,7 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
             }
         }
         Do::Session {
+            selftests,
             plan,
             report,
             silence,
@@ -207,7 +211,11 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
                 ..options.limits()
             };
             let mut session = options.session(&places, &interrupt, limits)?;
-            let root = places.root(&[])?;
+            let root = if *selftests {
+                places.root_for_selftests()?
+            } else {
+                places.root(&[])?
+            };
             session.choose_accelerator(&root)?;
             let mut result = Report::default();
             session.run(&root, &plan, "splats", &mut result)?;

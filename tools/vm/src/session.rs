@@ -88,6 +88,13 @@ impl Places {
         }
         Ok(root)
     }
+
+    /// A root in which the selftests can run.
+    pub fn root_for_selftests(&self) -> Result<Root> {
+        let root = self.root(&["rfutex-selftests"])?;
+        root.add_images()?;
+        Ok(root)
+    }
 }
 
 /// Where a build of the module is in the guest.

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Two buckets at once: for operations that wake on two words, or move waiters between them.
+
+use super::{
+    Bucket,
+    Queue,
+    Waiter, //
+};
+use crate::{
+    key::{
+        KeyId,
+        Owned, //
+    },
+    mm::task,
+    wake_chain::WakeChain, //
+};
+use core::{
+    pin::Pin,
+    ptr, //
+};
+use kernel::{
+    bindings,
+    sync::{
+        atomic::{
+            Full,
+            Relaxed, //
+        },
+        SpinLock,
+        SpinLockGuard, //
+    },
+};
+
+/// Two buckets, locked; they may be one.
+///
+/// Both locks are of one class, and taken in the order of the buckets' addresses.
+pub(crate) struct Pair<'t> {
+    from: Side<'t>,
+    to: Side<'t>,
+}
+
+/// A bucket, its lock unless the other side has it, and how many waiters came to it or left.
+struct Side<'t> {
+    bucket: &'t Bucket,
+    queue: Option<SpinLockGuard<'t, Queue>>,
+    change: i32,
+}
+
+/// Locks a bucket's queue while another bucket's is locked.
+fn lock_second(lock: &SpinLock<Queue>) -> SpinLockGuard<'_, Queue> {
+    // A lock begins with its `spinlock_t`: see `Lock::from_raw`.
+    let raw = ptr::from_ref(lock)
+        .cast_mut()
+        .cast::<bindings::spinlock_t>();
+    // SAFETY: It is an initialised spinlock.
+    unsafe { crate::bindings::rfutex_spin_lock_nested(raw) };
+    // SAFETY: We just locked it.
+    unsafe { SpinLockGuard::new(lock, ()) }
+}
+
+impl<'t> Pair<'t> {
+    /// Locks both buckets. `to` counts a waiter more until the pair is dropped.
+    ///
+    /// That count goes up before the locks are taken: a wake on `to` that comes while waiters are
+    /// on their way must not find the bucket empty (kernel/futex/requeue.c). Who reads a word after
+    /// this, to queue there, has (A) of [`super`] from it.
+    pub(crate) fn lock(from: &'t Bucket, to: &'t Bucket) -> Self {
+        to.nr_waiters.fetch_add(1, Full);
+        let (first, second) = if ptr::eq(from, to) {
+            (Some(from.queue.lock()), None)
+        } else if ptr::from_ref(from) < ptr::from_ref(to) {
+            let first = from.queue.lock();
+            (Some(first), Some(lock_second(&to.queue)))
+        } else {
+            let first = to.queue.lock();
+            (Some(lock_second(&from.queue)), Some(first))
+        };
+        Self {
+            from: Side {
+                bucket: from,
+                queue: first,
+                change: 0,
+            },
+            to: Side {
+                bucket: to,
+                queue: second,
+                change: -1,
+            },
+        }
+    }
+
+    /// Wakes up to `nr` waiters under `id`, which must belong to the first bucket.
+    pub(crate) fn wake_from(
+        &mut self,
+        id: KeyId,
+        mask: u64,
+        nr: u32,
+        chain: &mut WakeChain,
+    ) -> u32 {
+        self.from.wake(id, mask, nr, chain)
+    }
+
+    /// Wakes up to `nr` waiters under `id`, which must belong to the second bucket.
+    pub(crate) fn wake_to(&mut self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
+        if self.to.queue.is_some() {
+            self.to.wake(id, mask, nr, chain)
+        } else {
+            // Both are one bucket, and the first has the lock.
+            self.from.wake(id, mask, nr, chain)
+        }
+    }
+
+    /// Queues `waiter` in the second bucket, and unlocks both.
+    pub(crate) fn queue(mut self, waiter: Pin<&Waiter<'t>>) {
+        // A waiter can be in one queue only.
+        if kernel::warn_on!(!waiter.is_woken()) {
+            return;
+        }
+        if let Some(queue) = self.to.queue.as_mut().or(self.from.queue.as_mut()) {
+            queue.link(&waiter);
+            // INVARIANT: It is linked into the queue of this bucket, whose lock we hold.
+            waiter
+                .bucket
+                .store(ptr::from_ref(self.to.bucket).cast_mut(), Relaxed);
+            self.to.change += 1;
+        }
+    }
+
+    /// Whether moving waiters from `from` to `to`, after `skip` of them, would move one of another
+    /// process to a word that is identified by an address in this one.
+    pub(crate) fn would_leave_mm(&mut self, from: &Owned, to: &Owned, skip: u32, nr: u32) -> bool {
+        if to.inode().is_some() {
+            return false;
+        }
+        let mm = task::current_mm();
+        let moved = |queue: &Queue| {
+            queue
+                .waiters()
+                // SAFETY: We have the queue that it is in.
+                .filter(|waiter| unsafe { waiter.id() } == from.id())
+                .skip(skip as usize)
+                .take(nr as usize)
+                .any(|waiter| waiter.mm != mm)
+        };
+        self.from.queue.as_deref().is_some_and(moved)
+    }
+
+    /// Moves up to `nr` waiters from the word `from` to the word `to`, behind those that wait there
+    /// and are as urgent. Each gives its references for those of the new key: all of them plain
+    /// counting, since the caller owns both keys.
+    pub(crate) fn move_waiters(&mut self, from: &Owned, to: &Owned, nr: u32) -> u32 {
+        let mut moved = 0;
+        let mut next = self.from.queue.as_ref().and_then(|queue| queue.first);
+        while let Some(waiter) = next {
+            if moved == nr {
+                break;
+            }
+            // SAFETY: A waiter in a queue is alive.
+            let waiter = unsafe { waiter.as_ref() };
+            // SAFETY: We have the queue, so nobody changes its links.
+            next = unsafe { &*waiter.links.get() }.next;
+            // SAFETY: As above.
+            if unsafe { waiter.id() } != from.id() {
+                continue;
+            }
+            moved += 1;
+            if from.id() == to.id() {
+                // To itself: it stays where it is.
+                continue;
+            }
+            // SAFETY: We have the queue that it is in, so nobody looks at the key.
+            let key = unsafe { &mut *waiter.key.get() };
+            key.replace(from, to);
+            if let Some(queue) = &mut self.from.queue {
+                queue.unlink(waiter);
+            }
+            let destination = self.to.queue.as_mut().or(self.from.queue.as_mut());
+            if let Some(queue) = destination {
+                queue.link(waiter);
+            }
+            // INVARIANT: It is linked into the queue of this bucket, whose lock we hold.
+            waiter
+                .bucket
+                .store(ptr::from_ref(self.to.bucket).cast_mut(), Relaxed);
+            self.from.change -= 1;
+            self.to.change += 1;
+        }
+        moved
+    }
+}
+
+impl Side<'_> {
+    fn wake(&mut self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
+        let woken = self
+            .queue
+            .as_mut()
+            .and_then(|queue| queue.wake(id, mask, nr, chain, || true))
+            .unwrap_or(0);
+        self.change -= woken as i32;
+        woken
+    }
+}
+
+impl Drop for Pair<'_> {
+    fn drop(&mut self) {
+        // A bucket never counts less than it has: up before the locks are released, down after.
+        for side in [&self.from, &self.to] {
+            if side.change > 0 {
+                side.bucket.nr_waiters.fetch_add(side.change, Relaxed);
+            }
+        }
+        self.to.queue = None;
+        self.from.queue = None;
+        for side in [&self.from, &self.to] {
+            if side.change < 0 {
+                side.bucket.left(-side.change);
+            }
+        }
+    }
+}

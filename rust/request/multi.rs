@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests about more than one word.
+
+use super::{
+    check_deadline,
+    check_value,
+    check_zero,
+    Argument,
+    Size,
+    Wait,
+    Word,
+    LONGEST, //
+};
+use crate::{
+    bindings::{
+        self as uapi,
+        rfutex_requeue,
+        rfutex_swap,
+        rfutex_waitv,
+        rfutex_waitv_entry,
+        rfutex_wake_op, //
+    },
+    time::Deadline,
+};
+use kernel::{
+    prelude::*,
+    static_assert, //
+};
+
+static_assert!(size_of::<rfutex_requeue>() == 56);
+static_assert!(size_of::<rfutex_wake_op>() == 64);
+static_assert!(size_of::<rfutex_waitv_entry>() == 32);
+static_assert!(size_of::<rfutex_waitv>() == 32);
+static_assert!(size_of::<rfutex_swap>() == 64);
+static_assert!(size_of::<rfutex_wake_op>() <= LONGEST);
+
+/// `RFUTEX_REQUEUE`
+pub(crate) struct Requeue {
+    pub(crate) from: Word,
+    pub(crate) to: Word,
+    /// The value that `from` must have, if any.
+    pub(crate) val: Option<u64>,
+    pub(crate) nr_wake: u32,
+    pub(crate) nr_move: u32,
+}
+
+impl Requeue {
+    /// Reads and checks the request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wait::read`].
+    pub(crate) fn read(argument: Argument) -> Result<Self> {
+        let raw: rfutex_requeue = argument.read()?;
+        check_zero(raw.pad)?;
+        check_zero(raw.flags & !uapi::RFUTEX_REQUEUE_CMP)?;
+        let from = Word::new(&raw.from)?;
+        let val = check_value(from.size, raw.val)?;
+        let compare = raw.flags & uapi::RFUTEX_REQUEUE_CMP != 0;
+        if !compare && val != 0 {
+            return Err(EINVAL);
+        }
+        Ok(Self {
+            from,
+            to: Word::new(&raw.to)?,
+            val: compare.then_some(val),
+            nr_wake: raw.nr_wake,
+            nr_move: raw.nr_move,
+        })
+    }
+}
+
+/// What `RFUTEX_WAKE_OP` does to the word.
+#[derive(Clone, Copy)]
+enum Op {
+    Set,
+    Add,
+    Or,
+    AndNot,
+    Xor,
+}
+
+/// How it compares the value that the word had.
+#[derive(Clone, Copy)]
+enum Compare {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// `RFUTEX_WAKE_OP`
+pub(crate) struct WakeOp {
+    pub(crate) word: Word,
+    pub(crate) target: Word,
+    pub(crate) nr: u32,
+    pub(crate) nr_target: u32,
+    op: Op,
+    operand: u64,
+    compare: Compare,
+    comparand: u64,
+}
+
+impl WakeOp {
+    /// Reads and checks the request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wait::read`].
+    pub(crate) fn read(argument: Argument) -> Result<Self> {
+        let raw: rfutex_wake_op = argument.read()?;
+        let target = Word::new(&raw.target)?;
+        Ok(Self {
+            word: Word::new(&raw.word)?,
+            target,
+            nr: raw.nr,
+            nr_target: raw.nr_target,
+            op: match raw.op {
+                uapi::RFUTEX_OP_SET => Op::Set,
+                uapi::RFUTEX_OP_ADD => Op::Add,
+                uapi::RFUTEX_OP_OR => Op::Or,
+                uapi::RFUTEX_OP_ANDN => Op::AndNot,
+                uapi::RFUTEX_OP_XOR => Op::Xor,
+                _ => return Err(EINVAL),
+            },
+            operand: check_value(target.size, raw.operand)?,
+            compare: match raw.cmp {
+                uapi::RFUTEX_CMP_EQ => Compare::Equal,
+                uapi::RFUTEX_CMP_NE => Compare::NotEqual,
+                uapi::RFUTEX_CMP_LT => Compare::Less,
+                uapi::RFUTEX_CMP_LE => Compare::LessOrEqual,
+                uapi::RFUTEX_CMP_GT => Compare::Greater,
+                uapi::RFUTEX_CMP_GE => Compare::GreaterOrEqual,
+                _ => return Err(EINVAL),
+            },
+            comparand: check_value(target.size, raw.comparand)?,
+        })
+    }
+
+    /// The target's new value. What does not fit the word is to be cut off.
+    pub(crate) fn apply(&self, old: u64) -> u64 {
+        match self.op {
+            Op::Set => self.operand,
+            Op::Add => old.wrapping_add(self.operand),
+            Op::Or => old | self.operand,
+            Op::AndNot => old & !self.operand,
+            Op::Xor => old ^ self.operand,
+        }
+    }
+
+    /// Whether the target's old value compares; both are taken as signed.
+    pub(crate) fn compares(&self, old: u64) -> bool {
+        let old = sign_extend(self.target.size, old);
+        let comparand = sign_extend(self.target.size, self.comparand);
+        match self.compare {
+            Compare::Equal => old == comparand,
+            Compare::NotEqual => old != comparand,
+            Compare::Less => old < comparand,
+            Compare::LessOrEqual => old <= comparand,
+            Compare::Greater => old > comparand,
+            Compare::GreaterOrEqual => old >= comparand,
+        }
+    }
+}
+
+fn sign_extend(size: Size, value: u64) -> i64 {
+    let above = 64 - 8 * size.bytes() as u32;
+    ((value << above) as i64) >> above
+}
+
+/// `RFUTEX_WAITV`
+pub(crate) struct Waitv {
+    pub(crate) deadline: Option<Deadline>,
+    entries: usize,
+    entry_size: usize,
+    nr: usize,
+}
+
+/// One word of it.
+pub(crate) struct WaitvEntry {
+    pub(crate) word: Word,
+    pub(crate) val: u64,
+    pub(crate) mask: u64,
+}
+
+impl Waitv {
+    /// Reads and checks the request, but for its entries.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wait::read`].
+    pub(crate) fn read(argument: Argument) -> Result<Self> {
+        let raw: rfutex_waitv = argument.read()?;
+        check_zero(raw.pad)?;
+        let entry_size = raw.entry_size as usize;
+        // No shorter one was ever in use.
+        if !(1..=uapi::RFUTEX_WAITV_MAX).contains(&raw.nr)
+            || !(size_of::<rfutex_waitv_entry>()..=kernel::page::PAGE_SIZE).contains(&entry_size)
+        {
+            return Err(EINVAL);
+        }
+        Ok(Self {
+            deadline: check_deadline(raw.clock, raw.deadline)?,
+            entries: raw.entries.try_into().map_err(|_| EFAULT)?,
+            entry_size,
+            nr: raw.nr as usize,
+        })
+    }
+
+    /// How many entries there are.
+    pub(crate) fn nr(&self) -> usize {
+        self.nr
+    }
+
+    /// Reads and checks one of the entries.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wait::read`].
+    pub(crate) fn entry(&self, index: usize) -> Result<WaitvEntry> {
+        let addr = self.entries.wrapping_add(index * self.entry_size);
+        let raw: rfutex_waitv_entry = Argument::new(addr, self.entry_size).read()?;
+        let word = Word::new(&raw.word)?;
+        Ok(WaitvEntry {
+            word,
+            val: check_value(word.size, raw.val)?,
+            mask: super::check_mask(raw.mask)?,
+        })
+    }
+}
+
+/// `RFUTEX_SWAP`
+pub(crate) struct Swap {
+    pub(crate) wait: Wait,
+    pub(crate) wake: Word,
+}
+
+impl Swap {
+    /// Reads and checks the request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wait::read`].
+    #[inline]
+    pub(crate) fn read(argument: Argument) -> Result<Self> {
+        let raw: rfutex_swap = argument.read()?;
+        Ok(Self {
+            wait: Wait::new(&raw.wait)?,
+            wake: Word::new(&raw.wake)?,
+        })
+    }
+}
