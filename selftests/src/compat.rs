@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The entry of 32-bit programs. `int 0x80` enters there from a 64-bit one.
 
+pub mod multi;
+
 use crate::harness::{
     Handler, Mapping, PAGE, Task, Waiter, fx, nr_waiters, signal_thread, until, until_queued,
 };
@@ -249,6 +251,10 @@ fn errors() {
             RFUTEX_WAKE,
             RFUTEX_KEY_INFO,
             RFUTEX_QUERY,
+            RFUTEX_REQUEUE,
+            RFUTEX_WAKE_OP,
+            RFUTEX_WAITV,
+            RFUTEX_SWAP,
             RFUTEX_WAKE_ONE,
         ] {
             // SAFETY: Nothing is there, in the low 32 bits.
@@ -256,7 +262,7 @@ fn errors() {
             assert_eq!(result, Err(Error::Fault), "{request:#x} at {addr:#x}");
         }
     }
-    for nr in (0..=255).filter(|nr| !matches!(nr, 0..=3 | 0x10..=0x13)) {
+    for nr in (0..=255).filter(|nr| !matches!(nr, 0..=7 | 0x10..=0x13)) {
         // SAFETY: The mapping is for the kernel to write to.
         let result = unsafe { ioctl32(RFUTEX_WAIT & !0xff | nr, low.0.addr()) };
         assert_eq!(result, Err(Error::Unsupported), "{nr}");

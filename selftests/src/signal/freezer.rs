@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A frozen cgroup: the waiter does not see it, as that of futex(2) does not.
 
+pub mod multi;
+
 use crate::harness::{
     Child, Mapping, PAGE, Task, Waiter, futex, fx, nr_waiters, until, until_in_syscall,
     until_queued,
