@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A moved waiter has let go of where it came from, and holds where it is: inode and superblock.
 
-use super::clock::Leap;
+use crate::leap::Leap;
 use super::lone::LoneWaiter;
 use crate::harness::{PAGE, Waiter, fx, nr_waiters};
 use crate::memory::{Disk, Mount, Region, file_in};

@@ -98,8 +98,9 @@ fn signed(size: u32, value: u64) -> i128 {
 }
 
 type MakeCompare = fn(u64) -> Compare;
+type Holds = fn(&i128, &i128) -> bool;
 
-const COMPARISONS: [(MakeCompare, fn(&i128, &i128) -> bool); 6] = [
+const COMPARISONS: [(MakeCompare, Holds); 6] = [
     (Compare::Equal, |a, b| a == b),
     (Compare::NotEqual, |a, b| a != b),
     (Compare::Less, |a, b| a < b),

@@ -34,7 +34,7 @@ fn nothing_lost() {
             };
         }
         callers.into_iter().for_each(Task::join);
-        let expected = 3 * TIMES & (u64::MAX >> (64 - 8 * size));
+        let expected = (3 * TIMES) & (u64::MAX >> (64 - 8 * size));
         let bytes = map.read(0, 8);
         let value = u64::from_ne_bytes(bytes.try_into().expect("8 bytes"));
         assert_eq!(value, expected, "{size} bytes");
