@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Addresses at which there is no key: `EFAULT`, from every command.
+//! Memory on which a word has no key: `EFAULT`, from every command.
+//!
+//! Addresses at which there is no memory, or none of the user's, are in [`crate::errors`].
 
 use crate::harness::{PAGE, fx};
 use crate::memory::{
-    Disk, HUGE, Ksm, Mount, Region, RegionWord, file_in, named_mapping, page_of, rw, secret, thp,
+    Disk, HUGE, Ksm, Mount, Region, file_in, named_mapping, page_of, rw, secret, thp,
 };
 use nix::sys::mman::{MapFlags, ProtFlags};
 use procfs::PhysicalPageFlags;
@@ -12,19 +14,10 @@ use rfutex::{Error, Word};
 use std::fs::File;
 
 trials![
-    unmapped,
-    address_0,
-    first_above_user,
-    last_of_user,
-    last_page,
-    non_canonical,
-    kernel,
-    vsyscall,
     vdso,
     vvar,
     prot_none,
     guard,
-    read_only_anonymous,
     read_only_thp,
     read_only_ksm,
     read_only_copy_of_file,
@@ -32,11 +25,7 @@ trials![
     huge_zero_page,
     beyond_end_of_file,
     secretmem,
-    private_flag,
 ];
-
-/// The first address that is not a user's, with four levels of page tables.
-const TASK_SIZE: u64 = 0x7fff_ffff_f000;
 
 /// Every command says EFAULT.
 #[track_caller]
@@ -62,51 +51,6 @@ fn refused(word: Word<'static>) {
 
 /// An address at which nothing can be mapped is refused for a private word, too.
 #[track_caller]
-fn refused_to_all(addr: u64) {
-    let word = Word::at(addr, 4);
-    refused(word);
-    refused(word.private());
-}
-
-fn unmapped() {
-    let mut region = Region::private(2 * PAGE);
-    let word = region.word(PAGE);
-    drop(region.split_off(PAGE));
-    refused(word);
-}
-
-fn address_0() {
-    refused(Word::at(0, 4));
-}
-
-fn first_above_user() {
-    refused_to_all(TASK_SIZE);
-}
-
-fn last_of_user() {
-    // The stack ends below it, whatever is random.
-    refused(Word::at(TASK_SIZE - 4, 4));
-}
-
-fn last_page() {
-    refused_to_all(u64::MAX - 3);
-    refused_to_all(u64::MAX - PAGE as u64 + 1);
-}
-
-fn non_canonical() {
-    refused_to_all(1 << 63);
-    refused_to_all(0x0100_0000_0000_0000);
-}
-
-fn kernel() {
-    refused_to_all(0xffff_8880_0000_0000);
-    refused_to_all(0xffff_ffff_8100_0000);
-}
-
-fn vsyscall() {
-    refused_to_all(0xffff_ffff_ff60_0000);
-}
-
 fn vdso() {
     refused(named_mapping(MMapPath::Vdso).expect("a vdso"));
 }
@@ -117,10 +61,6 @@ fn vvar() {
 }
 
 fn prot_none() {
-    let region = Region::private(PAGE);
-    region.protect(ProtFlags::PROT_NONE);
-    refused(region.word(0));
-
     let mount = Mount::tmpfs("");
     let file = file_in(mount.path(), "file", PAGE);
     let region = Region::shared(&file, 0, PAGE);
@@ -134,12 +74,6 @@ fn guard() {
     const MADV_GUARD_INSTALL: i32 = 102;
     let region = Region::private(PAGE);
     region.advise(MADV_GUARD_INSTALL);
-    refused(region.word(0));
-}
-
-fn read_only_anonymous() {
-    let region = Region::private(PAGE);
-    region.protect(ProtFlags::PROT_READ);
     refused(region.word(0));
 }
 
@@ -216,23 +150,4 @@ fn secretmem() {
     let region = Region::shared(secret(PAGE), 0, PAGE);
     region.touch();
     refused(region.word(0));
-}
-
-/// A private word's key is its address, whatever is there. Only a wait looks at the word.
-fn private_flag() {
-    let mut region = Region::private(2 * PAGE);
-    let gone = region.word(PAGE).private();
-    drop(region.split_off(PAGE));
-    let none = Region::reserve(PAGE, PAGE);
-    for word in [gone, none.word(0).private()] {
-        assert_eq!(fx().wake_all(word), Ok(0));
-        assert_eq!(fx().key_info(word).expect("a key").nr_waiters, 0);
-        assert_eq!(fx().wait(word, 0), Err(Error::Fault));
-    }
-
-    // A mapping that can be read is enough.
-    region.protect(ProtFlags::PROT_READ);
-    let word = region.word(0);
-    assert_eq!(word.load(), 0);
-    assert_eq!(fx().wait(word.private(), 1), Err(Error::Again));
 }
