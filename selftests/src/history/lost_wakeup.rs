@@ -6,14 +6,14 @@
 //! only the wake's for private words can be missed; the litmus tests look at the rest.
 
 use crate::harness::{LIMIT, PAGE, Task, fx, nr_waiters};
-use crate::memory::{HUGE, Region, RegionWord, thp};
+use crate::memory::{HUGE, Region, RegionWord, memfd, thp};
 use rfutex::{Error, WaitOptions, Word};
 use std::hint::spin_loop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-trials![private, mm, thp_tails, wake_or_deadline];
+trials![private, shared, mm, thp_tails, wake_or_deadline];
 
 /// Sleeps while `word` is `val`, and fails if nobody wakes.
 fn sleep_while(word: Word<'static>, val: u32) {
@@ -56,6 +56,15 @@ fn ping_pong(ping: Word<'static>, pong: Word<'static>, rounds: u32) {
 fn private() {
     let region = Region::private(PAGE);
     ping_pong(region.word(0).private(), region.word(64).private(), 6000);
+}
+
+fn shared() {
+    let file = memfd(PAGE);
+    let (one, other) = (
+        Region::shared(&file, 0, PAGE),
+        Region::shared(&file, 0, PAGE),
+    );
+    ping_pong(one.word(0), other.word(64), 3000);
 }
 
 fn mm() {

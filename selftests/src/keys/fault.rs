@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Memory on which a word has no key: `EFAULT`, from every command.
 //!
-//! Addresses at which there is no memory, or none of the user's, are in [`crate::errors`].
+//! More addresses at which there is no memory, or none of the user's, are in [`crate::errors`].
 
 use crate::harness::{PAGE, fx};
 use crate::memory::{
-    Disk, HUGE, Ksm, Mount, Region, file_in, named_mapping, page_of, rw, secret, thp,
+    Disk, HUGE, Ksm, Mount, Region, RegionWord, file_in, named_mapping, page_of, rw, secret, thp,
 };
 use nix::sys::mman::{MapFlags, ProtFlags};
 use procfs::PhysicalPageFlags;
@@ -14,10 +14,12 @@ use rfutex::{Error, Word};
 use std::fs::File;
 
 trials![
+    kernel,
     vdso,
     vvar,
     prot_none,
     guard,
+    read_only_anonymous,
     read_only_thp,
     read_only_ksm,
     read_only_copy_of_file,
@@ -25,6 +27,7 @@ trials![
     huge_zero_page,
     beyond_end_of_file,
     secretmem,
+    private_flag,
 ];
 
 /// Every command says EFAULT.
@@ -51,6 +54,15 @@ fn refused(word: Word<'static>) {
 
 /// An address at which nothing can be mapped is refused for a private word, too.
 #[track_caller]
+/// Where nothing of the user's can be, a private word has no key either.
+fn kernel() {
+    for addr in [0xffff_8880_0000_0000, 0xffff_ffff_8100_0000] {
+        let word = Word::at(addr, 4);
+        refused(word);
+        refused(word.private());
+    }
+}
+
 fn vdso() {
     refused(named_mapping(MMapPath::Vdso).expect("a vdso"));
 }
@@ -74,6 +86,12 @@ fn guard() {
     const MADV_GUARD_INSTALL: i32 = 102;
     let region = Region::private(PAGE);
     region.advise(MADV_GUARD_INSTALL);
+    refused(region.word(0));
+}
+
+fn read_only_anonymous() {
+    let region = Region::private(PAGE);
+    region.protect(ProtFlags::PROT_READ);
     refused(region.word(0));
 }
 
@@ -150,4 +168,23 @@ fn secretmem() {
     let region = Region::shared(secret(PAGE), 0, PAGE);
     region.touch();
     refused(region.word(0));
+}
+
+/// A private word's key is its address, whatever is there. Only a wait looks at the word.
+fn private_flag() {
+    let mut region = Region::private(2 * PAGE);
+    let gone = region.word(PAGE).private();
+    drop(region.split_off(PAGE));
+    let none = Region::reserve(PAGE, PAGE);
+    for word in [gone, none.word(0).private()] {
+        assert_eq!(fx().wake_all(word), Ok(0));
+        assert_eq!(fx().key_info(word).expect("a key").nr_waiters, 0);
+        assert_eq!(fx().wait(word, 0), Err(Error::Fault));
+    }
+
+    // A mapping that can be read is enough.
+    region.protect(ProtFlags::PROT_READ);
+    let word = region.word(0);
+    assert_eq!(word.load(), 0);
+    assert_eq!(fx().wait(word.private(), 1), Err(Error::Again));
 }
