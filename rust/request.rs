@@ -12,8 +12,8 @@ mod tests;
 pub(crate) use self::multi::{
     Requeue,
     Swap,
-    Waitv, //
-    WakeOp,
+    Waitv,
+    WakeOp, //
 };
 use crate::{
     bindings::{
