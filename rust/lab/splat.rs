@@ -103,6 +103,8 @@ fn keep_locked() -> Result {
 
 /// Stays inside a read-side critical section while a grace period waits.
 fn stall_rcu() {
+    // One that is under way has the time-out that was in force when it began.
+    rcu::synchronize_rcu();
     let _guard = rcu::read_lock();
     // SAFETY: May be called anywhere.
     unsafe { bindings::rfutex_provoke_grace_period() };

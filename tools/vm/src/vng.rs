@@ -19,6 +19,10 @@ use nix::unistd::Pid;
 /// How often limits and interrupts are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How long the guest may take to its first line, however little silence is
+/// allowed after it: many times what a boot takes on an idle machine.
+const BOOT: Duration = Duration::from_secs(180);
+
 /// The machine that is booted.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -146,10 +150,12 @@ impl Machine {
         )?;
         let began = Instant::now();
         let mut heard = began;
+        let mut patience = limits.silence.max(BOOT);
         let end = loop {
             match vm.output.recv_timeout(TICK) {
                 Ok(line) => {
                     heard = Instant::now();
+                    patience = limits.silence;
                     on_line(&line)?;
                 }
                 Err(RecvTimeoutError::Disconnected) => break None,
@@ -159,11 +165,8 @@ impl Machine {
                 vm.kill();
                 bail!("interrupted");
             }
-            if heard.elapsed() > limits.silence {
-                break Some(format!(
-                    "no sign of life for {} s",
-                    limits.silence.as_secs()
-                ));
+            if heard.elapsed() > patience {
+                break Some(format!("no sign of life for {} s", patience.as_secs()));
             }
             if began.elapsed() > limits.total {
                 break Some(format!("not done after {} s", limits.total.as_secs()));
