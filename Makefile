@@ -59,6 +59,9 @@ clean:
 demo check splats:
 	@tools/vm.sh $@ $(if $(TESTS),$(TESTS:%=--only %))
 
+check-peers:
+	@tools/vm.sh peers $(if $(TESTS),$(TESTS:%=--only %))
+
 # make run CMD='rfutex-selftests --list'; without CMD a shell.
 run:
 	@tools/vm.sh run $(if $(CMD),-- $(CMD))
@@ -72,6 +75,7 @@ help:
 	@echo '  check           - run all tests in a VM (TESTS=part of a name: only these selftests)'
 	@echo
 	@echo 'More of that kind:'
+	@echo '  check-peers     - run the kernel'"'"'s futex selftests and perf bench futex on rfutex, too'
 	@echo '  run             - a shell in the VM with the module loaded (CMD=...: a command)'
 	@echo '  splats          - check that each kind of kernel splat fails a test'
 	@echo '  lint            - all style checks'
@@ -96,4 +100,4 @@ mutants:
 	@tools/mutants.sh $(ONLY:%=--only %) $(if $(FRESH),--fresh)
 
 .PHONY: all modules modules_install headers_install kernel-with-rust \
-	rust-analyzer clean demo check splats run lint doc help litmus mutants
+	rust-analyzer clean demo check check-peers splats run lint doc help litmus mutants

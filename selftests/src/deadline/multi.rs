@@ -46,7 +46,7 @@ fn time_namespace() {
                 assert_eq!(task.join(), Ok(()));
 
                 // Who is moved keeps it.
-                let soon = Deadline::after(clock, Duration::from_millis(200));
+                let soon = Deadline::after(clock, Duration::from_millis(50));
                 let task = Task::spawn(move || fx().wait_with(word, 0, at(clock, soon.ns)));
                 until("it is moved, or it was too late", || {
                     task.is_finished() || fx().requeue(word, other, 0, 1) == Ok(1)

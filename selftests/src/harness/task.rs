@@ -40,8 +40,16 @@ impl<T: Send + 'static> Task<T> {
 
     /// Whether it sleeps in futex(2) on the word at `addr`.
     pub fn sleeps_in_futex(&self, addr: u64) -> bool {
-        let path = format!("/proc/self/task/{}/syscall", self.tid);
-        let line = std::fs::read_to_string(path).unwrap_or_default();
+        let read = |file| {
+            let path = format!("/proc/self/task/{}/{file}", self.tid);
+            std::fs::read_to_string(path).unwrap_or_default()
+        };
+        // One that was woken, and waits for a processor to take it, passes for asleep in the call;
+        // its state tells it from one that sleeps again. So the state comes first.
+        if !read("stat").contains(") S ") {
+            return false;
+        }
+        let line = read("syscall");
         let mut fields = line.split(' ');
         fields.next() == Some(&libc::SYS_futex.to_string())
             && fields.next() == Some(&format!("{addr:#x}"))

@@ -97,10 +97,10 @@ fn signed(size: u32, value: u64) -> i128 {
     }
 }
 
-type MakeCompare = fn(u64) -> Compare;
-type Holds = fn(&i128, &i128) -> bool;
+/// A comparison with a comparand, and what it means for old value and comparand.
+type Comparison = (fn(u64) -> Compare, fn(&i128, &i128) -> bool);
 
-const COMPARISONS: [(MakeCompare, Holds); 6] = [
+const COMPARISONS: [Comparison; 6] = [
     (Compare::Equal, |a, b| a == b),
     (Compare::NotEqual, |a, b| a != b),
     (Compare::Less, |a, b| a < b),

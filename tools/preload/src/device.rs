@@ -68,6 +68,7 @@ impl State {
 /// `argument` is what `command` takes: an address of which the kernel reads as
 /// much as the command says, or any word's.
 pub(crate) unsafe fn call(counter: Counter, command: u32, argument: u64) -> Option<c_long> {
+    let mut counted = false;
     loop {
         let state = State::load();
         match state.fd() {
@@ -77,6 +78,11 @@ pub(crate) unsafe fn call(counter: Counter, command: u32, argument: u64) -> Opti
                 continue;
             }
             fd => {
+                // Before the call, which may be a wait that never ends.
+                if !counted {
+                    stats::count(counter);
+                    counted = true;
+                }
                 // SAFETY: The caller's promise.
                 let result = unsafe { ioctl(fd, command, argument) };
                 // Another file knows none of our commands, and says so in
@@ -86,7 +92,6 @@ pub(crate) unsafe fn call(counter: Counter, command: u32, argument: u64) -> Opti
                     Some(_) => is_device(fd),
                 };
                 if ours {
-                    stats::count(counter);
                     return Some(result);
                 }
                 reopen(state);
@@ -98,6 +103,15 @@ pub(crate) unsafe fn call(counter: Counter, command: u32, argument: u64) -> Opti
 /// True if the device can be used, or could not be told yet.
 pub(crate) fn may_be_there() -> bool {
     State::load().fd() != State::ABSENT
+}
+
+/// Opens the device if that was not tried yet. True if it can be used.
+pub(crate) fn is_there() -> bool {
+    let state = State::load();
+    if state.fd() == State::UNOPENED {
+        first_open(state);
+    }
+    may_be_there()
 }
 
 /// # Safety

@@ -22,7 +22,7 @@ pub(crate) fn read() {
     {
         if value.to_bytes() == b"require" {
             REQUIRED.store(true, Ordering::SeqCst);
-            if !device::may_be_there() {
+            if !device::is_there() {
                 absent(ABSENT.load(Ordering::SeqCst));
             }
         } else {

@@ -4,6 +4,7 @@
 mod check;
 mod host;
 mod kvm;
+mod peers;
 mod report;
 mod root;
 mod session;
@@ -80,6 +81,14 @@ enum Do {
     },
     /// Run the harness's own tests: trigger each kind of splat and see the run fail
     Splats,
+    /// Run test programs of others on futex(2) and on rfutex, and compare
+    Peers {
+        #[command(flatten)]
+        built: peers::Built,
+        /// Run only programs that have this in their name (may be given more than once)
+        #[arg(long, value_name = "PART")]
+        only: Vec<String>,
+    },
     /// Show what the module does
     Demo,
     /// Run a command in the VM with the module loaded, or a shell without one
@@ -178,6 +187,15 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
             let mut report = Report::default();
             splats::run(options, &places, &mut report)?;
             Ok(close(&report))
+        }
+        Do::Peers { built, only } => {
+            let table = peers::run(options, &places, &interrupt, built, only)?;
+            println!("{table}");
+            Ok(if table.good() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
         }
         Do::Demo => {
             let demo = ["rfutex-demo".to_owned()];

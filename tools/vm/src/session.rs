@@ -127,11 +127,17 @@ pub struct Session<'a> {
 impl Session<'_> {
     /// Decides between KVM and software emulation, by trying.
     pub fn choose_accelerator(&mut self, root: &Root) -> Result<()> {
+        self.use_emulation();
+        self.machine.kvm = kvm::works(&self.places.cache, &self.machine, root, self.interrupt)?;
+        Ok(())
+    }
+
+    /// Decides for software emulation.
+    pub fn use_emulation(&mut self) {
         self.machine
             .append
             .extend(COMMAND_LINE.iter().map(|&option| option.to_owned()));
-        self.machine.kvm = kvm::works(&self.places.cache, &self.machine, root, self.interrupt)?;
-        Ok(())
+        self.machine.kvm = false;
     }
 
     /// Boots `root`, has the guest carry out `plan`, and notes in `report` what

@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         trials![wakes: counts, masks, requeued, wake_op_compares, one_of_many, deadlines;
         preload: the_kernel_finds_nobody],
     );
-    trials.extend(trials![signals: from_a_handler, errno_stays, interrupted, restarted]);
+    trials.extend(trials![signals: from_a_handler, errno_stays, interrupted, restarted, restarted_with_a_limit]);
     trials.extend(trials![processes: fork, fork_of_fork, exec]);
     trials.extend(
         trials![device: all_files_closed, closed_while_sleeping, closed_all_the_time;

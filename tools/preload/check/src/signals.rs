@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Signals while a thread is in futex.
 
-use crate::call::{self, until_waiting, wait, wake};
+use crate::call::{self, Timeout, futex, until_waiting, wait, wake};
+use libc::timespec;
 use nix::errno::Errno;
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -13,6 +14,12 @@ use std::thread;
 static RAN: AtomicU32 = AtomicU32::new(0);
 /// Whom it wakes.
 static WORD: AtomicU32 = AtomicU32::new(0);
+
+/// Longer than any test takes.
+const LATER: timespec = timespec {
+    tv_sec: 1000,
+    tv_nsec: 0,
+};
 
 extern "C" fn handler(_: i32) {
     RAN.fetch_add(1, Ordering::SeqCst);
@@ -70,15 +77,15 @@ pub fn errno_stays() {
     assert_eq!(result, -i64::from(libc::EBADF));
 }
 
-/// Sends one signal to a thread that waits; returns how the wait ended. If it
-/// does not end, it is woken once the handler ran.
-fn signalled() -> Result<u32, Errno> {
+/// Sends one signal to a thread that waits until `timeout`; returns how the
+/// wait ended. If it does not end, it is woken once the handler ran.
+fn signalled(timeout: Timeout<'_>) -> Result<u32, Errno> {
     let word = AtomicU32::new(0);
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
         let sleeper = scope.spawn(|| {
             sender.send(pthread_self()).expect("a receiver");
-            wait(&word, 0)
+            futex(&word, libc::FUTEX_WAIT, 0, timeout, &word, 0)
         });
         let thread: Pthread = receiver.recv().expect("a thread");
         until_waiting(&word, 1);
@@ -95,11 +102,18 @@ fn signalled() -> Result<u32, Errno> {
 /// A handler without SA_RESTART ends a wait.
 pub fn interrupted() {
     install(SaFlags::empty());
-    assert_eq!(signalled(), Err(Errno::EINTR));
+    assert_eq!(signalled(Timeout::Never), Err(Errno::EINTR));
+    assert_eq!(signalled(Timeout::At(&LATER)), Err(Errno::EINTR));
 }
 
 /// With it, a wait without a time limit goes on.
 pub fn restarted() {
     install(SaFlags::SA_RESTART);
-    assert_eq!(signalled(), Ok(0));
+    assert_eq!(signalled(Timeout::Never), Ok(0));
+}
+
+/// With it, a wait with a time limit ends all the same.
+pub fn restarted_with_a_limit() {
+    install(SaFlags::SA_RESTART);
+    assert_eq!(signalled(Timeout::At(&LATER)), Err(Errno::EINTR));
 }
