@@ -50,6 +50,7 @@ kernel-with-rust:
 
 rust-analyzer: kernel-with-rust
 	+$(KBUILD) rust-analyzer
+	tools/rust-project.py rust-project.json $(CURDIR)/rust/bindings_generated.rs
 
 clean:
 	$(if $(wildcard $(KDIR)/Makefile),+$(KBUILD) clean)

@@ -5,12 +5,15 @@
 //! Past this file nothing is unaligned, unknown or out of range.
 
 mod multi;
+#[cfg(CONFIG_KUNIT)]
+#[cfg(RFUTEX_LAB)]
+mod tests;
 
 pub(crate) use self::multi::{
     Requeue,
     Swap,
-    Waitv, //
-    WakeOp,
+    Waitv,
+    WakeOp, //
 };
 use crate::{
     bindings::{
@@ -317,16 +320,6 @@ impl Wake {
             mask: check_mask(raw.mask)?,
             nr: raw.nr,
         })
-    }
-
-    /// A wake of one waiter on `word`, whatever its mask.
-    #[inline]
-    pub(crate) fn one(word: Word) -> Self {
-        Self {
-            word,
-            mask: uapi::RFUTEX_MASK_ANY as u64,
-            nr: 1,
-        }
     }
 
     /// A wake of `nr` waiters at `addr`, whatever their masks.

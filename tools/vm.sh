@@ -8,7 +8,10 @@
 . "$(dirname "$0")/kernel/setup.sh"
 
 target=x86_64-unknown-linux-gnu
-command=${1:-}
+usage() { die "usage: vm.sh check|peers|demo|splats|run [OPTION...]"; }
+
+[ $# -gt 0 ] || usage
+command=$1
 shift
 case $command in
 check) flavour=debug builds='module lab' packages='selftests' ;;
@@ -16,7 +19,7 @@ splats) flavour=debug builds=lab packages= ;;
 peers) flavour=${FLAVOUR:-debug} builds=module packages= ;;
 demo) flavour=lean builds=module packages=samples ;;
 run) flavour=${FLAVOUR:-lean} builds='module lab' packages='selftests samples' ;;
-*) die "usage: vm.sh check|peers|demo|splats|run [OPTION...]" ;;
+*) usage ;;
 esac
 
 setup "$flavour"

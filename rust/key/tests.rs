@@ -307,6 +307,25 @@ mod cases {
     }
 
     #[test]
+    fn borrowed_key_holds_as_long_as_the_page_is_where_it_was() -> Result {
+        let (here, elsewhere) = (OnFile::new()?, OnFile::new()?);
+        let other = borrow(&elsewhere.word(8)?)?
+            .place
+            .map(|place| place.mapping);
+        let mut key = borrow(&here.word(8)?)?;
+        let held = key.holds();
+        // As if the page had moved from there to here meanwhile.
+        if let (Some(place), Some(other)) = (key.place.as_mut(), other) {
+            place.mapping = other;
+        }
+        let holds = key.holds();
+        drop(key);
+        assert!(held);
+        assert!(!holds);
+        Ok(())
+    }
+
+    #[test]
     fn private_word_on_a_file_refers_to_nothing() -> Result {
         let on_file = OnFile::new()?;
         let before = on_file.counts();

@@ -3,8 +3,11 @@
 
 pub mod multi;
 
-use crate::harness::{Mapping, PAGE, Task, Waiter, fx, nr_waiters, until_queued};
+use crate::harness::{
+    Handler, Mapping, PAGE, Task, Waiter, fx, nr_waiters, signal_thread, until, until_queued,
+};
 use nix::sys::mman::MapFlags;
+use nix::sys::signal::{SaFlags, Signal};
 use rfutex::raw::{self, Struct, uapi::*};
 use rfutex::{Error, Word};
 use std::arch::asm;
@@ -17,6 +20,7 @@ trials![
     wait_and_wake,
     wait_of_every_size,
     wake_forms,
+    restarted,
     errors,
     structs_of_other_sizes,
     words_above,
@@ -187,6 +191,29 @@ fn wake_forms() {
                 assert_eq!(ioctl32(all, addr), Ok(0), "{addr:#x}");
             }
             waiters.into_iter().for_each(Waiter::woken);
+        }
+    }
+}
+
+/// A handler with `SA_RESTART` is not seen, one without is.
+fn restarted() {
+    for flags in [SaFlags::SA_RESTART, SaFlags::empty()] {
+        let handler = Handler::counting(Signal::SIGUSR1, flags);
+        let low = Low::new();
+        let word = low.word();
+        let task = Task::spawn({
+            let low = Low::new();
+            move || low.call(RFUTEX_WAIT, &mut wait(word, 0))
+        });
+        until_queued(word, 1);
+        signal_thread(task.tid(), Signal::SIGUSR1);
+        until("the handler runs", || handler.count() == 1);
+        if flags.contains(SaFlags::SA_RESTART) {
+            until_queued(word, 1);
+            assert_eq!(fx().wake_one(word), Ok(1));
+            assert_eq!(task.join(), Ok(0));
+        } else {
+            assert_eq!(task.join(), Err(Error::Interrupted));
         }
     }
 }

@@ -218,7 +218,7 @@ fn query_of_every_size() {
     let mut full = rfutex_query::default();
     assert_eq!(raw::call(fx().as_fd(), RFUTEX_QUERY, &mut full), Ok(0));
     for size in sizes(1, 2) {
-        room.put(size, &[0xa5; LEN]);
+        room.put(size, &[0xa5; MAX]);
         assert_eq!(room.call(RFUTEX_QUERY, size), Ok(0), "size {size}");
         assert_eq!(
             room.get(size, LEN),

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A moved waiter has let go of where it came from, and holds where it is: inode and superblock.
 
-use super::clock::Leap;
 use super::lone::LoneWaiter;
 use crate::harness::{PAGE, Waiter, fx, nr_waiters};
+use crate::leap::Leap;
 use crate::memory::{Disk, Mount, Region, file_in};
 use nix::mount::MntFlags;
 use nix::sys::statvfs::statvfs;

@@ -184,6 +184,8 @@ fn processes() {
     });
     until_queued(words[MAX - 1], 1);
     assert_eq!(fx().wake_one(words[77]), Ok(1));
+    // The first wait has left all words, the last one last; only then is it the second's turn.
+    until_queued(words[MAX - 1], 0);
     until_queued(words[2], 1);
     assert_eq!(fx().wake_one(words[1]), Ok(1));
     child.join();

@@ -28,7 +28,7 @@ pub mod uapi {
 /// Whatever the kernel says.
 pub unsafe fn ioctl(fd: BorrowedFd<'_>, request: u32, arg: u64) -> Result<u32, Error> {
     // SAFETY: the caller's promise.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request.into(), arg) };
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request as libc::Ioctl, arg) };
     u32::try_from(result).map_err(|_| std::io::Error::last_os_error().into())
 }
 

@@ -67,7 +67,7 @@ struct Options {
     #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
     qemu_opts: Option<String>,
     /// Seconds that a test may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     limit: u64,
 }
 
@@ -305,7 +305,7 @@ fn shell(
     let mut session = options.session(places, interrupt, options.limits())?;
     let root = places.root(host::PROGRAMS)?;
     session.choose_accelerator(&root)?;
-    root.add_login(&format!("insmod {}", guest_module(build)))?;
-    let status = session.machine.boot_interactive(root.path())?;
+    let shell = root.add_shell(&format!("insmod {}", guest_module(build)))?;
+    let status = session.machine.boot_interactive(root.path(), shell)?;
     Ok(ExitCode::from(u8::try_from(status).unwrap_or(NO_COMMAND)))
 }

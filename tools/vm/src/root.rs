@@ -99,9 +99,13 @@ impl Root {
         Ok(())
     }
 
-    /// Has the interactive shell run `command` first.
-    pub fn add_login(&self, command: &str) -> Result<()> {
-        self.add_script("etc/profile", &format!("{command}\n"))
+    /// Makes a shell that runs `command` first, and returns its path in the guest.
+    pub fn add_shell(&self, command: &str) -> Result<&'static str> {
+        self.add_script(
+            "bin/rfutex-shell",
+            &format!("#!/bin/sh\n{command}\nexec sh -l\n"),
+        )?;
+        Ok("/bin/rfutex-shell")
     }
 
     /// Copies a program into `/bin` and returns its path in the guest.

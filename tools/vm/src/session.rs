@@ -152,6 +152,15 @@ impl Session<'_> {
             exited: None,
             boot: Duration::ZERO,
         };
+        let how = if self.machine.kvm {
+            "KVM"
+        } else {
+            "software emulation"
+        };
+        eprintln!(
+            "  vm         booting {} with {how}",
+            self.places.kdir.display()
+        );
         let began = Instant::now();
         let script = "export PATH=/bin:/sbin RFUTEX_IMAGES=/images; exec rfutex-guest";
         let (end, console) = self.machine.boot(
