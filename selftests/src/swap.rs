@@ -340,7 +340,7 @@ fn killed() {
     second.woken();
 }
 
-const ROUNDS: u32 = 600;
+const ROUNDS: u32 = 400;
 
 /// One of two who hand a turn to each other, each by a single call. The first begins.
 ///

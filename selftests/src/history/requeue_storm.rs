@@ -22,7 +22,7 @@ trials![
 ];
 
 /// How many wakes must have been counted.
-const WAKES: u32 = 300;
+const WAKES: u32 = 200;
 const WAITERS: usize = 4;
 
 /// Does `f` again and again until told to stop.

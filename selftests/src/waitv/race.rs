@@ -12,7 +12,7 @@ trials![wake_during_setup, no_wake_lost, wake_or_deadline];
 /// The last word has another value, so the call never sleeps; but a wake on the first, which is
 /// queued by then, counts more. As many calls tell of one as the waker counted.
 fn wake_during_setup() {
-    const WAKES: u32 = 30;
+    const WAKES: u32 = 5;
     let map = Mapping::private(PAGE);
     for nr in [FEW, MAX] {
         let words: Vec<_> = words(map.addr(), nr)
@@ -50,9 +50,9 @@ fn wake_during_setup() {
 
 /// Two threads hand a turn to each other, over any of the words.
 fn no_wake_lost() {
-    const ROUNDS: u32 = 400;
+    const ROUNDS: u32 = 150;
     let map = Mapping::shared(PAGE);
-    for nr in [FEW, FEW + 1, 40] {
+    for nr in [FEW, FEW + 1] {
         let [ping, pong] = [0, PAGE / 2].map(|at| words(map.addr() + at as u64, nr));
         let turn = move |mine: Vec<Word<'static>>, other: Vec<Word<'static>>, first: bool| {
             let entries = zeros(&mine);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 trials![nothing_lost, neighbours, no_wake_lost];
 
-const TIMES: u64 = 1000;
+const TIMES: u64 = 500;
 
 /// Calls and plain atomic additions to one word, from several threads, come out even.
 fn nothing_lost() {
@@ -62,7 +62,7 @@ fn neighbours() {
 
 /// Each call gives a unit and wakes one who waits for it, in one step: every unit is taken.
 fn no_wake_lost() {
-    const UNITS: u32 = 400;
+    const UNITS: u32 = 200;
     let map = Arc::new(Mapping::private(PAGE));
     let (units, other) = (map.word(0), map.word(64));
     let takers = [(); 2].map(|()| {
