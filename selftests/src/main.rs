@@ -14,6 +14,7 @@ mod keys;
 mod leap;
 mod lifetime;
 mod memory;
+mod oracle;
 mod priority;
 mod requeue;
 mod signal;
@@ -28,6 +29,9 @@ use libtest_mimic::Arguments;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("oracle") {
+        return oracle::command(std::env::args().skip(1));
+    }
     let mut args = Arguments::from_args();
     // Tests change what belongs to the whole process.
     args.test_threads = Some(1);
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         waitv::trials(),
         swap::trials(),
         priority::trials(),
+        oracle::trials(),
     ];
     libtest_mimic::run(&args, trials.into_iter().flatten().collect()).exit_code()
 }

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What rfutex does otherwise than futex(2), and means to. The table for people is
+//! Documentation/differences.rst, with the same names.
+
+use super::memory::misalignment;
+use super::script::{Clock, Entry, Handler, Scenario, Step, Until, Via};
+use super::trace::{Outcome, Record};
+use nix::errno::Errno;
+use std::collections::HashMap;
+
+/// A step of which the two made different things.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// The step.
+    pub step: &'a Step,
+    /// Who slept before it, and by which step.
+    pub asleep: &'a HashMap<usize, &'a Step>,
+    /// What futex(2) made of it.
+    pub futex: &'a Record,
+    /// What rfutex made of it.
+    pub rfutex: &'a Record,
+}
+
+/// How the oracle knows a difference.
+#[derive(Clone, Copy, Debug)]
+pub enum Knows {
+    /// The step shows it.
+    Step(fn(&Case<'_>) -> bool),
+    /// It depends on how words hash: the conductor looks whether they collide.
+    Hash,
+    /// No scenario has what it is about.
+    NotDrawn,
+}
+
+/// An intended difference.
+#[derive(Clone, Copy, Debug)]
+pub struct Difference {
+    /// Its name in the table.
+    pub name: &'static str,
+    /// How it is known.
+    pub knows: Knows,
+}
+
+const fn step(name: &'static str, known: fn(&Case<'_>) -> bool) -> Difference {
+    Difference {
+        name,
+        knows: Knows::Step(known),
+    }
+}
+
+const fn not_drawn(name: &'static str) -> Difference {
+    Difference {
+        name,
+        knows: Knows::NotDrawn,
+    }
+}
+
+/// All of them, in the order of the table.
+pub const DIFFERENCES: &[Difference] = &[
+    not_drawn("word-size"),
+    step("mask-width", mask_width),
+    step("nr-zero", nr_zero),
+    step("nr-sign", nr_sign),
+    step("unaligned-short", unaligned_short),
+    step("boottime", boottime),
+    not_drawn("relative-timeout"),
+    step("restart-deadline", restart_deadline),
+    step("requeue-flags", requeue_flags),
+    step("requeue-foreign", requeue_foreign),
+    Difference {
+        name: "requeue-order",
+        knows: Knows::Hash,
+    },
+    not_drawn("wake-op-operand"),
+    step("wake-op-unknown", wake_op_unknown),
+    step("error-order", error_order),
+    not_drawn("waitv-null"),
+    not_drawn("waitv-mask"),
+    not_drawn("swap"),
+    not_drawn("numa"),
+    not_drawn("unknown-command"),
+    not_drawn("tables"),
+    not_drawn("permission"),
+    not_drawn("thread-exit"),
+    not_drawn("priority-inheritance"),
+    not_drawn("hash"),
+    not_drawn("key-info"),
+    not_drawn("umount"),
+];
+
+/// The intended difference that a case shows, if any.
+pub fn explanation(case: &Case<'_>) -> Option<&'static str> {
+    DIFFERENCES
+        .iter()
+        .find(|difference| match difference.knows {
+            Knows::Step(known) => known(case),
+            Knows::Hash | Knows::NotDrawn => false,
+        })
+        .map(|difference| difference.name)
+}
+
+/// More than futex(2) takes for a number that is not negative.
+const TOO_MANY: u32 = 1 << 31;
+
+impl Case<'_> {
+    fn is_aligned(&self, word: u8) -> bool {
+        misalignment(self.scenario.word(word), self.scenario.size) == 0
+    }
+
+    /// The number of the actor that the step is about.
+    fn actor(&self) -> Option<usize> {
+        self.step.actor().map(|by| self.scenario.actor(by))
+    }
+
+    /// By how many futex(2) said that it woke more, where both woke.
+    fn more_woken_by_futex(&self) -> Option<i64> {
+        match (self.futex.outcome, self.rfutex.outcome) {
+            (Outcome::Returned(futex @ 0..), Outcome::Returned(rfutex @ 0..)) => {
+                Some(futex - rfutex)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether somebody sleeps in another process than that of the step.
+    fn foreigner_sleeps(&self) -> bool {
+        let process = |actor: usize| self.scenario.actors[actor].process;
+        let own = self.actor().map(process);
+        self.asleep.keys().any(|actor| Some(process(*actor)) != own)
+    }
+}
+
+fn mask_width(case: &Case<'_>) -> bool {
+    let (Step::Wait { mask, .. } | Step::Wake { mask, .. } | Step::Swap { mask, .. }) = case.step
+    else {
+        return false;
+    };
+    // futex(2) itself has an argument of 32 bits.
+    *mask > u32::MAX.into() && case.futex.outcome.is_error(Errno::EINVAL)
+}
+
+fn nr_zero(case: &Case<'_>) -> bool {
+    match case.step {
+        Step::Wake { nr: 0, via, .. } => {
+            *via == Via::Futex
+                && case.futex.outcome == Outcome::Returned(1)
+                && case.rfutex.outcome == Outcome::Returned(0)
+        }
+        Step::WakeOp { nr, nr_target, .. } => {
+            let zeroes = i64::from(*nr == 0) + i64::from(*nr_target == 0);
+            case.more_woken_by_futex()
+                .is_some_and(|more| 0 < more && more <= zeroes)
+        }
+        _ => false,
+    }
+}
+
+fn nr_sign(case: &Case<'_>) -> bool {
+    match case.step {
+        Step::Wake { nr, .. } => {
+            *nr >= TOO_MANY
+                && case.futex.outcome == Outcome::Returned(1)
+                && case.more_woken_by_futex().is_some_and(|more| more < 0)
+        }
+        Step::WakeOp { nr, nr_target, .. } => {
+            // One is woken too many for the other count, if that is 0.
+            let others = i64::from(*nr == 0 || *nr_target == 0);
+            (*nr >= TOO_MANY || *nr_target >= TOO_MANY)
+                && case.more_woken_by_futex().is_some_and(|more| more < others)
+        }
+        Step::Requeue {
+            nr_wake, nr_move, ..
+        } => {
+            (*nr_wake >= TOO_MANY || *nr_move >= TOO_MANY)
+                && case.futex.outcome.is_error(Errno::EINVAL)
+        }
+        _ => false,
+    }
+}
+
+fn unaligned_short(case: &Case<'_>) -> bool {
+    matches!(case.step, Step::Short { word, .. } if !case.is_aligned(*word))
+        && case.futex.outcome.is_error(Errno::EINVAL)
+        && case.rfutex.ended.is_empty()
+}
+
+fn boottime(case: &Case<'_>) -> bool {
+    let (Step::Wait { until, .. } | Step::Waitv { until, .. } | Step::Swap { until, .. }) =
+        case.step
+    else {
+        return false;
+    };
+    matches!(
+        until,
+        Until::Past(Clock::Boottime) | Until::Soon(Clock::Boottime) | Until::Far(Clock::Boottime)
+    ) && case.futex.outcome.is_error(Errno::EINVAL)
+}
+
+fn restart_deadline(case: &Case<'_>) -> bool {
+    let restarts = matches!(
+        case.step,
+        Step::Signal {
+            handler: Handler::Restart,
+            ..
+        }
+    );
+    let sleeper = case.actor().and_then(|actor| case.asleep.get(&actor));
+    let Some(Step::Wait { until, via, .. }) = sleeper else {
+        return false;
+    };
+    let interrupted = |(_, outcome): &(usize, Outcome)| outcome.is_error(Errno::EINTR);
+    restarts
+        && *via == Via::Futex
+        && *until != Until::Never
+        && case.futex.ended.iter().any(interrupted)
+        && !case.rfutex.ended.iter().any(interrupted)
+}
+
+fn requeue_flags(case: &Case<'_>) -> bool {
+    matches!(case.step, Step::Requeue { mixed: true, .. })
+        && case.futex.outcome.is_error(Errno::EINVAL)
+}
+
+fn requeue_foreign(case: &Case<'_>) -> bool {
+    let Step::Requeue {
+        from, to, private, ..
+    } = case.step
+    else {
+        return false;
+    };
+    !private
+        && case.scenario.word(*from).kind.is_shared()
+        && case.scenario.word(*to).kind.is_of_process()
+        && case.foreigner_sleeps()
+        && case.futex.outcome.is_success()
+        && case.rfutex.outcome.is_error(Errno::EINVAL)
+}
+
+fn is_unknown(op: u8, cmp: u8) -> bool {
+    op % 8 > 4 || cmp % 16 > 5
+}
+
+fn wake_op_unknown(case: &Case<'_>) -> bool {
+    let Step::WakeOp { op, cmp, .. } = case.step else {
+        return false;
+    };
+    is_unknown(*op, *cmp)
+        && case.futex.outcome.is_error(Errno::ENOSYS)
+        && case.rfutex.outcome.is_error(Errno::EINVAL)
+}
+
+fn error_order(case: &Case<'_>) -> bool {
+    let refused =
+        case.futex.outcome.is_error(Errno::EFAULT) && case.rfutex.outcome.is_error(Errno::EINVAL);
+    let words = match case.step {
+        Step::WakeOp { op, cmp, .. } if is_unknown(*op, *cmp) => return refused,
+        Step::Requeue { from, to, .. } => vec![*from, *to],
+        Step::WakeOp { word, target, .. } => vec![*word, *target],
+        Step::Waitv { entries, .. } => entries.iter().map(|Entry { word, .. }| *word).collect(),
+        _ => return false,
+    };
+    refused
+        && words.iter().any(|word| !case.is_aligned(*word))
+        && words.iter().any(|word| case.is_aligned(*word))
+}

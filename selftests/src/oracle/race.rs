@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Races: actors that wait and wake at once, with nobody to conduct them.
+//!
+//! What comes of a race is left to chance, but not all of it. Each wake that was counted was
+//! somebody's, and nobody returned as woken whom no wake had counted; once all words have changed,
+//! and one wake of all was made on each of them, nobody sleeps. This holds on futex(2), and must
+//! on rfutex.
+
+use super::call::{At, Backend, Call, Order, Race, Role};
+use super::conductor::{Conductor, End, Stuck, pause};
+use super::pool::{ACTORS, Id, PLAIN, RESTART};
+use super::script::{ANY, Actor, Kind, Scenario, Size, Via, Word};
+use super::stage::Stage;
+use crate::harness::LIMIT;
+use fastrand::Rng;
+use std::time::Instant;
+
+/// What all words hold at last, in all sizes: another value than before.
+const LAST: u32 = 0x0100_0000;
+
+/// What is raced with.
+#[derive(Clone, Debug)]
+struct Plan {
+    /// Memory and actors.
+    scenario: Scenario,
+    private: bool,
+    /// So many of the actors wait; the others wake.
+    waiters: usize,
+    /// Nobody waits on several words.
+    single: bool,
+    masked: bool,
+    signals: bool,
+    removes: bool,
+}
+
+fn draw(rng: &mut Rng) -> Plan {
+    let private = rng.u8(..3) == 0;
+    let words = (0..rng.u8(1..4)).map(|place| Word {
+        kind: Kind::MEMORY[rng.usize(..Kind::MEMORY.len())],
+        place,
+        off: 0,
+        value: 0,
+        cold: false,
+    });
+    let words = words.collect();
+    let waiters = rng.usize(2..7);
+    let actors = waiters + rng.usize(1..4);
+    let mut free = ACTORS;
+    let actors = (0..actors).map(|_| {
+        let mut process = if private {
+            0
+        } else {
+            rng.usize(..ACTORS.len())
+        };
+        if free[process] == 0 {
+            process = (0..ACTORS.len())
+                .max_by_key(|process| free[*process])
+                .unwrap_or(0);
+        }
+        free[process] -= 1;
+        Actor {
+            process: process as u8,
+            priority: 0,
+        }
+    });
+    let actors = actors.collect();
+    let sizes = [Size::Bits32, Size::Bits8, Size::Bits64];
+    Plan {
+        scenario: Scenario {
+            size: sizes[rng.usize(..sizes.len())],
+            words,
+            actors,
+            steps: Vec::new(),
+        },
+        private,
+        waiters,
+        single: rng.bool(),
+        masked: rng.bool(),
+        signals: rng.bool(),
+        removes: rng.bool(),
+    }
+}
+
+/// Runs the race that `seed` gives.
+///
+/// # Errors
+///
+/// It came to something that cannot be, or hangs.
+pub fn race(conductor: &mut Conductor, backend: Backend, seed: u64) -> Result<(), Stuck> {
+    let mut rng = Rng::with_seed(seed);
+    let plan = draw(&mut rng);
+    let failed = |what: String| Stuck(format!("race {seed} on {backend:?}: {what}\n{plan:#?}"));
+    let round = conductor.next_round();
+    let stage = Stage::set(conductor, &plan.scenario, backend, round)?;
+    let cast: Vec<Id> = stage.cast.iter().flatten().copied().collect();
+    let (waiters, wakers) = cast.split_at(plan.waiters);
+
+    let stop = conductor.pool.common.stop();
+    stop.set(false);
+    for (index, id) in cast.iter().enumerate() {
+        let role = if index < plan.waiters {
+            Role::Waiter {
+                stop: stop.addr(),
+                single: plan.single,
+                masked: plan.masked,
+            }
+        } else {
+            Role::Waker
+        };
+        let words = (0..plan.scenario.words.len() as u8).map(|word| At {
+            addr: stage.addr(&conductor.pool, id.process, word),
+            private: plan.private,
+        });
+        let race = Race {
+            role,
+            words: words.collect(),
+            read_only: plan
+                .scenario
+                .words
+                .iter()
+                .any(|word| !word.kind.is_writable()),
+            removes: plan.removes,
+            seed: rng.u64(..),
+        };
+        conductor.launch(*id, &stage.order(Call::Race(race)), End::Open);
+    }
+
+    let start = Instant::now();
+    while wakers.iter().any(|id| conductor.is_busy(*id)) {
+        conductor.collect();
+        if plan.signals {
+            let signal = if rng.bool() { PLAIN } else { RESTART };
+            conductor
+                .pool
+                .signal(waiters[rng.usize(..waiters.len())], signal);
+        }
+        if start.elapsed() > LIMIT {
+            return Err(failed("the wakers do not come to an end".to_owned()));
+        }
+        pause(start.elapsed());
+    }
+
+    let mut counted = 0;
+    for (id, result) in conductor.ended() {
+        if result < 0 || !wakers.contains(&id) {
+            return Err(failed(format!("{id:?} came back with {result}")));
+        }
+        counted += result;
+    }
+    stop.set(true);
+    stage.store_everywhere(&conductor.pool, LAST);
+    counted += wake_all(conductor, &stage)?;
+    conductor.quiet()?;
+    if let Some(id) = conductor.busy().next() {
+        let what = conductor.pool.thread(id).probe.describe();
+        return Err(failed(format!(
+            "{id:?} sleeps on after everybody was woken: {what}"
+        )));
+    }
+    let mut woken = 0;
+    for (id, result) in conductor.ended() {
+        if result < 0 {
+            return Err(failed(format!("{id:?} came back with {result}")));
+        }
+        woken += result;
+    }
+    // Who waits on several words can be counted more than once.
+    if woken > counted || plan.single && woken != counted {
+        return Err(failed(format!(
+            "{woken} were woken, {counted} were counted"
+        )));
+    }
+    Ok(())
+}
+
+/// One wake of all on each word, in each process.
+fn wake_all(conductor: &mut Conductor, stage: &Stage<'_>) -> Result<i64, Stuck> {
+    let mut counted = 0;
+    for process in stage.processes.clone() {
+        for word in 0..stage.scenario.words.len() as u8 {
+            for private in [true, false] {
+                let at = At {
+                    addr: stage.addr(&conductor.pool, process, word),
+                    private,
+                };
+                let order: Order = stage.order(Call::Wake {
+                    at,
+                    nr: i32::MAX as u32,
+                    mask: ANY,
+                    via: Via::Futex2,
+                });
+                counted += conductor.help(process, &order)?;
+            }
+        }
+    }
+    Ok(counted)
+}

@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a scenario is, and its text: a script that can be kept and replayed.
+//!
+//! A script says what is done, never what comes of it: futex(2) says that. Whatever numbers it
+//! has, it can be run: a step whose actor is busy is skipped, and an index is taken modulo the
+//! number of things that it counts.
+
+pub use super::size::Size;
+use serde::{Deserialize, Serialize};
+
+/// Memory, actors, and what they do one after another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scenario {
+    /// How wide the words are on rfutex. On futex(2) they always have 32 bits: see [`Size`].
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub size: Size,
+    /// The words.
+    pub words: Vec<Word>,
+    /// Who acts.
+    pub actors: Vec<Actor>,
+    /// What they do.
+    pub steps: Vec<Step>,
+}
+
+/// A word of memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Word {
+    /// What memory it is in.
+    pub kind: Kind,
+    /// Where in it. Words with the same place, in kinds that are views of one memory, are one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub place: u8,
+    /// So many bytes behind that: not aligned.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub off: u8,
+    /// What it holds at the beginning.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub value: u32,
+    /// Its page is not there at the beginning. The value is 0 then.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cold: bool,
+}
+
+/// Kinds of memory. Each process has all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// Private anonymous memory.
+    Private,
+    /// The same, on tail pages of a huge page.
+    PrivateHuge,
+    /// The same, from before the processes forked.
+    Inherited,
+    /// Shared anonymous memory, from before the processes forked.
+    Shared,
+    /// A memfd, in each process at another address.
+    Memfd,
+    /// It again, at a second address.
+    MemfdAgain,
+    /// It again, read-only.
+    MemfdReadOnly,
+    /// Its private copy.
+    MemfdCopy,
+    /// Its private copy, read-only: never copied.
+    MemfdCopyReadOnly,
+    /// A tmpfs file on huge pages; the words are on tail pages.
+    Tmpfs,
+    /// System V shared memory.
+    SysV,
+    /// Anonymous memory that may not be written to.
+    ReadOnly,
+    /// Anonymous memory that may not be accessed.
+    Inaccessible,
+    /// Behind the end of the memfd.
+    BeyondEnd,
+    /// Where nothing is mapped.
+    Unmapped,
+    /// Address 0.
+    Null,
+    /// An address of the kernel.
+    Kernel,
+    /// An address that the processor does not know.
+    NonCanonical,
+}
+
+/// A thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// Of which process.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub process: u8,
+    /// Its real-time priority; 0 if it is a normal thread.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: u8,
+}
+
+/// The value that an operation compares with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Val {
+    /// The one that the word has.
+    #[default]
+    Now,
+    /// Another one.
+    Is(u32),
+}
+
+/// Which of the kernel's interfaces takes part for futex(2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Via {
+    /// futex_wait(2), futex_wake(2), futex_requeue(2)
+    #[default]
+    Futex2,
+    /// futex(2)
+    Futex,
+}
+
+/// A clock of the interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Clock {
+    /// `CLOCK_MONOTONIC`
+    #[default]
+    Monotonic,
+    /// `CLOCK_REALTIME`
+    Realtime,
+    /// `CLOCK_BOOTTIME`
+    Boottime,
+    /// There is none.
+    Unknown,
+}
+
+/// When a wait ends by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Until {
+    /// Never.
+    #[default]
+    Never,
+    /// It is past.
+    Past(Clock),
+    /// In a moment, in which nothing else happens.
+    Soon(Clock),
+    /// When this scenario is long over.
+    Far(Clock),
+    /// On `CLOCK_REALTIME`, at the `n`th [`Step::Jump`] of this scenario.
+    Jump(u8),
+    /// A time before the beginning of time.
+    Negative(Clock),
+}
+
+/// A word of a [`Step::Waitv`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The word.
+    pub word: u8,
+    /// The value to wait for the end of.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub val: Val,
+    /// Only within this process.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub private: bool,
+}
+
+/// How a handler is installed for a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Handler {
+    /// Without `SA_RESTART`.
+    Plain,
+    /// With `SA_RESTART`.
+    Restart,
+    /// Not at all, and the signal does nothing.
+    None,
+}
+
+/// What happens next. Numbers are as futex(2) has them; `by` is the actor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    Wait {
+        by: u8,
+        word: u8,
+        #[serde(default, skip_serializing_if = "is_default")]
+        val: Val,
+        #[serde(default = "any", skip_serializing_if = "is_any")]
+        mask: u64,
+        #[serde(default, skip_serializing_if = "is_default")]
+        private: bool,
+        #[serde(default, skip_serializing_if = "is_default")]
+        until: Until,
+        #[serde(default, skip_serializing_if = "is_default")]
+        via: Via,
+    },
+    Wake {
+        by: u8,
+        word: u8,
+        nr: u32,
+        #[serde(default = "any", skip_serializing_if = "is_any")]
+        mask: u64,
+        #[serde(default, skip_serializing_if = "is_default")]
+        private: bool,
+        #[serde(default, skip_serializing_if = "is_default")]
+        via: Via,
+    },
+    /// One or all, with the address alone.
+    Short {
+        by: u8,
+        word: u8,
+        all: bool,
+        #[serde(default, skip_serializing_if = "is_default")]
+        private: bool,
+    },
+    Requeue {
+        by: u8,
+        from: u8,
+        to: u8,
+        /// Without: nothing is compared. Only futex(2) can do that.
+        #[serde(default, skip_serializing_if = "is_default")]
+        val: Option<Val>,
+        nr_wake: u32,
+        nr_move: u32,
+        #[serde(default, skip_serializing_if = "is_default")]
+        private: bool,
+        /// The second word is private if the first is not, and the reverse.
+        #[serde(default, skip_serializing_if = "is_default")]
+        mixed: bool,
+        #[serde(default, skip_serializing_if = "is_default")]
+        via: Via,
+    },
+    WakeOp {
+        by: u8,
+        word: u8,
+        target: u8,
+        nr: u32,
+        nr_target: u32,
+        /// `FUTEX_OP_*`
+        op: u8,
+        /// 12 bits, signed; or the number of a bit.
+        operand: i16,
+        #[serde(default, skip_serializing_if = "is_default")]
+        shift: bool,
+        /// `FUTEX_OP_CMP_*`
+        cmp: u8,
+        /// 12 bits, signed.
+        comparand: i16,
+        #[serde(default, skip_serializing_if = "is_default")]
+        private: bool,
+    },
+    Waitv {
+        by: u8,
+        entries: Vec<Entry>,
+        #[serde(default, skip_serializing_if = "is_default")]
+        until: Until,
+    },
+    /// Wait on `word`, and wake one on `wake`.
+    Swap {
+        by: u8,
+        word: u8,
+        #[serde(default, skip_serializing_if = "is_default")]
+        val: Val,
+        #[serde(default = "any", skip_serializing_if = "is_any")]
+        mask: u64,
+        #[serde(default, skip_serializing_if = "is_default")]
+        private: bool,
+        #[serde(default, skip_serializing_if = "is_default")]
+        until: Until,
+        wake: u8,
+        #[serde(default, skip_serializing_if = "is_default")]
+        wake_private: bool,
+    },
+    Store {
+        by: u8,
+        word: u8,
+        value: u32,
+    },
+    /// The actor's page table forgets the word's page; what is private there, is lost.
+    Forget {
+        by: u8,
+        word: u8,
+    },
+    /// The file, if any, loses the word's page.
+    Punch {
+        by: u8,
+        word: u8,
+    },
+    /// To an actor that sleeps.
+    Signal {
+        to: u8,
+        handler: Handler,
+    },
+    /// `CLOCK_REALTIME` is set to when waits end with [`Until::Jump`].
+    Jump,
+    /// A process but the first stops. Skipped if several of its actors sleep: they would go on
+    /// in any order.
+    Stop {
+        process: u8,
+    },
+    /// And goes on.
+    Continue {
+        process: u8,
+    },
+    /// A process but the first is killed.
+    Kill {
+        process: u8,
+    },
+}
+
+/// Every bit, in the 32 that futex(2) has.
+pub const ANY: u64 = u32::MAX as u64;
+
+fn any() -> u64 {
+    ANY
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_any(mask: &u64) -> bool {
+    *mask == ANY
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Scenario {
+    /// Reads a script.
+    ///
+    /// # Errors
+    ///
+    /// It is none, or there is nothing in it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let scenario: Self = ron::from_str(text).map_err(|error| error.to_string())?;
+        if scenario.words.is_empty() || scenario.actors.is_empty() {
+            return Err("a script needs a word and an actor".to_owned());
+        }
+        Ok(scenario)
+    }
+
+    /// As a script: a line for each word, actor and step.
+    pub fn text(&self) -> String {
+        let config = ron::ser::PrettyConfig::new()
+            .depth_limit(2)
+            .struct_names(false);
+        ron::ser::to_string_pretty(self, config).expect("a scenario can be written down")
+    }
+
+    /// As a script in one line, for a command line.
+    pub fn line(&self) -> String {
+        ron::to_string(self).expect("a scenario can be written down")
+    }
+
+    /// Without the words and actors that no step is about.
+    pub fn tidy(mut self) -> Self {
+        let (words, actors) = (self.words.len(), self.actors.len());
+        let (mut kept_words, mut kept_actors) = (Vec::new(), Vec::new());
+        // The new number of what is called `index`.
+        let keep = |kept: &mut Vec<usize>, index: u8, len: usize| {
+            let index = usize::from(index) % len;
+            let place = kept.iter().position(|other| *other == index);
+            place.unwrap_or_else(|| {
+                kept.push(index);
+                kept.len() - 1
+            }) as u8
+        };
+        for step in &mut self.steps {
+            if let Some(by) = step.actor_mut() {
+                *by = keep(&mut kept_actors, *by, actors);
+            }
+            for word in step.words() {
+                *word = keep(&mut kept_words, *word, words);
+            }
+        }
+        // A scenario has at least one of each.
+        for kept in [&mut kept_words, &mut kept_actors] {
+            if kept.is_empty() {
+                kept.push(0);
+            }
+        }
+        self.words = kept_words
+            .iter()
+            .map(|index| self.words[*index].clone())
+            .collect();
+        self.actors = kept_actors
+            .iter()
+            .map(|index| self.actors[*index])
+            .collect();
+        self
+    }
+
+    /// The word number `index`.
+    pub fn word(&self, index: u8) -> &Word {
+        &self.words[usize::from(index) % self.words.len()]
+    }
+
+    /// The number of the actor that a step calls `index`.
+    pub fn actor(&self, index: u8) -> usize {
+        usize::from(index) % self.actors.len()
+    }
+}
+
+impl Step {
+    /// The actor that it is about.
+    pub fn actor_mut(&mut self) -> Option<&mut u8> {
+        match self {
+            Self::Wait { by, .. }
+            | Self::Wake { by, .. }
+            | Self::Short { by, .. }
+            | Self::Requeue { by, .. }
+            | Self::WakeOp { by, .. }
+            | Self::Waitv { by, .. }
+            | Self::Swap { by, .. }
+            | Self::Store { by, .. }
+            | Self::Forget { by, .. }
+            | Self::Punch { by, .. }
+            | Self::Signal { to: by, .. } => Some(by),
+            Self::Jump | Self::Stop { .. } | Self::Continue { .. } | Self::Kill { .. } => None,
+        }
+    }
+
+    /// As [`actor_mut`](Self::actor_mut).
+    pub fn actor(&self) -> Option<u8> {
+        self.clone().actor_mut().copied()
+    }
+
+    /// Its words.
+    pub fn words(&mut self) -> Vec<&mut u8> {
+        match self {
+            Self::Wait { word, .. }
+            | Self::Wake { word, .. }
+            | Self::Short { word, .. }
+            | Self::Store { word, .. }
+            | Self::Forget { word, .. }
+            | Self::Punch { word, .. } => vec![word],
+            Self::Requeue { from, to, .. } => vec![from, to],
+            Self::WakeOp { word, target, .. } => vec![word, target],
+            Self::Swap { word, wake, .. } => vec![word, wake],
+            Self::Waitv { entries, .. } => {
+                entries.iter_mut().map(|entry| &mut entry.word).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Where it says whether words are private.
+    pub fn private_flags(&mut self) -> Vec<&mut bool> {
+        match self {
+            Self::Wait { private, .. }
+            | Self::Wake { private, .. }
+            | Self::Short { private, .. }
+            | Self::Requeue { private, .. }
+            | Self::WakeOp { private, .. } => vec![private],
+            Self::Swap {
+                private,
+                wake_private,
+                ..
+            } => vec![private, wake_private],
+            Self::Waitv { entries, .. } => {
+                entries.iter_mut().map(|entry| &mut entry.private).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Looks for scenarios in which two backends differ.
+
+use super::conductor::Conductor;
+use super::draw::draw;
+use super::judge::{Mismatch, Pair, Verdict, judge};
+use super::lane::Lane;
+use super::script::Scenario;
+use super::shrink::shrink;
+use proptest::strategy::ValueTree;
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// After so many scenarios, one says how far it is.
+const OFTEN: u64 = 1000;
+
+/// A search.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// What the scenarios are drawn from.
+    pub seed: u64,
+    /// Who is compared.
+    pub pair: Pair,
+    /// Which of them.
+    pub scenarios: Range<u64>,
+    /// And of these, the part of this lane.
+    pub lane: Lane,
+    /// Whether those with even numbers may set the clock.
+    pub clock: bool,
+}
+
+/// What was looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Scenarios.
+    pub scenarios: u64,
+    /// Their steps.
+    pub steps: u64,
+    /// How often each intended difference was met.
+    pub intended: HashMap<&'static str, u64>,
+    /// How long it took.
+    pub time: Duration,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.time.as_secs_f64();
+        let (scenarios, steps) = (self.scenarios, self.steps);
+        write!(f, "{scenarios} scenarios, {steps} steps, {seconds:.1} s")?;
+        let mut intended: Vec<_> = self.intended.iter().collect();
+        intended.sort();
+        for (name, count) in intended {
+            write!(f, ", {name} {count}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A scenario that failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// It, made small.
+    pub scenario: Scenario,
+    /// All about it.
+    pub text: String,
+}
+
+impl Search {
+    /// Looks at all of them, or until one fails.
+    ///
+    /// # Errors
+    ///
+    /// A scenario fails.
+    pub fn run(&self, conductor: &mut Conductor, tally: &mut Tally) -> Result<(), Box<Failure>> {
+        let start = Instant::now();
+        for index in self.lane.part(self.scenarios.clone()) {
+            let mut tree = draw(self.seed, index, self.clock && index % 2 == 0);
+            let scenario = tree.current();
+            tally.scenarios += 1;
+            tally.steps += scenario.steps.len() as u64;
+            let failed = self.fails(conductor, &scenario, &mut tally.intended);
+            tally.time = start.elapsed();
+            if tally.scenarios % OFTEN == 0 {
+                println!("lane {}: {tally}", self.lane.number);
+            }
+            if let Some(first) = failed {
+                let (seed, found) = (self.seed, first.text(self.pair));
+                let place = format!("seed {seed}, scenario {index}");
+                return Err(Box::new(
+                    self.small(conductor, &mut tree, &place, first, found),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn small(
+        &self,
+        conductor: &mut Conductor,
+        tree: &mut dyn ValueTree<Value = Scenario>,
+        place: &str,
+        first: Failed,
+        found: String,
+    ) -> Failure {
+        if let Failed::Stuck(_) = first {
+            // Its threads are lost, and a hang takes long to see: it stays as it is.
+            return Failure {
+                scenario: tree.current(),
+                text: format!("{place}:\n{}\n{found}", tree.current().text()),
+            };
+        }
+        // Somebody may lose patience.
+        println!("{place} differs:\n{}", tree.current().text());
+        let mut last = found;
+        let scenario = shrink(tree, |scenario| {
+            match self.fails(conductor, scenario, &mut HashMap::new()) {
+                Some(failed @ Failed::Different(_)) => {
+                    last = failed.text(self.pair);
+                    true
+                }
+                _ => false,
+            }
+        });
+        Failure {
+            scenario,
+            text: format!("made small:\n{last}"),
+        }
+    }
+
+    fn fails(
+        &self,
+        conductor: &mut Conductor,
+        scenario: &Scenario,
+        intended: &mut HashMap<&'static str, u64>,
+    ) -> Option<Failed> {
+        match judge(conductor, self.pair, scenario, intended) {
+            Ok(Verdict::Same | Verdict::Intended(_)) => None,
+            Ok(Verdict::Different(mismatch)) => Some(Failed::Different(mismatch)),
+            Err(stuck) => {
+                let lost = std::mem::replace(conductor, Conductor::new());
+                // Its threads may be anywhere.
+                std::mem::forget(lost);
+                Some(Failed::Stuck(stuck.to_string()))
+            }
+        }
+    }
+}
+
+enum Failed {
+    Different(Box<Mismatch>),
+    Stuck(String),
+}
+
+impl Failed {
+    fn text(&self, pair: Pair) -> String {
+        match self {
+            Self::Different(mismatch) => mismatch.describe(pair),
+            Self::Stuck(why) => why.clone(),
+        }
+    }
+}

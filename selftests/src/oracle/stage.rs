@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The memory and the actors of one scenario, on one backend.
+
+use super::backend::{self, SLOT, decode, encode};
+use super::call::{Backend, Call, Order};
+use super::conductor::{Conductor, Stuck};
+use super::memory::{Bases, misalignment, page_of};
+use super::pool::{ACTORS, Id, Pool};
+use super::script::{Kind, Scenario, Word};
+use std::collections::HashSet;
+use std::os::unix::fs::FileExt;
+
+/// Where a scenario is played.
+#[derive(Debug)]
+pub struct Stage<'s> {
+    /// What is played.
+    pub scenario: &'s Scenario,
+    /// On what.
+    pub backend: Backend,
+    /// Which threads are its actors; `None` where a process has no more of them.
+    pub cast: Vec<Option<Id>>,
+    /// The processes that have actors.
+    pub processes: Vec<usize>,
+    round: usize,
+    /// Pages that may be there.
+    touched: HashSet<(Kind, usize)>,
+}
+
+/// The page that a word is on.
+fn page(word: &Word) -> (Kind, usize) {
+    (word.kind.writable(), page_of(word.place))
+}
+
+impl<'s> Stage<'s> {
+    /// Casts the actors and sets up the memory.
+    ///
+    /// # Errors
+    ///
+    /// A call of no scenario does not return.
+    pub fn set(
+        conductor: &mut Conductor,
+        scenario: &'s Scenario,
+        backend: Backend,
+        round: usize,
+    ) -> Result<Self, Stuck> {
+        let mut next = [0; ACTORS.len()];
+        let cast = scenario.actors.iter().map(|actor| {
+            let process = usize::from(actor.process) % ACTORS.len();
+            let thread = next[process];
+            next[process] += 1;
+            (thread < ACTORS[process]).then_some(Id { process, thread })
+        });
+        let mut stage = Self {
+            scenario,
+            backend,
+            cast: cast.collect(),
+            processes: (0..ACTORS.len())
+                .filter(|process| *process == 0 || next[*process] != 0)
+                .collect(),
+            round,
+            touched: HashSet::new(),
+        };
+        for (index, actor) in scenario.actors.iter().enumerate() {
+            if let Some(id) = stage.cast[index] {
+                conductor.set_priority(id, actor.priority)?;
+            }
+        }
+        stage.lay_out(conductor)?;
+        Ok(stage)
+    }
+
+    /// Puts the words where they are to be.
+    fn lay_out(&mut self, conductor: &mut Conductor) -> Result<(), Stuck> {
+        let words = || {
+            self.scenario
+                .words
+                .iter()
+                .filter(|word| word.kind.is_memory())
+        };
+        // What is behind private copies.
+        for word in words().filter(|word| word.kind == Kind::MemfdCopy) {
+            self.write(&conductor.pool, 0, Kind::Memfd, word, 0);
+        }
+        for word in words().filter(|word| self.is_cold(word)) {
+            for process in self.homes(word) {
+                self.drop_page(conductor, process, word)?;
+            }
+        }
+        for word in words().filter(|word| !self.is_cold(word)) {
+            for process in self.homes(word) {
+                let value = self.scenario.size.clip(word.value);
+                self.write(&conductor.pool, process, word.kind.writable(), word, value);
+            }
+        }
+        self.touched = words()
+            .filter(|word| !self.is_cold(word))
+            .map(page)
+            .collect();
+        Ok(())
+    }
+
+    fn is_cold(&self, word: &Word) -> bool {
+        word.cold && word.kind.can_be_cold()
+    }
+
+    /// The processes in which a word has memory of its own.
+    fn homes(&self, word: &Word) -> Vec<usize> {
+        if word.kind.is_shared() {
+            vec![0]
+        } else {
+            self.processes.clone()
+        }
+    }
+
+    fn drop_page(
+        &self,
+        conductor: &mut Conductor,
+        process: usize,
+        word: &Word,
+    ) -> Result<(), Stuck> {
+        let addr = self.place(&conductor.pool.processes[process].bases, word.kind, word);
+        let call = if word.kind.is_shared() {
+            Call::Punch { addr }
+        } else {
+            Call::Forget { addr }
+        };
+        let result = conductor.help(process, &self.order(call))?;
+        assert_eq!(result, 0, "the page of {word:?} in process {process}");
+        Ok(())
+    }
+
+    /// An order for this backend.
+    pub fn order(&self, call: Call) -> Order {
+        Order {
+            backend: self.backend,
+            size: self.scenario.size,
+            call,
+        }
+    }
+
+    fn place(&self, bases: &Bases, kind: Kind, word: &Word) -> u64 {
+        let off = misalignment(word, self.scenario.size);
+        bases.addr(kind, word.place, self.round) + u64::from(off)
+    }
+
+    /// The address of a word in a process.
+    pub fn addr(&self, pool: &Pool, process: usize, index: u8) -> u64 {
+        let word = self.scenario.word(index);
+        self.place(&pool.processes[process].bases, word.kind, word)
+    }
+
+    fn write(&self, pool: &Pool, process: usize, kind: Kind, word: &Word, value: u32) {
+        let bytes = encode(self.backend, self.scenario.size, value);
+        let process = &pool.processes[process];
+        let addr = process.bases.addr(kind, word.place, self.round);
+        if process.child.is_none() {
+            backend::store(addr, bytes);
+        } else if let Err(error) = process.memory.write_all_at(&bytes, addr) {
+            panic!("{word:?} in process {}: {error}", process.pid);
+        }
+    }
+
+    /// Writes a value to all words, wherever they are.
+    pub fn store_everywhere(&self, pool: &Pool, value: u32) {
+        for word in &self.scenario.words {
+            for process in self.homes(word) {
+                self.write(pool, process, word.kind.writable(), word, value);
+            }
+        }
+    }
+
+    /// What a word holds in a process; `None` if it is none.
+    pub fn value(&self, pool: &Pool, process: usize, index: u8) -> Option<u32> {
+        let word = self.scenario.word(index);
+        if !word.kind.is_memory() {
+            return None;
+        }
+        // What all have, is read where it is cheap.
+        let process = if word.kind.is_shared() { 0 } else { process };
+        let process = &pool.processes[process];
+        let addr = process.bases.addr(word.kind, word.place, self.round);
+        let mut bytes = [0; SLOT];
+        if process.child.is_none() {
+            bytes = backend::load(addr);
+        } else {
+            process.memory.read_exact_at(&mut bytes, addr).ok()?;
+        }
+        decode(self.backend, self.scenario.size, bytes)
+    }
+
+    /// What a word holds, for a call that compares; 0 where nothing can be read. The first look at
+    /// a page that is not there is left to the call.
+    pub fn current(&mut self, pool: &Pool, process: usize, index: u8) -> u32 {
+        if self.touch(index) {
+            0
+        } else {
+            self.value(pool, process, index).unwrap_or(0)
+        }
+    }
+
+    /// Notes that a word's page may be there now. Whether that is new.
+    pub fn touch(&mut self, index: u8) -> bool {
+        self.touched.insert(page(self.scenario.word(index)))
+    }
+
+    /// Whether a word's page may be taken away under the actors.
+    pub fn can_lose_page(&self, index: u8) -> bool {
+        let kind = self.scenario.word(index).kind;
+        // Huge pages stay huge.
+        kind.is_memory() && !matches!(kind, Kind::PrivateHuge | Kind::Tmpfs)
+    }
+}
