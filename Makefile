@@ -62,6 +62,10 @@ demo check splats:
 check-peers:
 	@tools/vm.sh peers $(if $(TESTS),$(TESTS:%=--only %))
 
+# N=how many scenarios; SEED=what an earlier run printed: the same ones.
+oracle:
+	@tools/vm.sh run -- rfutex-selftests oracle $(if $(N),--scenarios $(N)) $(if $(SEED),--seed $(SEED))
+
 # make run CMD='rfutex-selftests --list'; without CMD a shell.
 run:
 	@tools/vm.sh run $(if $(CMD),-- $(CMD))
@@ -76,6 +80,7 @@ help:
 	@echo
 	@echo 'More of that kind:'
 	@echo '  check-peers     - run the kernel'"'"'s futex selftests and perf bench futex on rfutex, too'
+	@echo '  oracle          - compare random scenarios with futex(2) (N=scenarios SEED=number)'
 	@echo '  run             - a shell in the VM with the module loaded (CMD=...: a command)'
 	@echo '  splats          - check that each kind of kernel splat fails a test'
 	@echo '  lint            - all style checks'
@@ -100,4 +105,4 @@ mutants:
 	@tools/mutants.sh $(ONLY:%=--only %) $(if $(FRESH),--fresh)
 
 .PHONY: all modules modules_install headers_install kernel-with-rust \
-	rust-analyzer clean demo check check-peers splats run lint doc help litmus mutants
+	rust-analyzer clean demo check check-peers oracle splats run lint doc help litmus mutants
