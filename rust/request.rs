@@ -319,16 +319,6 @@ impl Wake {
         })
     }
 
-    /// A wake of one waiter on `word`, whatever its mask.
-    #[inline]
-    pub(crate) fn one(word: Word) -> Self {
-        Self {
-            word,
-            mask: uapi::RFUTEX_MASK_ANY as u64,
-            nr: 1,
-        }
-    }
-
     /// A wake of `nr` waiters at `addr`, whatever their masks.
     #[inline]
     pub(crate) fn at(addr: usize, private: bool, nr: u32) -> Self {

@@ -53,7 +53,7 @@ pub(super) enum Found {
 }
 
 /// Steps 1 to 3: which page, and what it belongs to. A private word needs none. `None`: try again.
-#[inline]
+#[inline(always)]
 pub(super) fn find(word: &Word, access: Access) -> Result<Option<Found>> {
     if word.private() {
         let id = KeyId::in_current_mm(Kind::Private, word.addr())?;
@@ -83,8 +83,23 @@ pub(super) fn find(word: &Word, access: Access) -> Result<Option<Found>> {
     }
 }
 
+/// Resolves a word for a wake; see [`super::borrow`].
+#[inline(never)]
+pub(super) fn borrow<R>(
+    word: &Word,
+    access: Access,
+    mut f: impl FnMut(&Borrowed) -> Option<R>,
+) -> Result<R> {
+    super::retry(|| {
+        let Some(found) = find(word, access)? else {
+            return Ok(None);
+        };
+        Ok(settle(found, word)?.and_then(|key| f(&key)))
+    })
+}
+
 /// Steps 4 and 5, for a wake; see [`super::borrow`]. `None`: try again.
-#[inline]
+#[inline(always)]
 pub(super) fn settle(found: Found, word: &Word) -> Result<Option<Borrowed>> {
     let (page, mapping) = match found {
         Found::Address(id, _) => return Ok(Some(Borrowed { id, place: None })),

@@ -153,9 +153,8 @@ impl Mapping {
     fn folio(&self, offset: usize, flags: u32) -> Result<NonNull<bindings::folio>> {
         let mut page = core::ptr::null_mut();
         // SAFETY: `page` has room for the one page asked for.
-        let got = unsafe {
-            bindings::get_user_pages_unlocked(self.at(offset), 1, &raw mut page, flags)
-        };
+        let got =
+            unsafe { bindings::get_user_pages_unlocked(self.at(offset), 1, &raw mut page, flags) };
         to_result(got.min(0) as i32)?;
         // SAFETY: We have a reference on the page, and so on its folio, until the second call.
         let folio = unsafe {
