@@ -50,6 +50,7 @@ kernel-with-rust:
 
 rust-analyzer: kernel-with-rust
 	+$(KBUILD) rust-analyzer
+	tools/rust-project.py rust-project.json $(CURDIR)/rust/bindings_generated.rs
 
 clean:
 	$(if $(wildcard $(KDIR)/Makefile),+$(KBUILD) clean)
@@ -57,6 +58,9 @@ clean:
 
 demo check splats:
 	@tools/vm.sh $@ $(if $(TESTS),$(TESTS:%=--only %))
+
+check-peers:
+	@tools/vm.sh peers $(if $(TESTS),$(TESTS:%=--only %))
 
 # make run CMD='rfutex-selftests --list'; without CMD a shell.
 run:
@@ -71,6 +75,7 @@ help:
 	@echo '  check           - run all tests in a VM (TESTS=part of a name: only these selftests)'
 	@echo
 	@echo 'More of that kind:'
+	@echo '  check-peers     - run the kernel'"'"'s futex selftests and perf bench futex on rfutex, too'
 	@echo '  run             - a shell in the VM with the module loaded (CMD=...: a command)'
 	@echo '  splats          - check that each kind of kernel splat fails a test'
 	@echo '  lint            - all style checks'
@@ -86,5 +91,13 @@ help:
 	@echo 'KDIR=DIR names a built kernel, KSRC=DIR the source of one to build, LLVM=1 the compiler,'
 	@echo 'MO=DIR where objects go, RFUTEX_CACHE=DIR where downloads and kernels are kept.'
 
+# TESTS=part of a name: only these.
+litmus:
+	@tools/litmus.sh $(TESTS)
+
+# ONLY=names: only these; FRESH=1: forget what earlier runs found out.
+mutants:
+	@tools/mutants.sh $(ONLY:%=--only %) $(if $(FRESH),--fresh)
+
 .PHONY: all modules modules_install headers_install kernel-with-rust \
-	rust-analyzer clean demo check splats run lint doc help
+	rust-analyzer clean demo check check-peers splats run lint doc help litmus mutants

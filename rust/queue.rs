@@ -30,6 +30,9 @@
 //!    From the mark on, the waiter may be gone at any moment, and is not touched again.
 
 mod pair;
+#[cfg(CONFIG_KUNIT)]
+#[cfg(RFUTEX_LAB)]
+mod tests;
 
 pub(crate) use self::pair::Pair;
 

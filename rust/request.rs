@@ -5,12 +5,15 @@
 //! Past this file nothing is unaligned, unknown or out of range.
 
 mod multi;
+#[cfg(CONFIG_KUNIT)]
+#[cfg(RFUTEX_LAB)]
+mod tests;
 
 pub(crate) use self::multi::{
     Requeue,
     Swap,
-    Waitv, //
-    WakeOp,
+    Waitv,
+    WakeOp, //
 };
 use crate::{
     bindings::{

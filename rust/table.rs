@@ -113,3 +113,229 @@ impl Table {
         &self.buckets
     }
 }
+
+#[cfg(CONFIG_KUNIT)]
+#[cfg(RFUTEX_LAB)]
+#[kunit_tests(rfutex_table)]
+mod tests {
+    use super::*;
+    use crate::{
+        key::Kind,
+        lab::{
+            kunit::forced,
+            Point, //
+        }, //
+    };
+    use core::ptr;
+
+    const NR_BUCKETS: usize = 256;
+
+    /// Secrets that look random and are the same each time.
+    fn secrets(nr: u64) -> impl Iterator<Item = Secret> {
+        let number = |seed: u64| {
+            let z = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        };
+        (1..=nr).map(move |i| Secret::chosen([number(2 * i), number(2 * i + 1)]))
+    }
+
+    fn bucket_of(secret: Secret, id: KeyId) -> usize {
+        secret.hash(id) as usize % NR_BUCKETS
+    }
+
+    /// How many of the keys are in each bucket.
+    fn spread(secret: Secret, keys: impl Iterator<Item = KeyId>) -> [u32; NR_BUCKETS] {
+        let mut buckets = [0; NR_BUCKETS];
+        keys.for_each(|key| buckets[bucket_of(secret, key)] += 1);
+        buckets
+    }
+
+    /// Whether 4096 keys are spread as a random function would spread them, for each secret.
+    ///
+    /// Chi-square has a mean of 255 and a deviation of 23 here; the longest of 256 chains with 16
+    /// keys each on average is around 29.
+    fn spreads(key: impl Fn(u64) -> KeyId) -> bool {
+        secrets(8).all(|secret| {
+            let buckets = spread(secret, (0..4096).map(&key));
+            let squares: u32 = buckets.iter().map(|&nr| nr * nr).sum();
+            let chi_square = squares / 16 - 4096;
+            let longest = buckets.into_iter().max();
+            chi_square < 255 + 6 * 23 && longest < Some(40)
+        })
+    }
+
+    const INODE: usize = 0xffff_8880_0764_2358;
+    const MM: usize = 0xffff_8880_0c1e_9a80;
+
+    #[test]
+    fn pages_of_a_file_spread() -> Result {
+        // In a row; every second, fourth, ... page: a stride of a huge page, and more.
+        for shift in 12..32 {
+            assert!(spreads(|i| KeyId::made_up(Kind::Inode, INODE, i << shift)));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn words_of_a_page_spread() -> Result {
+        for base in [0, 4096, 77 << 12] {
+            assert!(spreads(|i| KeyId::made_up(Kind::Inode, INODE, base + i)));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn words_at_any_stride_spread() -> Result {
+        for stride in [
+            4,
+            8,
+            24,
+            40,
+            64,
+            128,
+            192,
+            1000,
+            4096 + 64,
+            (8 << 20) + 4096,
+        ] {
+            let stack = 0x7fff_0000_0000;
+            assert!(spreads(|i| KeyId::made_up(
+                Kind::Private,
+                MM,
+                stack + i * stride
+            )));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn inodes_at_slab_distances_spread() -> Result {
+        // The first word of many files; sizes of inodes of tmpfs, ext4, XFS, hugetlbfs.
+        for size in [600, 680, 704, 768, 960, 1024, 1088] {
+            assert!(spreads(|i| {
+                KeyId::made_up(Kind::Inode, INODE + i as usize * size, 0)
+            }));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn processes_at_slab_distances_spread() -> Result {
+        // The same address in many processes, as after fork.
+        for size in [1024, 1344, 1408, 2048, 4096] {
+            assert!(spreads(|i| {
+                KeyId::made_up(Kind::Mm, MM + i as usize * size, 0x5555_5575_52a0)
+            }));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn objects_and_positions_together_spread() -> Result {
+        // 64 files of 64 pages; both of them moving in step.
+        assert!(spreads(|i| {
+            KeyId::made_up(Kind::Inode, INODE + (i as usize / 64) * 704, (i % 64) << 12)
+        }));
+        assert!(spreads(|i| {
+            KeyId::made_up(Kind::Inode, INODE + i as usize * 4096, i << 12)
+        }));
+        Ok(())
+    }
+
+    #[test]
+    fn each_bit_of_object_and_position_counts() -> Result {
+        // A hash over the wrong bytes (8d67743653dc) misses some: each bit must change the bucket
+        // under nearly all of 64 secrets.
+        let changes = |other: KeyId| {
+            let key = KeyId::made_up(Kind::Inode, INODE, 5 << 12);
+            let moved = |&secret: &Secret| bucket_of(secret, key) != bucket_of(secret, other);
+            secrets(64).filter(moved).count()
+        };
+        for bit in 3..48 {
+            let object = KeyId::made_up(Kind::Inode, INODE ^ 1 << bit, 5 << 12);
+            assert!(changes(object) > 56);
+        }
+        for bit in 0..56 {
+            let position = KeyId::made_up(Kind::Inode, INODE, 5 << 12 ^ 1 << bit);
+            assert!(changes(position) > 56);
+        }
+        // The kind is a part of the object.
+        let private = KeyId::made_up(Kind::Private, MM, 0x1000);
+        let shared = KeyId::made_up(Kind::Mm, MM, 0x1000);
+        assert!(secrets(64).all(|secret| secret.hash(private) != secret.hash(shared)));
+        Ok(())
+    }
+
+    #[test]
+    fn keys_that_collide_under_one_secret_do_not_under_another() -> Result {
+        let mut others = secrets(9);
+        let known = others.next().ok_or(EDOM)?;
+        let page = |i: u64| KeyId::made_up(Kind::Inode, INODE, i << 12);
+        let mut chosen = KVec::new();
+        let mut collide = (0..1 << 20).filter(|&i| bucket_of(known, page(i)) == 0);
+        while chosen.len() < 128 {
+            chosen.push(collide.next().ok_or(EDOM)?, GFP_KERNEL)?;
+        }
+        let longest = |secret| {
+            let keys = chosen.iter().map(|&i| page(i));
+            spread(secret, keys).into_iter().max()
+        };
+        assert_eq!(longest(known), Some(128));
+        for secret in others {
+            assert!(longest(secret) < Some(9));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn tables_have_secrets_of_their_own() -> Result {
+        let (one, other) = (Table::new(1024)?, Table::new(1024)?);
+        let place = |table: &Table, id| {
+            let bucket = table.bucket(id);
+            table
+                .buckets()
+                .iter()
+                .position(|other| ptr::eq(bucket, other))
+        };
+        let differ = (0..32).any(|i| {
+            let id = KeyId::made_up(Kind::Inode, INODE, i << 12);
+            place(&one, id) != place(&other, id)
+        });
+        assert!(differ);
+        let id = KeyId::made_up(Kind::Inode, INODE, 0);
+        assert!(ptr::eq(one.bucket(id), one.bucket(id)));
+        Ok(())
+    }
+
+    #[test]
+    fn as_many_buckets_as_asked_for() -> Result {
+        for (asked, got) in [(1, 1), (2, 2), (3, 4), (1000, 1024), (1024, 1024)] {
+            assert_eq!(Table::new(asked)?.nr_buckets(), got);
+        }
+        for asked in [MAX_BUCKETS + 1, 1 << 31, u32::MAX] {
+            assert!(Table::new(asked).err() == Some(EINVAL));
+        }
+        let by_default = Table::new(0)?;
+        let cpus = kernel::cpu::nr_cpu_ids() as usize;
+        assert!(by_default.nr_buckets() >= 256 * cpus);
+        assert!(by_default.nr_buckets().is_power_of_two());
+        // Each on cache lines of its own.
+        let aligned = |bucket| ptr::from_ref::<Bucket>(bucket).addr() % 64 == 0;
+        assert!(by_default.buckets().iter().all(aligned));
+        assert!(by_default
+            .buckets()
+            .iter()
+            .all(|bucket| bucket.nr_waiters() == 0));
+        Ok(())
+    }
+
+    #[test]
+    fn no_memory_no_table() -> Result {
+        let (table, hits) = forced(Point::Allocate, 1, || Table::new(16));
+        assert!(table.err() == Some(ENOMEM));
+        assert_eq!(hits, 1);
+        Ok(())
+    }
+}

@@ -103,3 +103,145 @@ impl WakeChain {
         }
     }
 }
+
+#[cfg(CONFIG_KUNIT)]
+#[cfg(RFUTEX_LAB)]
+#[kernel::prelude::kunit_tests(rfutex_wake_chain)]
+mod tests {
+    use super::*;
+    use crate::{
+        lab::kunit::{
+            attach_mm,
+            beside,
+            is_asleep,
+            until,
+            usage, //
+        },
+        mm::task, //
+    };
+    use kernel::{
+        current,
+        prelude::*,
+        sync::{
+            atomic::Atomic,
+            Arc, //
+        }, //
+    };
+
+    /// Drops the chain while the current task is about to sleep. True if that woke it.
+    fn wakes_us(chain: WakeChain) -> bool {
+        task::prepare_to_sleep();
+        drop(chain);
+        let woken = !is_asleep(current!());
+        task::stay_awake();
+        woken
+    }
+
+    fn node(task: &Task) -> *mut bindings::wake_q_node {
+        // SAFETY: The task is alive.
+        unsafe { &raw mut (*task.as_ptr()).wake_q }
+    }
+
+    fn next(node: *mut bindings::wake_q_node) -> *mut bindings::wake_q_node {
+        // SAFETY: It is the node of a task that is alive.
+        unsafe { (*node).next }
+    }
+
+    #[test]
+    fn empty_chain_wakes_nobody() -> Result {
+        assert!(!wakes_us(WakeChain::new()));
+        Ok(())
+    }
+
+    #[test]
+    fn task_is_woken_and_given_back() -> Result {
+        let before = usage(current!());
+        for _ in 0..2 {
+            let mut chain = WakeChain::new();
+            chain.add(ARef::from(&**current!()));
+            let during = usage(current!());
+            assert_eq!(during, before + 1);
+            assert!(wakes_us(chain));
+            // It can be added again.
+            assert!(next(node(current!())).is_null());
+            assert_eq!(usage(current!()), before);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn task_added_twice_is_there_once() -> Result {
+        let before = usage(current!());
+        let mut chain = WakeChain::new();
+        chain.add(ARef::from(&**current!()));
+        chain.add(ARef::from(&**current!()));
+        let alone = chain.first == node(current!()) && next(chain.first) == TAIL;
+        let during = usage(current!());
+        let woken = wakes_us(chain);
+        assert!(alone);
+        assert_eq!(during, before + 1);
+        assert!(woken);
+        assert_eq!(usage(current!()), before);
+        Ok(())
+    }
+
+    #[test]
+    fn task_in_another_chain_is_left_to_that_one() -> Result {
+        let before = usage(current!());
+        let (mut first, mut second) = (WakeChain::new(), WakeChain::new());
+        first.add(ARef::from(&**current!()));
+        second.add(ARef::from(&**current!()));
+        let during = usage(current!());
+        let by_second = wakes_us(second);
+        let by_first = wakes_us(first);
+        assert_eq!(during, before + 1);
+        assert!(!by_second);
+        assert!(by_first);
+        assert_eq!(usage(current!()), before);
+        Ok(())
+    }
+
+    #[test]
+    fn many_are_woken_in_order() -> Result {
+        attach_mm()?;
+        let go = Arc::new(Atomic::new(false), GFP_KERNEL)?;
+        let sleeper = || {
+            let go = go.clone();
+            beside(move || loop {
+                task::prepare_to_sleep();
+                if go.load(Relaxed) {
+                    task::stay_awake();
+                    break;
+                }
+                task::sleep(None);
+            })
+        };
+        let sleepers = [sleeper()?, sleeper()?, sleeper()?, sleeper()?];
+        for sleeper in &sleepers {
+            until(|| is_asleep(sleeper.task()))?;
+        }
+        let before = sleepers.each_ref().map(|sleeper| usage(sleeper.task()));
+        let mut chain = WakeChain::new();
+        for sleeper in &sleepers {
+            chain.add(sleeper.task().clone());
+        }
+        let mut link = chain.first;
+        let in_order = sleepers.iter().all(|sleeper| {
+            let here = link == node(sleeper.task());
+            link = next(node(sleeper.task()));
+            here
+        });
+        let ends = link == TAIL;
+        let during = sleepers.each_ref().map(|sleeper| usage(sleeper.task()));
+        go.store(true, Relaxed);
+        drop(chain);
+        // Nothing else wakes them: without the chain this does not end.
+        for sleeper in sleepers {
+            sleeper.join()?;
+        }
+        assert!(in_order);
+        assert!(ends);
+        assert_eq!(during, before.map(|usage| usage + 1));
+        Ok(())
+    }
+}

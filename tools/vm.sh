@@ -1,21 +1,25 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# vm.sh check|demo|splats|run [OPTION...]: prepares the kernel, the module and
+# vm.sh check|peers|demo|splats|run [OPTION...]: prepares the kernel, the module and
 # the programs, then runs rfutex-vm, which boots the VM. The environment may
 # name a built kernel (NAMED_KDIR) or a kernel's source (KSRC).
 
 . "$(dirname "$0")/kernel/setup.sh"
 
 target=x86_64-unknown-linux-gnu
-command=${1:-}
+usage() { die "usage: vm.sh check|peers|demo|splats|run [OPTION...]"; }
+
+[ $# -gt 0 ] || usage
+command=$1
 shift
 case $command in
 check) flavour=debug builds='module lab' packages='selftests' ;;
 splats) flavour=debug builds=lab packages= ;;
+peers) flavour=${FLAVOUR:-debug} builds=module packages= ;;
 demo) flavour=lean builds=module packages=samples ;;
 run) flavour=${FLAVOUR:-lean} builds='module lab' packages='selftests samples' ;;
-*) die "usage: vm.sh check|demo|splats|run [OPTION...]" ;;
+*) usage ;;
 esac
 
 setup "$flavour"
@@ -31,6 +35,14 @@ with_spinner programs "$MODULES/programs-$command.log" \
 	env --chdir="$TOP/tools" cargo build --locked --target "$target" \
 	$(printf -- '-p rfutex-%s ' vm guest $packages)
 
+options=()
+if [ "$command" = peers ]; then
+	# shellcheck source=tools/peers/build.sh
+	. "$TOP/tools/peers/build.sh"
+	built=$(peers_options "$target")
+	mapfile -t options <<<"$built"
+fi
+
 programs=$TOP/build/target/$target/debug
 exec "$programs/rfutex-vm" --kdir "$KDIR" --top "$TOP" --modules "$MODULES" \
-	--programs "$programs" --cache "$CACHE" "$command" "$@"
+	--programs "$programs" --cache "$CACHE" "$command" ${options[@]+"${options[@]}"} "$@"

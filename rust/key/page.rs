@@ -188,3 +188,176 @@ pub(super) fn seen(page: &PageRef) -> Seen {
         index: page.index_in_folio(),
     }
 }
+
+#[cfg(CONFIG_KUNIT)]
+#[cfg(RFUTEX_LAB)]
+#[kunit_tests(rfutex_resolver)]
+mod tests {
+    use super::*;
+    use crate::lab::kunit::{
+        forced,
+        killed,
+        Access::ReadWrite,
+        Mapping as Memory,
+        OnFile, //
+    };
+
+    /// What a wake finds.
+    fn borrowed(word: &Word) -> Result<KeyId> {
+        super::super::borrow(word, |key| Some(key.id()))
+    }
+
+    /// A wait's key and what a wake finds.
+    fn both(word: &Word) -> (Result<Owned>, Result<KeyId>) {
+        let owned = own(word, Access::Read, |_| ()).map(|(key, ())| key);
+        (owned, borrowed(word))
+    }
+
+    #[test]
+    fn locked_folio_stops_nobody() -> Result {
+        let on_file = OnFile::new()?;
+        let word = on_file.word(8)?;
+        // The signal is for a resolver that takes the lock: it would wait for ever.
+        let (owned, borrowed) = killed(|| on_file.with_folio_locked(|| both(&word)))?;
+        let for_wait = owned.map(|key| key.id());
+        assert!(for_wait? == borrowed?);
+        Ok(())
+    }
+
+    fn wait_tries_again(point: Point) -> Result {
+        let on_file = OnFile::new()?;
+        let word = on_file.word(8)?;
+        let before = on_file.counts();
+        let undisturbed = own(&word, Access::Read, |_| ())?.0.id();
+        let (result, hits) = forced(point, 3, || own(&word, Access::Read, |_| ()));
+        let during = on_file.counts();
+        let found = result.map(|(key, ())| key.id());
+        let after = on_file.counts();
+        assert!(found? == undisturbed);
+        assert_eq!(hits, 3);
+        assert!(during == before.plus(1, 1, 0));
+        assert!(after == before);
+        Ok(())
+    }
+
+    fn wake_tries_again(point: Point, times: u32) -> Result {
+        let on_file = OnFile::new()?;
+        let word = on_file.word(8)?;
+        let before = on_file.counts();
+        let undisturbed = own(&word, Access::Read, |_| ())?.0.id();
+        let (result, hits) = forced(point, 3, || {
+            super::super::borrow(&word, |key| Some((key.id(), on_file.counts())))
+        });
+        let (found, during) = result?;
+        let after = on_file.counts();
+        assert!(found == undisturbed);
+        assert_eq!(hits, times);
+        assert!(during == before.plus(0, 0, 1));
+        assert!(after == before);
+        Ok(())
+    }
+
+    #[test]
+    fn wait_looks_again_when_the_page_has_no_mapping() -> Result {
+        wait_tries_again(Point::NoMapping)
+    }
+
+    #[test]
+    fn wait_looks_again_when_the_mapping_has_no_host() -> Result {
+        wait_tries_again(Point::HostGone)
+    }
+
+    #[test]
+    fn wait_looks_again_when_the_inode_is_going() -> Result {
+        wait_tries_again(Point::InodeGoing)
+    }
+
+    #[test]
+    fn wait_looks_again_when_the_mapping_changed() -> Result {
+        wait_tries_again(Point::MappingChanged)
+    }
+
+    #[test]
+    fn wake_looks_again_when_the_page_has_no_mapping() -> Result {
+        wake_tries_again(Point::NoMapping, 3)
+    }
+
+    #[test]
+    fn wake_looks_again_when_the_mapping_has_no_host() -> Result {
+        wake_tries_again(Point::HostGone, 3)
+    }
+
+    #[test]
+    fn wake_takes_no_reference_that_could_fail() -> Result {
+        wake_tries_again(Point::InodeGoing, 0)?;
+        wake_tries_again(Point::MappingChanged, 0)
+    }
+
+    #[test]
+    fn anonymous_page_on_its_way_is_looked_at_again() -> Result {
+        let memory = Memory::anonymous(1, ReadWrite)?;
+        let word = memory.word(8);
+        let undisturbed = own(&word, Access::Read, |_| ())?.0.id();
+        let (owned, hits) = forced(Point::NoMapping, 2, || own(&word, Access::Read, |_| ()));
+        assert_eq!(hits, 2);
+        assert!(owned?.0.id() == undisturbed);
+        let (found, hits) = forced(Point::NoMapping, 2, || borrowed(&word));
+        assert_eq!(hits, 2);
+        assert!(found? == undisturbed);
+        Ok(())
+    }
+
+    #[test]
+    fn page_that_gets_no_mapping_is_given_up() -> Result {
+        // The zero page.
+        let memory = Memory::anonymous(1, crate::lab::kunit::Access::Read)?;
+        memory.read(0, &mut [0; 1])?;
+        let (owned, borrowed) = both(&memory.word(0));
+        let errors = (owned.err(), borrowed.err());
+        assert!(errors == (Some(EFAULT), Some(EFAULT)));
+        Ok(())
+    }
+
+    #[test]
+    fn fatal_signal_ends_the_tries() -> Result {
+        let on_file = OnFile::new()?;
+        let word = on_file.word(8)?;
+        let before = on_file.counts();
+        for point in [
+            Point::NoMapping,
+            Point::HostGone,
+            Point::InodeGoing,
+            Point::MappingChanged,
+        ] {
+            let (result, hits) =
+                killed(|| forced(point, u32::MAX, || own(&word, Access::Read, |_| ())));
+            assert!(result.err() == Some(EINTR));
+            assert_eq!(hits, 1);
+        }
+        for point in [Point::NoMapping, Point::HostGone] {
+            let (result, hits) = killed(|| forced(point, u32::MAX, || borrowed(&word)));
+            let error = result.err();
+            assert!(error == Some(EINTR));
+            assert_eq!(hits, 1);
+        }
+        assert!(on_file.counts() == before);
+        Ok(())
+    }
+
+    #[test]
+    fn fatal_signal_ends_the_wait_for_the_folio_lock() -> Result {
+        let on_file = OnFile::new()?;
+        let word = on_file.word(8)?;
+        let before = on_file.counts();
+        let (result, hits) = killed(|| {
+            on_file.with_folio_locked(|| {
+                forced(Point::NoMapping, 1, || own(&word, Access::Read, |_| ()))
+            })
+        })?;
+        let error = result.err();
+        assert!(error == Some(EINTR));
+        assert_eq!(hits, 1);
+        assert!(on_file.counts() == before);
+        Ok(())
+    }
+}

@@ -75,7 +75,7 @@ pub(super) static FAULTS: [Fault; 9] = [
 /// Whether `point` is to fail now.
 #[inline]
 pub(crate) fn fault(point: Point) -> bool {
-    FAULTS[point as usize].hit()
+    at(point).hit()
 }
 
 /// The fault of that name.
@@ -84,8 +84,8 @@ pub(super) fn named(name: &str) -> Result<&'static Fault> {
 }
 
 /// The fault at that point.
-#[cfg(CONFIG_KUNIT)]
-pub(crate) fn at(point: Point) -> &'static Fault {
+#[inline]
+pub(super) fn at(point: Point) -> &'static Fault {
     let fault = &FAULTS[point as usize];
     debug_assert!(fault.point == point);
     fault

@@ -20,8 +20,11 @@ pub(crate) use self::{
     },
     tasks::{
         beside,
+        is_asleep,
         killed,
-        until, //
+        until,
+        usage,
+        Urgency, //
     },
 };
 
@@ -181,16 +184,33 @@ impl Drop for Mapping {
 /// Pages that were just touched wait in per-processor batches, which hold references on them: on
 /// one processor, one can be emptied (see [`OnFile::new`]).
 pub(crate) fn attach_mm() -> Result {
+    run_on(1)?;
+    // SAFETY: May be called by any case. The mm is taken away when its thread ends.
+    to_result(unsafe { bindings::kunit_attach_mm() })
+}
+
+/// Moves the current task to another processor than the one that cases run on.
+///
+/// # Errors
+///
+/// `EINVAL`: there is none.
+pub(crate) fn leave_first_processor() -> Result {
+    run_on(!1)
+}
+
+/// Moves the current task to one of these processors.
+fn run_on(processors: usize) -> Result {
     let mut mask = bindings::cpumask::default();
-    mask.bits[0] = 1;
-    // SAFETY: `current` and the mask are valid. The mm is taken away when the thread ends.
-    unsafe {
-        to_result(bindings::set_cpus_allowed_ptr(
-            Task::current_raw(),
-            &raw const mask,
-        ))?;
-        to_result(bindings::kunit_attach_mm())
-    }
+    mask.bits[0] = processors;
+    // SAFETY: `current` and the mask are valid.
+    to_result(unsafe { bindings::set_cpus_allowed_ptr(Task::current_raw(), &raw const mask) })
+}
+
+/// Makes this processor's batches give back their references on folios.
+fn drain_batches() {
+    let mut batch = bindings::folio_batch::default();
+    // SAFETY: The batch is valid, and empty: nothing but the others is released.
+    unsafe { bindings::__folio_batch_release(&raw mut batch) };
 }
 
 /// References on what a word lies on.
@@ -230,9 +250,7 @@ impl OnFile {
         let mapping = Mapping::of(&file, 0, 1, Access::ReadWrite, Sharing::Shared)?;
         mapping.write(0, &[0; 8])?;
         let folio = mapping.folio(0, bindings::FOLL_WRITE)?;
-        // SAFETY: The batch is empty and lives longer than the call, which empties this processor's
-        // batches.
-        unsafe { bindings::__folio_batch_release(&mut bindings::folio_batch::default()) };
+        drain_batches();
         let inode = file.inode();
         let on_file = Self {
             mapping: Some(mapping),
@@ -285,11 +303,26 @@ impl OnFile {
     pub(crate) fn close(&mut self) {
         self.mapping = None;
         self.file = None;
+        drain_batches();
     }
 
-    /// What is counted now, for as long as the page is mapped.
+    /// Runs `what` while we hold the folio's lock.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR`: another holds it, and a fatal signal came.
+    pub(crate) fn with_folio_locked<T>(&self, what: impl FnOnce() -> T) -> Result<T> {
+        // SAFETY: The mapping keeps the folio.
+        to_result(unsafe { helpers::rfutex_folio_lock_killable(self.folio.as_ptr()) })?;
+        let result = what();
+        // SAFETY: We hold the lock.
+        unsafe { bindings::folio_unlock(self.folio.as_ptr()) };
+        Ok(result)
+    }
+
+    /// What is counted now, for as long as the file is mapped or its inode held.
     pub(crate) fn counts(&self) -> Counts {
-        // SAFETY: The mapping keeps all three alive. The counts may change under us.
+        // SAFETY: The mapping, or who holds the inode, keeps all three alive. The counts may change under us.
         unsafe {
             let inode = self.inode.as_ptr();
             let folio = &raw const (*self.folio.as_ptr()).__bindgen_anon_1.__bindgen_anon_1;

@@ -136,3 +136,89 @@ impl PageRef {
         Ok(())
     }
 }
+
+#[cfg(CONFIG_KUNIT)]
+#[cfg(RFUTEX_LAB)]
+#[kunit_tests(rfutex_folio)]
+mod tests {
+    use super::*;
+    use crate::{
+        lab::kunit::{
+            Access::{
+                Read,
+                ReadWrite, //
+            },
+            Mapping as Memory,
+            OnFile, //
+        },
+        mm::gup::Access, //
+    };
+
+    /// The mapping of a page of a file.
+    fn file_mapping(page: &PageRef) -> Result<FileMapping> {
+        match page.mapping() {
+            Mapping::File(mapping) => Ok(mapping),
+            _ => Err(EDOM),
+        }
+    }
+
+    #[test]
+    fn anonymous_page_says_so() -> Result {
+        let memory = Memory::anonymous(1, ReadWrite)?;
+        let page = PageRef::get(memory.at(0), Access::Read)?;
+        assert!(matches!(page.mapping(), Mapping::Anonymous));
+        assert!(page.writable());
+        Ok(())
+    }
+
+    #[test]
+    fn zero_page_has_no_mapping_and_gets_none() -> Result {
+        let memory = Memory::anonymous(1, Read)?;
+        let page = PageRef::get(memory.at(0), Access::Read)?;
+        assert!(matches!(page.mapping(), Mapping::None));
+        assert!(!page.writable());
+        assert!(!page.is_moving()?);
+        Ok(())
+    }
+
+    #[test]
+    fn page_of_a_file_belongs_to_it_and_to_no_other() -> Result {
+        let (one, other) = (OnFile::new()?, OnFile::new()?);
+        let page = PageRef::get(one.mapping()?.at(0), Access::Read)?;
+        let elsewhere = PageRef::get(other.mapping()?.at(0), Access::Read)?;
+        let (mapping, stranger) = (file_mapping(&page)?, file_mapping(&elsewhere)?);
+        let rcu = rcu::read_lock();
+        let host = page.host(mapping, &rcu).map(Host::addr);
+        let strange = page.host(stranger, &rcu).is_none();
+        drop(rcu);
+        let belongs = [mapping, stranger].map(|mapping| page.belongs_to(mapping));
+        let moving = page.is_moving();
+        drop((page, elsewhere));
+        assert_eq!(host, Some(one.file()?.inode().addr().get()));
+        assert!(strange);
+        assert_eq!(belongs, [true, false]);
+        // Not on its way, but there: under the lock, that means the same.
+        assert!(moving?);
+        Ok(())
+    }
+
+    #[test]
+    fn page_that_was_cut_off_belongs_to_nothing() -> Result {
+        let on_file = OnFile::new()?;
+        let page = PageRef::get(on_file.mapping()?.at(0), Access::Read)?;
+        let mapping = file_mapping(&page)?;
+        on_file.file()?.resize(0)?;
+        let rcu = rcu::read_lock();
+        let hostless = page.host(mapping, &rcu).is_none();
+        drop(rcu);
+        let nowhere = matches!(page.mapping(), Mapping::None);
+        let belongs = page.belongs_to(mapping);
+        let moving = page.is_moving();
+        drop(page);
+        assert!(hostless);
+        assert!(nowhere);
+        assert!(!belongs);
+        assert!(!moving?);
+        Ok(())
+    }
+}

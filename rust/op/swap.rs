@@ -11,7 +11,10 @@ use crate::{
         task,
         uaccess, //
     },
-    queue::Waiter,
+    queue::{
+        Pair,
+        Waiter, //
+    },
     request,
     table::Table,
     wake_chain::WakeChain, //
@@ -21,23 +24,24 @@ use pin_init::stack_pin_init;
 
 /// How far an attempt came.
 enum Step {
-    /// The caller is queued, and who there was to wake is woken.
-    Woke,
+    /// The caller is queued, and who there was to wake is about to be.
+    Queued,
     /// The caller's word has another value.
     Changed,
-    /// The caller's word is not in memory.
+    /// The caller's word is not in memory. Nothing was done.
     NotInMemory,
 }
 
-/// Queues the caller on the word of `wait`, wakes one waiter on the word `wake`, and sleeps.
+/// Wakes one waiter on the word `wake`, queues the caller on the word of `wait`, and sleeps.
 ///
-/// The caller is queued before the other is woken: whatever that one then does, it finds the caller
-/// there. Nobody is woken if the caller is not queued.
+/// The first two are one step against every wait and wake on either word. So whatever the woken one
+/// does, it finds the caller in the queue; and on one word for both, it is another waiter that is
+/// woken, never the caller. Nobody is woken if the caller is not queued.
 ///
 /// # Errors
 ///
-/// As [`wait::wait`] and [`super::wake::wake`], but a signal gives `EINTR` once somebody was woken:
-/// the call must not be made again as it is.
+/// As [`wait::wait`] and [`super::wake::wake`], but a signal gives `EINTR`: the call must not be
+/// made again as it is, since that would wake another one.
 ///
 /// # Context
 ///
@@ -51,37 +55,28 @@ pub(crate) fn swap(table: &Table, request: &request::Swap) -> Result {
         stack_pin_init!(let waiter = Waiter::current(key, request.wait.mask));
         let waiter = waiter.into_ref();
         let mut chain = WakeChain::new();
-        let mut queued = false;
-        let result = key::borrow(&request.wake, |target| {
-            // Once queued, we stay so, even if the other word's page moves meanwhile.
-            if !queued {
-                let entry = bucket.enter();
-                match uaccess::read_inatomic(word) {
-                    Ok(value) if value == request.wait.val => entry.queue(waiter),
-                    Ok(_) => return Some(Step::Changed),
-                    Err(_) => return Some(Step::NotInMemory),
+        let step = key::borrow(&request.wake, |target| {
+            let mut pair = Pair::lock(table.bucket(target.id()), bucket);
+            match uaccess::read_inatomic(word) {
+                Ok(value) if value != request.wait.val => Some(Step::Changed),
+                Ok(_) if target.holds() => {
+                    pair.wake_from(target.id(), u64::MAX, 1, &mut chain);
+                    pair.queue(waiter);
+                    Some(Step::Queued)
                 }
-                queued = true;
+                // The other word's page went elsewhere.
+                Ok(_) => None,
+                Err(_) => Some(Step::NotInMemory),
             }
-            let bucket = table.bucket(target.id());
-            if bucket.is_empty() {
-                return Some(Step::Woke);
-            }
-            bucket
-                .wake(target.id(), u64::MAX, 1, &mut chain, || target.holds())
-                .map(|_| Step::Woke)
-        });
-        match result {
-            Ok(Step::Woke) => drop(chain),
-            Ok(Step::Changed) => return Err(EAGAIN),
-            Ok(Step::NotInMemory) => {
+        })?;
+        match step {
+            Step::Queued => drop(chain),
+            Step::Changed => return Err(EAGAIN),
+            Step::NotInMemory => {
                 uaccess::fault_in(word)?;
                 task::before_retry()?;
                 continue;
             }
-            // A wake that we got while we were queued counts.
-            Err(error) if queued => return if waiter.leave() { Err(error) } else { Ok(()) },
-            Err(error) => return Err(error),
         }
         return match wait::sleep(waiter, request.wait.deadline.as_ref()) {
             Err(error) if error == ERESTARTSYS => Err(EINTR),

@@ -89,3 +89,244 @@ pub(super) fn sleep_until(woken: impl Fn() -> bool, deadline: Option<&Deadline>)
         }
     }
 }
+
+#[cfg(CONFIG_KUNIT)]
+#[cfg(RFUTEX_LAB)]
+#[kunit_tests(rfutex_wait)]
+mod tests {
+    use super::*;
+    use crate::{
+        lab::{
+            kunit::{
+                allocations,
+                beside,
+                forced,
+                is_asleep,
+                killed,
+                until,
+                Access::ReadWrite,
+                Mapping,
+                OnFile, //
+            },
+            Point, //
+        },
+        op::wake::wake,
+        request::Word,
+        time::Clock, //
+    };
+
+    fn request(word: Word, val: u64) -> request::Wait {
+        request::Wait {
+            word,
+            val,
+            mask: u64::MAX,
+            deadline: None,
+        }
+    }
+
+    /// A wait that does not sleep long.
+    fn expired(word: Word, clock: Clock) -> request::Wait {
+        request::Wait {
+            deadline: Some(Deadline::new(clock, 1)),
+            ..request(word, 0)
+        }
+    }
+
+    /// How many wait on the word.
+    fn waiting(table: &Table, word: &Word) -> Result<u32> {
+        let id = key::own(word)?.id();
+        Ok(table.bucket(id).count(id))
+    }
+
+    fn empty(table: &Table) -> bool {
+        let mut buckets = table.buckets().iter();
+        buckets.all(|bucket| bucket.nr_waiters() == 0)
+    }
+
+    #[test]
+    fn other_value_is_seen_at_once() -> Result {
+        let table = Table::new(4)?;
+        let on_file = OnFile::new()?;
+        let before = on_file.counts();
+        let value = 0x8877_6655_4433_2211u64;
+        on_file.mapping()?.write(8, &value.to_le_bytes())?;
+        for size in [1, 2, 4, 8] {
+            let word = Word::sized(on_file.mapping()?.at(8), size)?;
+            let bits = 8 * size;
+            let there = value & (u64::MAX >> (64 - bits));
+            for bit in 0..bits {
+                let result = wait(&table, &request(word, there ^ 1 << bit));
+                assert!(result == Err(EAGAIN));
+            }
+            // The same value is one to sleep on.
+            let same = request::Wait {
+                val: there,
+                ..expired(word, Clock::Monotonic)
+            };
+            assert!(wait(&table, &same) == Err(ETIMEDOUT));
+        }
+        assert!(on_file.counts() == before);
+        assert!(empty(&table));
+        Ok(())
+    }
+
+    #[test]
+    fn deadline_in_the_past_passes_on_each_clock() -> Result {
+        let table = Table::new(4)?;
+        let on_file = OnFile::new()?;
+        let before = on_file.counts();
+        for clock in [Clock::Monotonic, Clock::Realtime, Clock::Boottime] {
+            let result = wait(&table, &expired(on_file.word(8)?, clock));
+            assert!(result == Err(ETIMEDOUT));
+        }
+        assert!(on_file.counts() == before);
+        assert!(empty(&table));
+        Ok(())
+    }
+
+    #[test]
+    fn sleeping_task_refers_to_inode_and_superblock_and_no_page() -> Result {
+        let table = Table::new(4)?;
+        let on_file = OnFile::new()?;
+        let word = on_file.word(8)?;
+        let before = on_file.counts();
+        let theirs = table.clone();
+        let waiter = beside(move || wait(&theirs, &request(word, 0)))?;
+        until(|| waiting(&table, &word) == Ok(1) && is_asleep(waiter.task()))?;
+        let during = on_file.counts();
+        let woken = wake(&table, &request::Wake::at(word.addr(), false, 1));
+        let result = waiter.join()?;
+        assert!(during == before.plus(1, 1, 0));
+        assert!(woken == Ok(1));
+        assert!(result == Ok(()));
+        assert!(on_file.counts() == before);
+        assert!(empty(&table));
+        Ok(())
+    }
+
+    #[test]
+    fn wake_for_no_reason_is_slept_over() -> Result {
+        let table = Table::new(4)?;
+        let memory = Mapping::anonymous(1, ReadWrite)?;
+        let word = memory.word(0);
+        let theirs = table.clone();
+        let waiter = beside(move || wait(&theirs, &request(word, 0)))?;
+        until(|| waiting(&table, &word) == Ok(1))?;
+        let mut asleep_again = true;
+        for _ in 0..10 {
+            until(|| is_asleep(waiter.task()))?;
+            waiter.task().wake_up();
+            asleep_again &= waiting(&table, &word) == Ok(1);
+        }
+        let woken = wake(&table, &request::Wake::at(word.addr(), false, u32::MAX));
+        let result = waiter.join()?;
+        assert!(asleep_again);
+        assert!(woken == Ok(1));
+        assert!(result == Ok(()));
+        Ok(())
+    }
+
+    #[test]
+    fn signal_ends_it_and_it_can_be_made_again() -> Result {
+        let table = Table::new(4)?;
+        let on_file = OnFile::new()?;
+        let before = on_file.counts();
+        let result = killed(|| wait(&table, &request(on_file.word(8)?, 0)));
+        assert!(result == Err(ERESTARTSYS));
+        assert!(on_file.counts() == before);
+        assert!(empty(&table));
+        Ok(())
+    }
+
+    #[test]
+    fn word_that_is_not_in_memory_is_read_again() -> Result {
+        let table = Table::new(4)?;
+        let on_file = OnFile::new()?;
+        let anonymous = Mapping::anonymous(1, ReadWrite)?;
+        let before = on_file.counts();
+        for word in [on_file.word(8)?, anonymous.word(8)] {
+            let (result, hits) = forced(Point::ReadWord, 3, || {
+                wait(&table, &expired(word, Clock::Monotonic))
+            });
+            assert!(result == Err(ETIMEDOUT));
+            assert_eq!(hits, 3);
+            let (result, hits) = forced(Point::ReadWord, 3, || wait(&table, &request(word, 1)));
+            assert!(result == Err(EAGAIN));
+            assert_eq!(hits, 3);
+            assert!(on_file.counts() == before);
+            assert!(empty(&table));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn fatal_signal_ends_the_tries_to_read() -> Result {
+        let table = Table::new(4)?;
+        let on_file = OnFile::new()?;
+        let before = on_file.counts();
+        let word = on_file.word(8)?;
+        let (result, hits) = killed(|| {
+            forced(Point::ReadWord, u32::MAX, || {
+                wait(&table, &request(word, 0))
+            })
+        });
+        assert!(result == Err(EINTR));
+        assert_eq!(hits, 1);
+        assert!(on_file.counts() == before);
+        assert!(empty(&table));
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_waited_for_where_nothing_can_be_read() -> Result {
+        let table = Table::new(4)?;
+        let memory = Mapping::anonymous(1, ReadWrite)?;
+        let (shared, private) = (memory.word(0), memory.private_word(0));
+        drop(memory);
+        for word in [shared, private] {
+            assert!(wait(&table, &request(word, 0)) == Err(EFAULT));
+        }
+        assert!(empty(&table));
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_allocated() -> Result {
+        let table = Table::new(4)?;
+        let on_file = OnFile::new()?;
+        let memory = Mapping::anonymous(1, ReadWrite)?;
+        // Touched: a fault may allocate a page.
+        memory.write(0, &[0; 16])?;
+        for word in [on_file.word(8)?, memory.word(8), memory.private_word(8)] {
+            let theirs = table.clone();
+            let waiter = beside(move || allocations(|| wait(&theirs, &request(word, 0))))?;
+            until(|| waiting(&table, &word) == Ok(1))?;
+            let woken = wake(
+                &table,
+                &request::Wake {
+                    word,
+                    mask: 1,
+                    nr: 1,
+                },
+            );
+            let (result, nr) = waiter.join()??;
+            assert!(woken == Ok(1));
+            assert!(result == Ok(()));
+            assert_eq!(nr, 0);
+            // Nor where it does not sleep, nor where it looks again.
+            let (result, nr) = allocations(|| wait(&table, &request(word, 1)))?;
+            assert!(result == Err(EAGAIN));
+            assert_eq!(nr, 0);
+            let (result, nr) =
+                allocations(|| forced(Point::ReadWord, 2, || wait(&table, &request(word, 1))))?;
+            assert!(result == (Err(EAGAIN), 2));
+            assert_eq!(nr, 0);
+        }
+        // It would be seen: a slab's object, and more than a slab has.
+        let (small, nr) = allocations(|| KBox::new(0u64, GFP_KERNEL))?;
+        assert!(small.is_ok() && nr > 0);
+        let (large, nr) = allocations(|| Table::new(4096))?;
+        assert!(large.is_ok() && nr > 0);
+        Ok(())
+    }
+}

@@ -66,7 +66,11 @@ fn attempt<'t>(
     // All keys first: that may sleep.
     for index in 0..request.nr() {
         let entry = request.entry(index)?;
-        let key = key::own(&entry.word)?;
+        let key = key::own(&entry.word).or_else(|error| {
+            // What is wrong in a request is told before what is wrong with memory.
+            (index + 1..request.nr()).try_for_each(|later| request.entry(later).map(drop))?;
+            Err(error)
+        })?;
         let expected = Expected {
             word: entry.word,
             val: entry.val,

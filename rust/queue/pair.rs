@@ -4,7 +4,8 @@
 
 use super::{
     Bucket,
-    Queue, //
+    Queue,
+    Waiter, //
 };
 use crate::{
     key::{
@@ -14,7 +15,10 @@ use crate::{
     mm::task,
     wake_chain::WakeChain, //
 };
-use core::ptr;
+use core::{
+    pin::Pin,
+    ptr, //
+};
 use kernel::{
     bindings,
     sync::{
@@ -58,7 +62,8 @@ impl<'t> Pair<'t> {
     /// Locks both buckets. `to` counts a waiter more until the pair is dropped.
     ///
     /// That count goes up before the locks are taken: a wake on `to` that comes while waiters are
-    /// on their way must not find the bucket empty (kernel/futex/requeue.c).
+    /// on their way must not find the bucket empty (kernel/futex/requeue.c). Who reads a word after
+    /// this, to queue there, has (A) of [`super`] from it.
     pub(crate) fn lock(from: &'t Bucket, to: &'t Bucket) -> Self {
         to.nr_waiters.fetch_add(1, Full);
         let (first, second) = if ptr::eq(from, to) {
@@ -102,6 +107,22 @@ impl<'t> Pair<'t> {
         } else {
             // Both are one bucket, and the first has the lock.
             self.from.wake(id, mask, nr, chain)
+        }
+    }
+
+    /// Queues `waiter` in the second bucket, and unlocks both.
+    pub(crate) fn queue(mut self, waiter: Pin<&Waiter<'t>>) {
+        // A waiter can be in one queue only.
+        if kernel::warn_on!(!waiter.is_woken()) {
+            return;
+        }
+        if let Some(queue) = self.to.queue.as_mut().or(self.from.queue.as_mut()) {
+            queue.link(&waiter);
+            // INVARIANT: It is linked into the queue of this bucket, whose lock we hold.
+            waiter
+                .bucket
+                .store(ptr::from_ref(self.to.bucket).cast_mut(), Relaxed);
+            self.to.change += 1;
         }
     }
 

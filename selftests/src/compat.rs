@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The entry of 32-bit programs. `int 0x80` enters there from a 64-bit one.
 
-use crate::harness::{Mapping, PAGE, Task, Waiter, fx, nr_waiters, until_queued};
+pub mod multi;
+
+use crate::harness::{
+    Handler, Mapping, PAGE, Task, Waiter, fx, nr_waiters, signal_thread, until, until_queued,
+};
 use nix::sys::mman::MapFlags;
+use nix::sys::signal::{SaFlags, Signal};
 use rfutex::raw::{self, Struct, uapi::*};
 use rfutex::{Error, Word};
 use std::arch::asm;
@@ -15,6 +20,7 @@ trials![
     wait_and_wake,
     wait_of_every_size,
     wake_forms,
+    restarted,
     errors,
     structs_of_other_sizes,
     words_above,
@@ -189,6 +195,29 @@ fn wake_forms() {
     }
 }
 
+/// A handler with `SA_RESTART` is not seen, one without is.
+fn restarted() {
+    for flags in [SaFlags::SA_RESTART, SaFlags::empty()] {
+        let handler = Handler::counting(Signal::SIGUSR1, flags);
+        let low = Low::new();
+        let word = low.word();
+        let task = Task::spawn({
+            let low = Low::new();
+            move || low.call(RFUTEX_WAIT, &mut wait(word, 0))
+        });
+        until_queued(word, 1);
+        signal_thread(task.tid(), Signal::SIGUSR1);
+        until("the handler runs", || handler.count() == 1);
+        if flags.contains(SaFlags::SA_RESTART) {
+            until_queued(word, 1);
+            assert_eq!(fx().wake_one(word), Ok(1));
+            assert_eq!(task.join(), Ok(0));
+        } else {
+            assert_eq!(task.join(), Err(Error::Interrupted));
+        }
+    }
+}
+
 fn errors() {
     let low = Low::new();
     let word = low.word();
@@ -222,6 +251,10 @@ fn errors() {
             RFUTEX_WAKE,
             RFUTEX_KEY_INFO,
             RFUTEX_QUERY,
+            RFUTEX_REQUEUE,
+            RFUTEX_WAKE_OP,
+            RFUTEX_WAITV,
+            RFUTEX_SWAP,
             RFUTEX_WAKE_ONE,
         ] {
             // SAFETY: Nothing is there, in the low 32 bits.
@@ -229,7 +262,7 @@ fn errors() {
             assert_eq!(result, Err(Error::Fault), "{request:#x} at {addr:#x}");
         }
     }
-    for nr in (0..=255).filter(|nr| !matches!(nr, 0..=3 | 0x10..=0x13)) {
+    for nr in (0..=255).filter(|nr| !matches!(nr, 0..=7 | 0x10..=0x13)) {
         // SAFETY: The mapping is for the kernel to write to.
         let result = unsafe { ioctl32(RFUTEX_WAIT & !0xff | nr, low.0.addr()) };
         assert_eq!(result, Err(Error::Unsupported), "{nr}");

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Deadlines: on each clock, and where clocks are not what they seem.
 
+pub mod multi;
+
 use crate::harness::{Child, Mapping, PAGE, Realtime, Waiter, errno, futex, fx, nr_waiters, until};
 use nix::sched::{CloneFlags, unshare};
 use rfutex::{Clock, Deadline, Error, WaitOptions, Word};

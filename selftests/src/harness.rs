@@ -4,15 +4,19 @@
 //! test instead of hanging it.
 
 mod clock;
+mod fault;
 pub mod futex;
 mod mapping;
 mod process;
+mod service;
 mod signal;
 mod task;
 
 pub use clock::Realtime;
+pub use fault::Fault;
 pub use mapping::{AnyAtomic, Mapping, PAGE};
 pub use process::Child;
+pub use service::{BOTH, Service, Sleeper};
 pub use signal::{Handler, Ticker, signal_thread, try_signal_thread};
 pub use task::{Task, Waiter};
 

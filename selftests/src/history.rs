@@ -14,17 +14,16 @@
 //! | reference on a THP tail lost or leaked against a split (ddc58f27f9ee) | [`split_collapse`] |
 //! | endless loop on the zero page (7485d0d3758e) | `keys::fault::zero_page`, `huge_zero_page`, `keys::file::zero_page_becomes_a_page` |
 //! | the fix of it that broke read-only mappings (9ea71503a8ed) | `keys::file::read_only_waiter_writer_wakes`, `keys::*_read_only_*` |
-//! | missing barrier: lost wakeup (11d4616bd07f, 76835b0ebf8a) | [`lost_wakeup`]; the litmus tests |
+//! | missing barrier: lost wakeup (11d4616bd07f, 76835b0ebf8a) | [`lost_wakeup`], `wait::stress`; the litmus tests |
 //! | hash over the wrong bytes (8d67743653dc), unkeyed hash | KUnit suites of the hash |
-//! | negative counts (fbe0e839d1e2) | [`counts`] |
+//! | negative counts (fbe0e839d1e2, CVE-2018-6927) | [`counts`], `requeue::counts::extremes` |
 //! | a woken task is killed, and the wake is lost with it (6d4514ca9cdf) | [`killed`] |
-//! | requeue onto itself, or between kinds (19f94b390586) | with the command REQUEUE |
-//! | a waiter freed while a requeue looks at it (b549113738e8) | with REQUEUE |
-//! | a wake on B lost while waiters are requeued to B | with REQUEUE |
+//! | requeue onto itself, or between kinds (19f94b390586) | `requeue::counts::onto_itself`, `two_mappings_of_one_word`, `requeue::kinds` |
+//! | a waiter freed while a requeue looks at it (b549113738e8) | [`requeue_storm`]; the references of the moved: [`requeue_references`] |
+//! | a wake on B lost while waiters are requeued to B | [`requeue_lost_wakeup`] |
 //! | fd used by another mm (59b3732f95dd, c5f0bc9fd1ce) | with watches; of WAIT and WAKE, [`fork`] |
 //! | asynchronous waiter leaked or freed twice (508c1314b342, 30dab608c3cb) | with watches |
 
-mod clock;
 mod counts;
 mod fork;
 mod killed;
@@ -34,6 +33,9 @@ mod lost_wakeup;
 mod mapping_changes;
 mod not_pinned;
 mod page_lock;
+mod requeue_lost_wakeup;
+mod requeue_references;
+mod requeue_storm;
 mod split_collapse;
 mod umount;
 
@@ -52,6 +54,9 @@ pub fn trials() -> Vec<Trial> {
         lost_wakeup::trials(),
         counts::trials(),
         killed::trials(),
+        requeue_references::trials(),
+        requeue_storm::trials(),
+        requeue_lost_wakeup::trials(),
     ]
     .into_iter()
     .flatten()

@@ -11,12 +11,18 @@ mod deadline;
 mod errors;
 mod history;
 mod keys;
-mod memory;
+mod leap;
 mod lifetime;
+mod memory;
+mod priority;
+mod requeue;
 mod signal;
 mod smoke;
+mod swap;
 mod vmstat;
 mod wait;
+mod waitv;
+mod wake_op;
 
 use libtest_mimic::Arguments;
 use std::process::ExitCode;
@@ -30,11 +36,18 @@ fn main() -> ExitCode {
         errors::trials(),
         wait::trials(),
         deadline::trials(),
+        deadline::multi::trials(),
         signal::trials(),
         lifetime::trials(),
         compat::trials(),
+        compat::multi::trials(),
         keys::trials(),
         history::trials(),
+        requeue::trials(),
+        wake_op::trials(),
+        waitv::trials(),
+        swap::trials(),
+        priority::trials(),
     ];
     libtest_mimic::run(&args, trials.into_iter().flatten().collect()).exit_code()
 }

@@ -22,7 +22,10 @@ mod swap;
 mod uffd;
 
 pub use disk::{Disk, LoopDevice};
-pub use huge::{HugePages, collapse, huge_tmpfs, is_huge, split, split_file, thp};
+pub use huge::{
+    HugePages, collapse, huge_tmpfs, is_huge, split, split_file, thp, try_collapse, try_split,
+    try_split_file,
+};
 pub use ksm::Ksm;
 pub use maps::{mapping_of, named_mapping};
 pub use mount::{Mount, file_in};

@@ -12,6 +12,7 @@ use libtest_mimic::Trial;
 pub fn trials() -> Vec<Trial> {
     [
         freezer::trials(),
+        freezer::multi::trials(),
         handler::trials(),
         stop::trials(),
         storm::trials(),

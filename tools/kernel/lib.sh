@@ -36,13 +36,16 @@ as_root() {
 }
 
 # with_spinner LABEL LOG COMMAND...: run COMMAND with its output in LOG; show
-# that it lives, and how far it is, while it runs; show the log's end when it
-# fails. Progress is the number of lines in the log, which for a kernel build
-# is the number of files built.
+# that it lives, and how far it is, while it runs: on one line of a terminal,
+# elsewhere a line each half minute. Show the log's end when it fails. Progress
+# is the number of lines in the log, which for a kernel build is the number of
+# files built.
 with_spinner() {
-	local label=$1 log=$2 pid status=0 start=$SECONDS shown=$SECONDS every=30
+	local label=$1 log=$2 pid status=0 start=$SECONDS shown=$SECONDS every=30 begin='' end='\n'
 	shift 2
-	[ -t 2 ] && every=1
+	if [ -t 2 ]; then
+		every=1 begin='\r\033[K' end=''
+	fi
 	say "$label" "... (log: $log)"
 	"$@" >"$log" 2>&1 &
 	pid=$!
@@ -50,13 +53,15 @@ with_spinner() {
 		sleep 0.2
 		if [ $((SECONDS - shown)) -ge "$every" ]; then
 			shown=$SECONDS
-			printf '  %-10s %3d:%02d, %d steps: %.60s\n' "$label" \
+			printf "$begin  %-10s %3d:%02d, %d steps: %.50s$end" "$label" \
 				$(((SECONDS - start) / 60)) $(((SECONDS - start) % 60)) \
 				"$(wc -l <"$log")" \
 				"$(tail -n 1 "$log" | tr -d '\r')" >&2
 		fi
 	done
 	wait "$pid" || status=$?
+	# shellcheck disable=SC2059 # nothing but escapes
+	printf "$begin" >&2
 	if [ "$status" != 0 ]; then
 		tail -n 40 "$log" >&2
 		die "$label failed with status $status after $((SECONDS - start)) s, see $log"

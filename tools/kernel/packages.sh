@@ -12,6 +12,7 @@ LLVM_BIN=/usr/lib/llvm-$LLVM_VERSION/bin
 needs="
 make:make
 gcc:gcc
+g++:g++
 flex:flex
 bison:bison
 bc:bc

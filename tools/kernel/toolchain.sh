@@ -10,16 +10,37 @@
 
 rust_version() { rustc --version 2>/dev/null | awk '{ print $2 }'; }
 
+# The packages of Debian's two compilers: compiler, cargo, library source,
+# linter, formatter. A stable release's second one is kept new for browsers.
+RUST_PACKAGES="
+rustc:cargo:rust-src:rust-clippy:rustfmt
+rustc-web:cargo-web:rust-web-src:rust-web-clippy:rustfmt-web
+"
+
+# install_rust PACKAGE:PACKAGE...
+install_rust() {
+	# shellcheck disable=SC2046 # one word a package
+	with_spinner rust "$CACHE/rust.log" as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -q -y --no-install-recommends $(printf '%s' "$1" | tr : ' ')
+}
+
 # rustup's compiler wins, then the system's, then Debian's newest.
 need_rust() {
-	local package
-	at_least "$(rust_version)" "$RUSTC_MIN" && have cargo && return
+	local packages owner
+	if at_least "$(rust_version)" "$RUSTC_MIN" && have cargo; then
+		# A Debian compiler wants its own library source beside it.
+		owner=$(dpkg-query -S "$(readlink -f "$(command -v rustc)")" 2>/dev/null) || return 0
+		for packages in $RUST_PACKAGES; do
+			[ "${packages%%:*}" = "${owner%%:*}" ] || continue
+			[ -d "/usr/src/rustc-$(rust_version)/library" ] || install_rust "$packages"
+		done
+		return 0
+	fi
 	have apt-get || die "needs rustc >= $RUSTC_MIN and cargo (rustup has them)"
-	for package in rustc:cargo rustc-web:cargo-web; do
-		at_least "$(apt-cache policy "${package%:*}" | awk '/Candidate/ { print $2 }')" "$RUSTC_MIN" || continue
-		with_spinner rust "$CACHE/rust.log" as_root env DEBIAN_FRONTEND=noninteractive \
-			apt-get install -q -y --no-install-recommends "${package%:*}" "${package#*:}"
-		return
+	for packages in $RUST_PACKAGES; do
+		at_least "$(apt-cache policy "${packages%%:*}" | awk '/Candidate/ { print $2 }')" "$RUSTC_MIN" || continue
+		install_rust "$packages"
+		return 0
 	done
 	die "no rustc >= $RUSTC_MIN to be had from this system's packages; install one with rustup"
 }

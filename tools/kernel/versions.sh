@@ -14,3 +14,7 @@ BINDGEN_VERSION=0.72.1
 BINDGEN_MIN=0.71.1
 VIRTIOFSD_VERSION=1.14.0
 VIRTME_NG_VERSION=1.42
+
+# What the litmus tests are run with, and a suite that has it.
+HERD_VERSION=7.58
+HERD_SUITE=forky

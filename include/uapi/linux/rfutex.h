@@ -11,6 +11,7 @@
  * - The ioctl number carries the size of the struct. A shorter struct, from an
  *   older program, is taken as if extended with zeros; a longer one, from a
  *   newer program, is taken when what the module does not know is zero (E2BIG).
+ *   Of an answer the caller gets as much as it has room for, then zeros.
  */
 
 #ifndef _UAPI_LINUX_RFUTEX_H

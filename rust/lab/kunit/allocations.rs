@@ -3,10 +3,7 @@
 //! Who allocates memory: counted where the kernel's own tracepoints are.
 
 use crate::bindings as helpers;
-use core::{
-    ffi::CStr,
-    ptr, //
-};
+use core::ptr;
 use kernel::{
     bindings,
     error::to_result,
@@ -32,7 +29,7 @@ fn count() {
     }
 }
 
-unsafe extern "C" fn on_kmalloc(
+extern "C" fn on_kmalloc(
     _data: *mut c_void,
     _call_site: c_ulong,
     _ptr: *const c_void,
@@ -44,7 +41,7 @@ unsafe extern "C" fn on_kmalloc(
     count();
 }
 
-unsafe extern "C" fn on_kmem_cache_alloc(
+extern "C" fn on_kmem_cache_alloc(
     _data: *mut c_void,
     _call_site: c_ulong,
     _ptr: *const c_void,
@@ -55,7 +52,7 @@ unsafe extern "C" fn on_kmem_cache_alloc(
     count();
 }
 
-unsafe extern "C" fn on_page_alloc(
+extern "C" fn on_page_alloc(
     _data: *mut c_void,
     _page: *mut bindings::page,
     _order: c_uint,
@@ -77,11 +74,14 @@ impl Probe {
             name: &'static CStr,
             found: *mut bindings::tracepoint,
         }
+        /// # Safety
+        ///
+        /// `tracepoint` must be one, and `search` a `Search`.
         unsafe extern "C" fn look(tracepoint: *mut bindings::tracepoint, search: *mut c_void) {
-            // SAFETY: It is the `Search` below, and tracepoints have names.
+            // SAFETY: By the function's requirements. Tracepoints have names.
             unsafe {
                 let search = &mut *search.cast::<Search>();
-                if CStr::from_ptr((*tracepoint).name.cast()) == search.name {
+                if CStr::from_char_ptr((*tracepoint).name) == search.name {
                     search.found = tracepoint;
                 }
             }

@@ -126,11 +126,14 @@ impl Trace {
             superblock: *mut bindings::super_block,
             active: Option<i32>,
         }
+        /// # Safety
+        ///
+        /// `sb` must be valid, and `search` a `Search`.
         unsafe extern "C" fn look(sb: *mut bindings::super_block, search: *mut c_void) {
-            // SAFETY: It is the `Search` below.
+            // SAFETY: By the function's requirements.
             let search = unsafe { &mut *search.cast::<Search>() };
             if sb == search.superblock {
-                // SAFETY: The caller of this function keeps the superblock.
+                // SAFETY: As above.
                 search.active = Some(unsafe { read(&raw const (*sb).s_active) });
             }
         }

@@ -2,6 +2,7 @@
 
 //! Tasks beside a case's own, and what happens to tasks.
 
+use super::read;
 use crate::bindings as helpers;
 use core::pin::Pin;
 use kernel::{
@@ -52,6 +53,51 @@ pub(crate) fn killed<T>(what: impl FnOnce() -> T) -> T {
     // SAFETY: As above.
     unsafe { helpers::rfutex_revive_current() };
     result
+}
+
+/// How urgent a task is.
+#[derive(Clone, Copy)]
+pub(crate) enum Urgency {
+    /// Real-time, in the middle of the range.
+    Fifo,
+    /// Real-time, the lowest.
+    FifoLow,
+    /// Not real-time, with that nice value.
+    Nice(i32),
+}
+
+impl Urgency {
+    fn apply(self) {
+        let current = Task::current_raw();
+        // SAFETY: `current` is valid.
+        unsafe {
+            match self {
+                Urgency::Fifo => bindings::sched_set_fifo(current),
+                Urgency::FifoLow => bindings::sched_set_fifo_low(current),
+                Urgency::Nice(nice) => bindings::sched_set_normal(current, nice),
+            }
+        }
+    }
+
+    /// Runs `what` as a task that is that urgent.
+    pub(crate) fn run<T>(self, what: impl FnOnce() -> T) -> T {
+        self.apply();
+        let result = what();
+        Urgency::Nice(0).apply();
+        result
+    }
+}
+
+/// How many references there are on the task.
+pub(crate) fn usage(task: &Task) -> i32 {
+    // SAFETY: The task is alive for as long as the borrow.
+    unsafe { read(&raw const (*task.as_ptr()).usage.refs) }
+}
+
+/// Whether the task is about to sleep, or sleeps.
+pub(crate) fn is_asleep(task: &Task) -> bool {
+    // SAFETY: The task is alive for as long as the borrow. Others change the field.
+    unsafe { (&raw const (*task.as_ptr()).__state).read_volatile() != bindings::TASK_RUNNING }
 }
 
 /// What a task beside ours does, and what came of it.

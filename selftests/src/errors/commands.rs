@@ -39,7 +39,7 @@ fn buffer() -> Mapping {
 }
 
 fn commands() -> impl Iterator<Item = u32> {
-    [RFUTEX_QUERY]
+    [RFUTEX_QUERY, RFUTEX_WAITV]
         .into_iter()
         .chain(WORD_COMMANDS)
         .chain(ADDR_COMMANDS)

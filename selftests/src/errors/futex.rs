@@ -8,7 +8,7 @@ use nix::sys::mman::{MapFlags, ProtFlags};
 trials![same_errors];
 
 /// What lies at an address, kept for as long as it is needed.
-fn places() -> Vec<(&'static str, u64, Vec<Mapping>)> {
+pub(super) fn places() -> Vec<(&'static str, u64, Vec<Mapping>)> {
     let mut places = vec![
         ("null", 0, vec![]),
         ("kernel", 0xffff_8880_0000_0000, vec![]),

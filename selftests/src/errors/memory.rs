@@ -60,10 +60,12 @@ fn not_of_the_user() {
     }
 }
 
-/// What each command says of the word at `addr`, shared and private.
-fn check(addr: u64, shared: [i32; 3], private: [i32; 3]) {
-    for (flags, expected) in [(0, shared), (RFUTEX_WORD_PRIVATE, private)] {
-        for (request, expected) in WORD_COMMANDS.into_iter().zip(expected) {
+/// What the commands say of the word at `addr`, shared and private: those that wait there, and the
+/// others.
+fn check(addr: u64, shared: [i32; 2], private: [i32; 2]) {
+    for (flags, [waits, others]) in [(0, shared), (RFUTEX_WORD_PRIVATE, private)] {
+        for request in WORD_COMMANDS {
+            let expected = if success(request) == 0 { others } else { waits };
             for size in [1, 2, 4, 8] {
                 let word = rfutex_word { addr, size, flags };
                 assert_eq!(
@@ -84,7 +86,7 @@ fn check(addr: u64, shared: [i32; 3], private: [i32; 3]) {
 
 /// No command can use it, but that a private key needs no memory.
 fn check_unusable(addr: u64) {
-    check(addr, [EFAULT; 3], [EFAULT, 0, 0]);
+    check(addr, [EFAULT; 2], [EFAULT, 0]);
 }
 
 fn not_mapped() {
@@ -100,7 +102,7 @@ fn not_mapped() {
 }
 
 fn check_usable(addr: u64) {
-    let right = [libc::ETIMEDOUT, 0, 0];
+    let right = [libc::ETIMEDOUT, 0];
     check(addr, right, right);
 }
 
@@ -128,14 +130,14 @@ fn prot_none() {
 
 fn read_only_anonymous() {
     let untouched = Mapping::anonymous(PAGE, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE);
-    check(untouched.addr(), [EFAULT; 3], [libc::ETIMEDOUT, 0, 0]);
+    check(untouched.addr(), [EFAULT; 2], [libc::ETIMEDOUT, 0]);
     // With the zero page there.
     assert_eq!(untouched.read(0, 1), [0]);
-    check(untouched.addr(), [EFAULT; 3], [libc::ETIMEDOUT, 0, 0]);
+    check(untouched.addr(), [EFAULT; 2], [libc::ETIMEDOUT, 0]);
     let touched = Mapping::private(PAGE);
     touched.write(0, &[0]);
     touched.protect(ProtFlags::PROT_READ);
-    check(touched.addr(), [EFAULT; 3], [libc::ETIMEDOUT, 0, 0]);
+    check(touched.addr(), [EFAULT; 2], [libc::ETIMEDOUT, 0]);
     // Shared memory is good to read, too.
     let shared = Mapping::shared(PAGE);
     shared.protect(ProtFlags::PROT_READ);
@@ -174,7 +176,10 @@ fn struct_not_of_the_user() {
     let hole = Mapping::private(4 * PAGE);
     hole.unmap_part(0, 4 * PAGE);
     for addr in not_of_users().into_iter().chain([0, hole.addr()]) {
-        for request in WORD_COMMANDS.into_iter().chain([RFUTEX_QUERY]) {
+        for request in WORD_COMMANDS
+            .into_iter()
+            .chain([RFUTEX_QUERY, RFUTEX_WAITV])
+        {
             for size in [raw::size(request), 1, 4096, 16383] {
                 let request = raw::with_size(request, size);
                 // SAFETY: Nothing of ours lies there.
@@ -196,7 +201,18 @@ fn struct_cut_off() {
         info_at(word.addr()),
     );
     let query = rfutex_query::default();
+    let (requeue, wake_op, swap) = (
+        requeue_at(word.addr()),
+        wake_op_at(word.addr()),
+        swap_at(word.addr()),
+    );
+    let entries = [entry_at(word.addr())];
+    let waitv = waitv_of(&entries);
     let requests = [
+        (RFUTEX_REQUEUE, bytes_of(&requeue)),
+        (RFUTEX_WAKE_OP, bytes_of(&wake_op)),
+        (RFUTEX_SWAP, bytes_of(&swap)),
+        (RFUTEX_WAITV, bytes_of(&waitv)),
         (RFUTEX_WAIT, bytes_of(&wait)),
         (RFUTEX_WAKE, bytes_of(&wake)),
         (RFUTEX_KEY_INFO, bytes_of(&info)),
@@ -248,6 +264,23 @@ fn struct_not_writable() {
         ..wake_at(0)
     };
     check(RFUTEX_WAKE, bytes_of(&wake), 0);
+    let requeue = rfutex_requeue {
+        from: private(word),
+        ..requeue_at(0)
+    };
+    check(RFUTEX_REQUEUE, bytes_of(&requeue), 0);
+    let wake_op = rfutex_wake_op {
+        word: private(word),
+        ..wake_op_at(0)
+    };
+    check(RFUTEX_WAKE_OP, bytes_of(&wake_op), 0);
+    let swap = rfutex_swap { wait, ..swap_at(0) };
+    check(RFUTEX_SWAP, bytes_of(&swap), libc::ETIMEDOUT);
+    let entries = [rfutex_waitv_entry {
+        word: private(word),
+        ..entry_at(0)
+    }];
+    check(RFUTEX_WAITV, bytes_of(&waitv_of(&entries)), libc::ETIMEDOUT);
     let info = rfutex_key_info {
         word: private(word),
         ..info_at(0)

@@ -91,6 +91,29 @@ fn number(rng: &mut Rng) -> u64 {
     }
 }
 
+/// A wait with entries somewhere or, more often, some that were made for it.
+fn waitv(places: &Places, rng: &mut Rng) -> rfutex_waitv {
+    let made = rng.u8(..4) != 0;
+    let nr = rng.u32(..RFUTEX_WAITV_MAX + 2) >> rng.u32(..8);
+    let array = &places.maps[1];
+    for at in 0..nr.min(RFUTEX_WAITV_MAX) as usize {
+        let entry = rfutex_waitv_entry {
+            word: places.word(rng),
+            val: number(rng),
+            mask: number(rng) | 1,
+        };
+        array.write(at * size_of_val(&entry), bytes_of(&entry));
+    }
+    rfutex_waitv {
+        entries: if made { array.addr() } else { places.addr(rng) },
+        nr,
+        entry_size: [32, 32, 40, number(rng) as u32][rng.usize(..4)],
+        deadline: number(rng) as i64,
+        clock: rng.u32(..5),
+        pad: u32::from(rng.u8(..16) == 0),
+    }
+}
+
 fn bytes(places: &Places, rng: &mut Rng, nr: u32) -> Vec<u8> {
     let word = places.word(rng);
     match nr {
@@ -110,9 +133,43 @@ fn bytes(places: &Places, rng: &mut Rng, nr: u32) -> Vec<u8> {
             pad: u32::from(rng.u8(..16) == 0),
         })
         .to_vec(),
-        _ => bytes_of(&rfutex_key_info {
+        3 => bytes_of(&rfutex_key_info {
             word,
             ..Default::default()
+        })
+        .to_vec(),
+        4 => bytes_of(&rfutex_requeue {
+            from: word,
+            to: places.word(rng),
+            val: number(rng),
+            nr_wake: number(rng) as u32,
+            nr_move: number(rng) as u32,
+            flags: rng.u32(..3),
+            pad: u32::from(rng.u8(..16) == 0),
+        })
+        .to_vec(),
+        5 => bytes_of(&rfutex_wake_op {
+            word,
+            target: places.word(rng),
+            operand: number(rng),
+            comparand: number(rng),
+            nr: number(rng) as u32,
+            nr_target: number(rng) as u32,
+            op: rng.u32(..6),
+            cmp: rng.u32(..7),
+        })
+        .to_vec(),
+        6 => bytes_of(&waitv(places, rng)).to_vec(),
+        _ => bytes_of(&rfutex_swap {
+            wait: rfutex_wait {
+                word,
+                val: number(rng),
+                mask: number(rng),
+                deadline: number(rng) as i64,
+                clock: rng.u32(..5),
+                pad: 0,
+            },
+            wake: places.word(rng),
         })
         .to_vec(),
     }
@@ -121,8 +178,9 @@ fn bytes(places: &Places, rng: &mut Rng, nr: u32) -> Vec<u8> {
 /// What a call may give.
 fn documented(request: u32) -> &'static [i32] {
     match request & 0xff {
-        1 => &[EAGAIN, ETIMEDOUT, EINTR, EINVAL, EFAULT, E2BIG, ENOTTY],
-        2 | 3 => &[0, EINVAL, EFAULT, E2BIG, ENOTTY],
+        1 | 6 | 7 => &[EAGAIN, ETIMEDOUT, EINTR, EINVAL, EFAULT, E2BIG, ENOTTY],
+        4 => &[0, EAGAIN, EINVAL, EFAULT, E2BIG, ENOTTY],
+        2 | 3 | 5 => &[0, EINVAL, EFAULT, E2BIG, ENOTTY],
         _ => &[0, EFAULT, ENOTTY],
     }
 }
@@ -136,8 +194,10 @@ fn documented_errors_only() {
     let _handler = Handler::counting(Signal::SIGALRM, SaFlags::empty());
     let _ticker = Ticker::start(Duration::from_millis(5));
     for turn in 0..CALLS {
-        let command = [0, 1, 1, 1, 2, 2, 3, 3, 0x10, 0x11, 0x12, 0x13][rng.usize(..12)];
-        let known = [RFUTEX_QUERY]
+        let command = [
+            0, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 0x10, 0x11, 0x12, 0x13,
+        ][rng.usize(..20)];
+        let known = [RFUTEX_QUERY, RFUTEX_WAITV]
             .into_iter()
             .chain(WORD_COMMANDS)
             .chain(ADDR_COMMANDS);

@@ -65,9 +65,12 @@ impl Room {
     }
 }
 
-/// The three requests with the bytes of a struct for the word at `addr` that
-/// is right, and ends with fields that are zero.
-fn structs(addr: u64) -> [(u32, Vec<u8>); 3] {
+/// How many [`structs`] there are.
+const STRUCTS: usize = 7;
+
+/// The requests with the bytes of a struct for the word at `addr` that is
+/// right, and ends with fields that are zero.
+fn structs(addr: u64, entries: &[rfutex_waitv_entry]) -> [(u32, Vec<u8>); STRUCTS] {
     let wait = rfutex_wait {
         val: 1,
         clock: RFUTEX_CLOCK_NONE,
@@ -77,11 +80,42 @@ fn structs(addr: u64) -> [(u32, Vec<u8>); 3] {
         nr: 0,
         ..wake_at(addr)
     };
+    let requeue = rfutex_requeue {
+        nr_wake: 0,
+        nr_move: 0,
+        ..requeue_at(addr)
+    };
+    let wake_op = rfutex_wake_op {
+        nr: 0,
+        nr_target: 0,
+        op: RFUTEX_OP_SET,
+        ..wake_op_at(addr)
+    };
+    let waitv = rfutex_waitv {
+        clock: RFUTEX_CLOCK_NONE,
+        ..waitv_of(entries)
+    };
+    let swap = rfutex_swap {
+        wait,
+        ..swap_at(addr)
+    };
     [
         (RFUTEX_WAIT, bytes_of(&wait).to_vec()),
         (RFUTEX_WAKE, bytes_of(&wake).to_vec()),
         (RFUTEX_KEY_INFO, bytes_of(&info_at(addr)).to_vec()),
+        (RFUTEX_REQUEUE, bytes_of(&requeue).to_vec()),
+        (RFUTEX_WAKE_OP, bytes_of(&wake_op).to_vec()),
+        (RFUTEX_WAITV, bytes_of(&waitv).to_vec()),
+        (RFUTEX_SWAP, bytes_of(&swap).to_vec()),
     ]
+}
+
+/// An entry for the first word of `map`, which has another value.
+fn entries(map: &Mapping) -> [rfutex_waitv_entry; 1] {
+    [rfutex_waitv_entry {
+        val: 1,
+        ..entry_at(map.addr())
+    }]
 }
 
 /// What a struct must be given of, so that the rest may be zero: up to the
@@ -90,6 +124,10 @@ fn enough(request: u32) -> usize {
     match request {
         RFUTEX_WAIT => std::mem::offset_of!(rfutex_wait, mask) + 1,
         RFUTEX_WAKE => std::mem::offset_of!(rfutex_wake, mask) + 1,
+        RFUTEX_REQUEUE => std::mem::offset_of!(rfutex_requeue, to.size) + 1,
+        RFUTEX_WAKE_OP => std::mem::offset_of!(rfutex_wake_op, target.size) + 1,
+        RFUTEX_WAITV => std::mem::offset_of!(rfutex_waitv, entry_size) + 1,
+        RFUTEX_SWAP => std::mem::offset_of!(rfutex_swap, wake.size) + 1,
         _ => std::mem::offset_of!(rfutex_word, size) + 1,
     }
 }
@@ -97,13 +135,10 @@ fn enough(request: u32) -> usize {
 fn input_of_every_size() {
     let map = Mapping::private(PAGE);
     let room = Room::new();
-    for (turn, (request, bytes)) in structs(map.addr()).into_iter().enumerate() {
-        let right = if request == RFUTEX_WAIT {
-            libc::EAGAIN
-        } else {
-            0
-        };
-        for size in sizes(turn, 3) {
+    for (turn, (request, bytes)) in structs(map.addr(), &entries(&map)).into_iter().enumerate() {
+        let waits = [RFUTEX_WAIT, RFUTEX_WAITV, RFUTEX_SWAP].contains(&request);
+        let right = if waits { libc::EAGAIN } else { 0 };
+        for size in sizes(turn, STRUCTS) {
             room.put(size, &bytes);
             let expected = if size < enough(request) {
                 EINVAL
@@ -124,8 +159,8 @@ fn input_of_every_size() {
 fn tail_not_zero() {
     let map = Mapping::private(PAGE);
     let room = Room::new();
-    for (turn, (request, bytes)) in structs(map.addr()).into_iter().enumerate() {
-        for size in sizes(turn, 3).filter(|size| *size > bytes.len()) {
+    for (turn, (request, bytes)) in structs(map.addr(), &entries(&map)).into_iter().enumerate() {
+        for size in sizes(turn, STRUCTS).filter(|size| *size > bytes.len()) {
             // In turn the first byte, the last, and one that wanders.
             let tail = size - bytes.len();
             let at = [0, tail - 1, size * 7 % tail][size / 3 % 3];
@@ -183,7 +218,7 @@ fn query_of_every_size() {
     let mut full = rfutex_query::default();
     assert_eq!(raw::call(fx().as_fd(), RFUTEX_QUERY, &mut full), Ok(0));
     for size in sizes(1, 2) {
-        room.put(size, &[0xa5; LEN]);
+        room.put(size, &[0xa5; MAX]);
         assert_eq!(room.call(RFUTEX_QUERY, size), Ok(0), "size {size}");
         assert_eq!(
             room.get(size, LEN),
@@ -234,7 +269,7 @@ fn nothing_behind_the_output() {
 
 fn too_big_before_invalid() {
     let map = Mapping::private(PAGE);
-    for (request, bytes) in structs(map.addr()) {
+    for (request, bytes) in structs(map.addr(), &entries(&map)) {
         for size in [3, 4] {
             let mut bytes = bytes.clone();
             bytes[std::mem::offset_of!(rfutex_word, size)] = size;

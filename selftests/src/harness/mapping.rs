@@ -70,6 +70,11 @@ impl Mapping {
         Self::anonymous(len, READ_WRITE, MapFlags::MAP_SHARED)
     }
 
+    /// `len` bytes where nothing can be accessed, and nothing else is mapped either.
+    pub fn nothing(len: usize) -> Self {
+        Self::anonymous(len, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE)
+    }
+
     /// `len` bytes of a file from byte `offset`.
     pub fn file(fd: impl AsFd, offset: i64, len: usize, prot: ProtFlags, flags: MapFlags) -> Self {
         let length = NonZeroUsize::new(len).expect("not empty");

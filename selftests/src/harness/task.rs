@@ -38,6 +38,23 @@ impl<T: Send + 'static> Task<T> {
         self.thread.is_finished()
     }
 
+    /// Whether it sleeps in futex(2) on the word at `addr`.
+    pub fn sleeps_in_futex(&self, addr: u64) -> bool {
+        let read = |file| {
+            let path = format!("/proc/self/task/{}/{file}", self.tid);
+            std::fs::read_to_string(path).unwrap_or_default()
+        };
+        // One that was woken, and waits for a processor to take it, passes for asleep in the call;
+        // its state tells it from one that sleeps again. So the state comes first.
+        if !read("stat").contains(") S ") {
+            return false;
+        }
+        let line = read("syscall");
+        let mut fields = line.split(' ');
+        fields.next() == Some(&libc::SYS_futex.to_string())
+            && fields.next() == Some(&format!("{addr:#x}"))
+    }
+
     /// What it returns; fails the test if it does not end, or failed itself.
     #[track_caller]
     pub fn join(self) -> T {

@@ -24,15 +24,40 @@ trials![
     shared_memory,
 ];
 
-/// Something told through a pipe, both ways.
-fn pipes() -> [(File, File); 2] {
-    [(); 2].map(|()| {
-        let (read, write) = pipe().expect("pipe");
-        (read.into(), write.into())
-    })
+/// A child, to which and from which one can be told something.
+struct Other {
+    child: Child,
+    told: File,
+    tell: File,
 }
 
-fn tell(mut write: &File) {
+impl Other {
+    /// Forks a child that runs `run` with what tells the parent, and waits to be told by it.
+    fn fork(run: impl FnOnce(&dyn Fn(), &dyn Fn())) -> Self {
+        let [(to_child, tell), (told, to_parent)] = [(); 2].map(|()| pipe().expect("pipe"));
+        let child = Child::run(|| {
+            let (to_child, to_parent) = (File::from(to_child), File::from(to_parent));
+            run(&|| tell_through(&to_parent), &|| await_told(&to_child));
+        });
+        Self {
+            child,
+            told: told.into(),
+            tell: tell.into(),
+        }
+    }
+
+    /// Waits until the child tells.
+    fn await_told(&self) {
+        await_told(&self.told);
+    }
+
+    /// Tells the child.
+    fn tell(&self) {
+        tell_through(&self.tell);
+    }
+}
+
+fn tell_through(mut write: &File) {
     write.write_all(&[1]).expect("a pipe");
 }
 
@@ -50,13 +75,12 @@ fn swap_out(region: &Region, word: Word<'static>) {
 /// The four steps, on `word` of `region`.
 fn four_steps(region: &Region, word: Word<'static>, swap: bool) {
     region.read();
-    let [(b_told, a_tells), (a_told, b_tells)] = pipes();
     // 1: A forks B.
-    let b = Child::run(|| {
+    let b = Other::fork(|tell, await_told| {
         // 2: B waits.
         let waiter = Waiter::start(word, 0);
-        tell(&b_tells);
-        await_told(&b_told);
+        tell();
+        await_told();
         if swap {
             swap_out(region, word);
         }
@@ -65,14 +89,14 @@ fn four_steps(region: &Region, word: Word<'static>, swap: bool) {
         assert_eq!(fx().wake_all(word), Ok(1));
         waiter.woken();
     });
-    await_told(&a_told);
+    b.await_told();
     // 3: A waits.
     let waiter = Waiter::start(word, 0);
     if swap {
         swap_out(region, word);
     }
-    tell(&a_tells);
-    b.join();
+    b.tell();
+    b.child.join();
     assert!(!waiter.is_finished(), "B's wake is not for A");
     assert_eq!(nr_waiters(word), 1, "in A");
     assert_eq!(fx().wake_all(word), Ok(1));
@@ -110,20 +134,19 @@ fn huge_swapped() {
 fn parent_wakes_first() {
     let region = Region::private(PAGE);
     let word = region.word(0);
-    let [(b_told, a_tells), (a_told, b_tells)] = pipes();
-    let b = Child::run(|| {
+    let b = Other::fork(|tell, await_told| {
         let waiter = Waiter::start(word, 0);
-        tell(&b_tells);
-        await_told(&b_told);
+        tell();
+        await_told();
         assert_eq!(nr_waiters(word), 1);
         assert_eq!(fx().wake_all(word), Ok(1));
         waiter.woken();
     });
-    await_told(&a_told);
+    b.await_told();
     assert_eq!(nr_waiters(word), 0);
     assert_eq!(fx().wake_all(word), Ok(0));
-    tell(&a_tells);
-    b.join();
+    b.tell();
+    b.child.join();
 }
 
 /// Private words, even of shared memory, are of one process.

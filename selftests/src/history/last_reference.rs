@@ -2,9 +2,9 @@
 //! The waiter's reference on an inode is the last one: the file is deleted when the waiter leaves,
 //! which sleeps, so it must not be under RCU or a lock. The debug kernel complains if it is.
 
-use super::clock::Leap;
 use super::lone::LoneWaiter;
 use crate::harness::{PAGE, Waiter, fx, until};
+use crate::leap::Leap;
 use crate::memory::{Disk, HUGE, Mount, Region, file_in, huge_tmpfs};
 use nix::sys::statvfs::statvfs;
 use rfutex::{Error, WaitOptions};

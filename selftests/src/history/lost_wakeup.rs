@@ -2,8 +2,8 @@
 //! No wake is lost: not between the waiter's look at the word and its sleep, and not between a wake
 //! and a deadline.
 //!
-//! On x86, of the two barriers only the wake's for private words can be missed; the litmus tests
-//! look at the rest.
+//! `wait::stress` has more, with less care for when the two sides meet. On x86, of the two barriers
+//! only the wake's for private words can be missed; the litmus tests look at the rest.
 
 use crate::harness::{LIMIT, PAGE, Task, fx, nr_waiters};
 use crate::memory::{HUGE, Region, RegionWord, memfd, thp};

@@ -5,24 +5,20 @@
 //! it has ended, the same holder has it still. The pages are those of a tmpfs and anonymous ones;
 //! of another file system, a write fault takes the lock itself.
 
-use crate::harness::{PAGE, Task, Waiter, fx, until};
-use crate::memory::{HUGE, Mount, Region, file_in, huge_tmpfs, is_locked, page_of, thp};
-use procfs::PhysicalPageFlags;
+use crate::harness::{Handler, PAGE, Task, Waiter, fx, signal_thread, until};
+use crate::memory::{HUGE, Mount, Region, file_in, folio_of, huge_tmpfs, is_locked, page_of, thp};
+use nix::sys::signal::{SaFlags, Signal};
 use rfutex::{Error, Word};
 
 trials![; lab: tmpfs, tmpfs_huge, anonymous, thp_tail];
 
-/// How long the lock is held, in milliseconds: longer than some calls take on a slow machine.
-const HOLD: u32 = 3000;
+/// How long the lock is held, in milliseconds, if the test does not end it: the longest there is.
+const HOLD: u32 = 60_000;
 
-/// Locks the folio of `word` for a while, and does `run` meanwhile.
+/// Locks the folio of `word`, and does `run` meanwhile.
 fn while_locked(word: Word<'static>, run: impl FnOnce()) {
-    let page = page_of(word);
-    let head = if page.flags.contains(PhysicalPageFlags::COMPOUND_TAIL) {
-        page.pfn - crate::memory::folio_of(word).index
-    } else {
-        page.pfn
-    };
+    let head = page_of(word).pfn - folio_of(word).index;
+    let handler = Handler::counting(Signal::SIGUSR1, SaFlags::empty());
     let holder = Task::spawn(move || {
         let what = format!("{:#x} {HOLD}", word.addr());
         std::fs::write("/sys/kernel/debug/rfutex/hold_folio_lock", what).expect("hold_folio_lock");
@@ -33,7 +29,10 @@ fn while_locked(word: Word<'static>, run: impl FnOnce()) {
         is_locked(head) && !holder.is_finished(),
         "it was locked all the time"
     );
+    // A signal makes the holder let go.
+    signal_thread(holder.tid(), Signal::SIGUSR1);
     holder.join();
+    drop(handler);
 }
 
 /// Every operation on `word`, and a waiter from before the lock woken under it.

@@ -5,7 +5,8 @@
 
 use crate::harness::{PAGE, Task, fx, until};
 use crate::memory::{
-    HUGE, Mount, Region, collapse, file_in, nr_abandoned, page_of, split, split_file, thp,
+    HUGE, Mount, Region, file_in, nr_abandoned, page_of, thp, try_collapse, try_split,
+    try_split_file,
 };
 use crate::vmstat::Counters;
 use rfutex::{Error, WaitOptions, Word};
@@ -17,11 +18,35 @@ use std::time::Duration;
 trials![anonymous, tmpfs];
 
 /// How often to split and to collapse.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 10;
+/// How often to try either under traffic. A reference that is there at the wrong moment makes the
+/// kernel give up, which is as good a test; but it must work out in the end.
+const TRIES: usize = 5;
 
-/// A thread that waits on `word`, and one that wakes there, until told to stop. No wake and no
-/// wait may fail: the memory is there all the time.
-fn traffic(word: Word<'static>, stop: &Arc<AtomicBool>) -> [Task<()>; 2] {
+/// What the threads are told.
+#[derive(Debug, Default)]
+struct Signals {
+    pause: AtomicBool,
+    stop: AtomicBool,
+}
+
+/// Runs `act` over and over, until told to stop.
+fn repeat(signals: &Arc<Signals>, act: impl Fn() + Send + 'static) -> Task<()> {
+    let signals = Arc::clone(signals);
+    Task::spawn(move || {
+        while !signals.stop.load(Ordering::Relaxed) {
+            if signals.pause.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(1));
+            } else {
+                act();
+            }
+        }
+    })
+}
+
+/// A thread that waits on `word`, and one that wakes there. No wake and no wait may fail: the
+/// memory is there all the time.
+fn traffic(word: Word<'static>, signals: &Arc<Signals>) -> [Task<()>; 2] {
     let wait = move || {
         let options = WaitOptions::default().within(Duration::from_millis(2));
         let result = fx().wait_with(word, 0, options);
@@ -36,35 +61,32 @@ fn traffic(word: Word<'static>, stop: &Arc<AtomicBool>) -> [Task<()>; 2] {
             "one thread waits"
         );
     };
-    let run = |act: Box<dyn Fn() + Send>| {
-        let stop = Arc::clone(stop);
-        Task::spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                act();
-            }
-        })
-    };
-    [run(Box::new(wait)), run(Box::new(wake))]
+    [repeat(signals, wait), repeat(signals, wake)]
 }
 
-/// Splits by `split_it` and collapses `region` under traffic. Returns the first frames of the huge
-/// pages that it had.
-fn under_traffic(region: &Region, split_it: impl Fn()) -> HashSet<u64> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let words = [
-        region.word(0),
-        region.word(HUGE / 2),
-        region.word(HUGE - PAGE),
-    ];
-    let tasks = words.map(|word| traffic(word, &stop));
+/// Tries `change` under traffic, and then, if that kept it from its end, in a pause of it.
+fn change(signals: &Signals, what: &str, change: impl Fn() -> bool) {
+    if (0..TRIES).any(|_| change()) {
+        return;
+    }
+    signals.pause.store(true, Ordering::Relaxed);
+    until(what, change);
+    signals.pause.store(false, Ordering::Relaxed);
+}
+
+/// Splits by `try_split` and collapses `region` under traffic. Returns the first frames of the
+/// huge pages that it had.
+fn under_traffic(region: &Region, try_split: impl Fn() -> bool) -> HashSet<u64> {
+    let signals = Arc::new(Signals::default());
+    let words = [0, HUGE / 2, HUGE - PAGE].map(|at| region.word(at));
+    let tasks = words.map(|word| traffic(word, &signals));
     let mut frames = HashSet::new();
     for _ in 0..ROUNDS {
+        change(&signals, "the page is collapsed", || try_collapse(region));
         frames.insert(page_of(region.word(0)).pfn);
-        split_it();
-        collapse(region);
+        change(&signals, "the page is split", &try_split);
     }
-    frames.insert(page_of(region.word(0)).pfn);
-    stop.store(true, Ordering::Relaxed);
+    signals.stop.store(true, Ordering::Relaxed);
     for task in tasks.into_iter().flatten() {
         task.join();
     }
@@ -90,7 +112,7 @@ fn all_free(frames: &HashSet<u64>, before: &Counters, names: &[&str]) {
 fn anonymous() {
     let before = Counters::now();
     let region = thp(HUGE);
-    let frames = under_traffic(&region, || split(&region));
+    let frames = under_traffic(&region, || try_split(&region));
     drop(region);
     all_free(&frames, &before, &["nr_anon_transparent_hugepages"]);
 }
@@ -103,7 +125,7 @@ fn tmpfs() {
     region.advise(libc::MADV_HUGEPAGE);
     region.touch();
     let path = mount.path().join("file");
-    let frames = under_traffic(&region, || split_file(&path, &region));
+    let frames = under_traffic(&region, || try_split_file(&path, &region));
     drop((region, file, mount));
     all_free(&frames, &before, &["nr_shmem", "nr_shmem_hugepages"]);
 }

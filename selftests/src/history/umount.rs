@@ -5,9 +5,9 @@
 //! unmount", and a crash when the waiter left. The waiter holds both. So the file system lives on
 //! until the waiter is gone, though umount(2) succeeds; then it ends, and its device is free.
 
-use super::clock::Leap;
 use super::lone::LoneWaiter;
 use crate::harness::{PAGE, Waiter, fx};
+use crate::leap::Leap;
 use crate::memory::{Disk, Mount, Region, file_in};
 use nix::mount::MntFlags;
 use nix::sched::{CloneFlags, unshare};

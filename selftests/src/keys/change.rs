@@ -4,14 +4,14 @@
 
 use super::each::key_of;
 use crate::harness::{PAGE, Waiter, fx, nr_waiters, until_queued};
+use crate::leap::Leap;
 use crate::memory::{
-    Disk, HUGE, Mount, Region, RegionWord, State, SwapArea, collapse, file_in, huge_tmpfs, is_huge,
-    page_out, rw, split, split_file, state_of, thp,
+    Disk, HUGE, Ksm, Mount, Region, RegionWord, State, SwapArea, collapse, file_in, huge_tmpfs,
+    is_huge, page_out, rw, split, split_file, state_of, thp,
 };
 use crate::vmstat::Counters;
 use nix::sys::mman::MapFlags;
-use rfutex::{Error, Key, WaitOptions, Word};
-use std::time::Duration;
+use rfutex::{Error, Key, Word};
 
 trials![
     split_thp,
@@ -28,6 +28,7 @@ trials![
     reclaim_ext4,
     reclaim_xfs,
     drop_caches,
+    merge_by_ksm,
 ];
 
 /// Swap for a few huge pages.
@@ -101,17 +102,15 @@ fn split_by_munmap() {
     let mut region = thp(HUGE);
     let waiters = Waiters::start(vec![region.word(0), region.word(HUGE / 2 - PAGE)]);
     let gone = region.word(HUGE / 2);
-    let lost = Waiter::start_with(
-        gone,
-        0,
-        WaitOptions::default().within(Duration::from_secs(2)),
-    );
+    let leap = Leap::new();
+    let lost = Waiter::start_with(gone, 0, leap.options());
     let part = region.split_off(HUGE / 2);
     let other = Waiter::start(part.word(PAGE), 0);
     // Unmaps, and keeps other mappings away from the addresses.
     part.map_nothing_over();
     assert_eq!(fx().wake_all(gone), Err(Error::Fault));
     waiters.stayed();
+    leap.now();
     assert_eq!(lost.join(), Err(Error::TimedOut));
 
     part.map_over_anonymous(0, part.len());
@@ -276,4 +275,13 @@ fn drop_caches() {
         assert_eq!(fx().wake_all(region.word(0)), Ok(1));
         waiter.woken();
     }
+}
+
+/// The page is merged with another one, and the next wake makes it this process's own again.
+fn merge_by_ksm() {
+    let ksm = Ksm::new();
+    let region = Ksm::mergeable(2);
+    let waiters = Waiters::start(vec![region.word(0), region.word(PAGE)]);
+    ksm.merge(&region);
+    waiters.stayed();
 }

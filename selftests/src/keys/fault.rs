@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Addresses at which there is no key: `EFAULT`, from every command.
+//! Memory on which a word has no key: `EFAULT`, from every command.
+//!
+//! More addresses at which there is no memory, or none of the user's, are in [`crate::errors`].
 
 use crate::harness::{PAGE, fx};
 use crate::memory::{
@@ -12,14 +14,7 @@ use rfutex::{Error, Word};
 use std::fs::File;
 
 trials![
-    unmapped,
-    address_0,
-    first_above_user,
-    last_of_user,
-    last_page,
-    non_canonical,
     kernel,
-    vsyscall,
     vdso,
     vvar,
     prot_none,
@@ -34,9 +29,6 @@ trials![
     secretmem,
     private_flag,
 ];
-
-/// The first address that is not a user's, with four levels of page tables.
-const TASK_SIZE: u64 = 0x7fff_ffff_f000;
 
 /// Every command says EFAULT.
 #[track_caller]
@@ -62,49 +54,13 @@ fn refused(word: Word<'static>) {
 
 /// An address at which nothing can be mapped is refused for a private word, too.
 #[track_caller]
-fn refused_to_all(addr: u64) {
-    let word = Word::at(addr, 4);
-    refused(word);
-    refused(word.private());
-}
-
-fn unmapped() {
-    let mut region = Region::private(2 * PAGE);
-    let word = region.word(PAGE);
-    drop(region.split_off(PAGE));
-    refused(word);
-}
-
-fn address_0() {
-    refused(Word::at(0, 4));
-}
-
-fn first_above_user() {
-    refused_to_all(TASK_SIZE);
-}
-
-fn last_of_user() {
-    // The stack ends below it, whatever is random.
-    refused(Word::at(TASK_SIZE - 4, 4));
-}
-
-fn last_page() {
-    refused_to_all(u64::MAX - 3);
-    refused_to_all(u64::MAX - PAGE as u64 + 1);
-}
-
-fn non_canonical() {
-    refused_to_all(1 << 63);
-    refused_to_all(0x0100_0000_0000_0000);
-}
-
+/// Where nothing of the user's can be, a private word has no key either.
 fn kernel() {
-    refused_to_all(0xffff_8880_0000_0000);
-    refused_to_all(0xffff_ffff_8100_0000);
-}
-
-fn vsyscall() {
-    refused_to_all(0xffff_ffff_ff60_0000);
+    for addr in [0xffff_8880_0000_0000, 0xffff_ffff_8100_0000] {
+        let word = Word::at(addr, 4);
+        refused(word);
+        refused(word.private());
+    }
 }
 
 fn vdso() {
@@ -117,10 +73,6 @@ fn vvar() {
 }
 
 fn prot_none() {
-    let region = Region::private(PAGE);
-    region.protect(ProtFlags::PROT_NONE);
-    refused(region.word(0));
-
     let mount = Mount::tmpfs("");
     let file = file_in(mount.path(), "file", PAGE);
     let region = Region::shared(&file, 0, PAGE);

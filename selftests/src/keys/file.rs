@@ -5,14 +5,17 @@
 use super::each::key_of;
 use crate::harness::{PAGE, Waiter, fx};
 use crate::memory::{
-    AioRing, Disk, LoopDevice, Mount, Region, RegionWord, file_in, mapping_of, rw,
+    AioRing, Disk, LoopDevice, Mount, Region, RegionWord, file_in, folio_of, mapping_of, rw,
 };
 use nix::sys::mman::{MapFlags, ProtFlags};
 use rfutex::{Key, Word};
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 trials![
+    large_folios_ext4,
+    large_folios_xfs,
     block_device,
     aio_ring,
     overlay,
@@ -30,13 +33,58 @@ fn same(word: Word<'static>, again: Word<'static>) {
     waiter.woken();
 }
 
+/// A file that was written at once lies on folios of many sizes.
+fn large_folios(fstype: &'static str) {
+    const LEN: usize = 256 << 10;
+    let disk = Disk::new(fstype);
+    let file = file_in(disk.path(), "file", LEN);
+    file.write_all_at(&vec![0; LEN], 0).expect("a write");
+    let region = Region::shared(&file, 0, LEN);
+    let again = Region::shared(&file, 0, LEN);
+    region.read();
+    let words: Vec<_> = (0..LEN).step_by(PAGE).map(|at| region.word(at)).collect();
+    let (tails, heads) = words
+        .iter()
+        .copied()
+        .partition::<Vec<_>, _>(|&word| folio_of(word).index != 0);
+    assert!(!tails.is_empty(), "large folios");
+
+    for (page, &word) in words.iter().enumerate() {
+        let key = key_of(word);
+        assert!(
+            matches!(key, Key::Inode { index, offset: 0, .. } if index == page as u64),
+            "{key:?}"
+        );
+    }
+    let (head, tail) = (heads[0], tails[tails.len() / 2]);
+    let waiter = Waiter::start(tail, 0);
+    assert_eq!(fx().wake_all(head), Ok(0));
+    let at = tail.addr() as usize - region.base();
+    assert_eq!(fx().wake_all(region.word(at - PAGE)), Ok(0));
+    assert_eq!(fx().wake_all(again.word(at)), Ok(1));
+    waiter.woken();
+}
+
+fn large_folios_ext4() {
+    large_folios("ext4");
+}
+
+fn large_folios_xfs() {
+    large_folios("xfs");
+}
+
 /// The pages of a block device belong to an inode that no path leads to.
 fn block_device() {
     let backing = tempfile::tempfile().expect("a file");
     backing.set_len(1 << 20).expect("the length of a file");
     let device = LoopDevice::new(&backing);
-    let whole = Region::shared(device.file(), 0, 4 * PAGE);
-    let part = Region::shared(device.file(), 2 * PAGE, PAGE);
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(device.path())
+        .expect("the device");
+    let whole = Region::shared(&file, 0, 4 * PAGE);
+    let part = Region::shared(&file, 2 * PAGE, PAGE);
     let key = key_of(whole.word(2 * PAGE + 8));
     assert!(
         matches!(

@@ -5,15 +5,15 @@
 
 use super::each::key_of;
 use crate::harness::{Child, PAGE, Waiter, fx, nr_waiters, until_queued};
+use crate::leap::Leap;
 use crate::memory::{Disk, Mount, Region, RegionWord, file_in, memfd, rw};
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::mman::{MapFlags, ProtFlags};
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
-use rfutex::{Error, WaitOptions};
+use rfutex::Error;
 use std::fs::File;
 use std::path::Path;
-use std::time::Duration;
 
 trials![
     map_over_shared,
@@ -195,14 +195,15 @@ fn rename_and_unlink() {
 fn unlink_and_let_go() {
     let mount = Mount::tmpfs("");
     for _ in 0..4 {
+        let leap = Leap::new();
         let region = Region::shared(file_in(mount.path(), "file", PAGE), 0, PAGE);
-        let options = WaitOptions::default().within(Duration::from_millis(500));
-        let waiter = Waiter::start_with(region.word(0), 0, options);
+        let waiter = Waiter::start_with(region.word(0), 0, leap.options());
         std::fs::remove_file(mount.path().join("file")).expect("unlink");
         drop(region);
         let other = Region::shared(file_in(mount.path(), "other", PAGE), 0, PAGE);
         assert_eq!(fx().wake_all(other.word(0)), Ok(0));
         std::fs::remove_file(mount.path().join("other")).expect("unlink");
+        leap.now();
         assert_eq!(waiter.join(), Err(Error::TimedOut));
     }
 }

@@ -12,9 +12,9 @@ use rfutex::Word;
 trials![anonymous, shared];
 
 /// How much memory to fill with holes, in bytes.
-const LEN: usize = 64 << 20;
+const LEN: usize = 32 << 20;
 /// Of how many pages one is kept.
-const EVERY: usize = 64;
+const EVERY: usize = 512;
 /// How many words to wait on.
 const WAITERS: usize = 8;
 

@@ -33,14 +33,16 @@ impl LoopDevice {
             // SAFETY: The command takes no argument.
             let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE.into()) };
             let number = nix::Error::result(number).expect("a free loop device");
-            let open = rw_open(Path::new(&format!("/dev/loop{number}")));
+            let path = PathBuf::from(format!("/dev/loop{number}"));
+            let open = rw_open(&path);
             // SAFETY: The command reads a `loop_config`.
             let result = unsafe { libc::ioctl(open.as_raw_fd(), LOOP_CONFIGURE.into(), &config) };
             match nix::Error::result(result) {
                 Ok(_) => {
+                    // The kernel mounts nothing that somebody has open for writing.
                     return Self {
                         number,
-                        open: Some(open),
+                        open: Some(File::open(&path).expect("a loop device")),
                     };
                 }
                 // Somebody else took it between the two calls.
@@ -58,11 +60,6 @@ impl LoopDevice {
     /// Its name, as in /sys/fs/ext4.
     pub fn name(&self) -> String {
         format!("loop{}", self.number)
-    }
-
-    /// The device, unless it was closed.
-    pub fn file(&self) -> &File {
-        self.open.as_ref().expect("an open loop device")
     }
 
     /// Closes it: from now on only a mount or the like keeps it.

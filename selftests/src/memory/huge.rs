@@ -71,41 +71,55 @@ fn is_split(region: &Region) -> bool {
         .all(|at| folio_of(region.word(at)).order == 0)
 }
 
+/// Tries to split the huge pages of `region` into small ones. Returns whether they are: the kernel
+/// leaves out what somebody else has a reference on at the moment.
+#[track_caller]
+pub fn try_split(region: &Region) -> bool {
+    let (start, end) = (region.base(), region.base() + region.len());
+    debugfs_split(&format!("{},{start:#x},{end:#x}", std::process::id()));
+    is_split(region)
+}
+
+/// The same with the file at `path`, which is mapped at `region` from its beginning.
+#[track_caller]
+pub fn try_split_file(path: &Path, region: &Region) -> bool {
+    let pages = region.len() / PAGE;
+    debugfs_split(&format!("{},0x0,{pages:#x}", path.display()));
+    is_split(region)
+}
+
 /// Splits the huge pages of `region` into small ones.
 #[track_caller]
 pub fn split(region: &Region) {
-    let (start, end) = (region.base(), region.base() + region.len());
-    let what = format!("{},{start:#x},{end:#x}", std::process::id());
-    // The kernel skips what somebody else has a reference on.
-    until("huge pages are split", || {
-        debugfs_split(&what);
-        is_split(region)
-    });
+    until("huge pages are split", || try_split(region));
 }
 
-/// Splits the huge pages of the file at `path`, which is mapped at `region` from its beginning.
+/// The same with the file at `path`, which is mapped at `region` from its beginning.
 #[track_caller]
 pub fn split_file(path: &Path, region: &Region) {
-    let what = format!("{},0x0,{:#x}", path.display(), region.len() / PAGE);
-    until("huge pages are split", || {
-        debugfs_split(&what);
-        is_split(region)
-    });
+    until("huge pages are split", || try_split_file(path, region));
+}
+
+/// Tries to collapse the small pages of `region` into huge ones. Returns whether they are: the
+/// kernel gives up when a page is in use at the moment.
+#[track_caller]
+pub fn try_collapse(region: &Region) -> bool {
+    match region.try_advise(0, region.len(), libc::MADV_COLLAPSE) {
+        Ok(()) => {
+            region.read();
+            (0..region.len())
+                .step_by(HUGE)
+                .all(|at| is_huge(region.word(at)))
+        }
+        Err(nix::Error::EAGAIN | nix::Error::EBUSY) => false,
+        Err(error) => panic!("MADV_COLLAPSE: {error}"),
+    }
 }
 
 /// Collapses the small pages of `region` into huge ones.
 #[track_caller]
 pub fn collapse(region: &Region) {
-    until("pages are collapsed", || {
-        match region.try_advise(0, region.len(), libc::MADV_COLLAPSE) {
-            Ok(()) => true,
-            // A page was locked or in use.
-            Err(nix::Error::EAGAIN | nix::Error::EBUSY) => false,
-            Err(error) => panic!("MADV_COLLAPSE: {error}"),
-        }
-    });
-    region.read();
-    assert_huge(region);
+    until("pages are collapsed", || try_collapse(region));
 }
 
 /// Pages for hugetlbfs, of 2 MiB.

@@ -28,21 +28,34 @@ impl Ksm {
         }
     }
 
-    /// `pages` pages of private anonymous memory, all merged into one.
+    /// `pages` pages of private anonymous memory, all with the same content.
     #[track_caller]
-    pub fn merged(&self, pages: usize) -> Region {
+    pub fn mergeable(pages: usize) -> Region {
         let region = Region::private(pages * PAGE);
         // Not zero, which might be merged with the zero page. Not what another test has.
         let pattern = std::process::id();
         for at in (0..region.len()).step_by(4) {
             region.word(at).store(pattern);
         }
+        region
+    }
+
+    /// Returns when the pages of `region`, all with the same content, are one.
+    #[track_caller]
+    pub fn merge(&self, region: &Region) {
         region.advise(libc::MADV_MERGEABLE);
         until("pages are merged", || {
             (0..region.len())
                 .step_by(PAGE)
-                .all(|at| is_merged(&region, at))
+                .all(|at| is_merged(region, at))
         });
+    }
+
+    /// `pages` pages of private anonymous memory, all merged into one.
+    #[track_caller]
+    pub fn merged(&self, pages: usize) -> Region {
+        let region = Self::mergeable(pages);
+        self.merge(&region);
         region
     }
 }

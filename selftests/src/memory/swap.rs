@@ -4,6 +4,7 @@
 use super::page::{State, states_from};
 use super::{LoopDevice, Region};
 use crate::harness::{PAGE, until};
+use procfs::process::Process;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
@@ -47,25 +48,46 @@ impl Drop for SwapArea {
     }
 }
 
-/// Reclaims the pages of `region`, until none of them is in the page table any more. Anonymous
-/// pages leave swap entries. Those of a file are out of memory too when it returns, and have lost
-/// nothing: dirty ones went to the file or to swap.
+/// Reclaims the pages of `region`, until none of them is in memory any more: those of a file are
+/// in the file, those of a tmpfs and anonymous ones in swap.
 #[track_caller]
 pub fn page_out(region: &Region) {
     page_out_part(region, 0, region.len());
 }
 
-/// The same with the `len` bytes at `at` of `region`, which are anonymous.
+/// The same with the `len` bytes at `at` of `region`.
 #[track_caller]
 pub fn page_out_part(region: &Region, at: usize, len: usize) {
+    let (word, pages) = (region.word(at), len / PAGE);
     until("pages are reclaimed", || {
-        // The kernel leaves out a page that is in use at the moment, or written to its device.
+        // The kernel leaves out a page that is in use at the moment, or on its way to a device.
         region
             .try_advise(at, len, libc::MADV_PAGEOUT)
             .expect("MADV_PAGEOUT");
-        let states = states_from(region.word(at), len / PAGE);
-        states.iter().all(|&state| state == State::Swapped)
-            || states.iter().all(|&state| state == State::Absent)
-                && !region.resident().contains(&true)
+        states_from(word, pages)
+            .iter()
+            .all(|state| !matches!(state, State::Present(_)))
     });
+    // Out of the page table and written, a page is in the swap cache still, where no advice
+    // reaches it.
+    until("pages are out of memory", || {
+        let resident = &region.resident()[at / PAGE..][..pages];
+        resident.iter().all(|resident| !resident) || reclaim()
+    });
+}
+
+/// Makes the kernel reclaim some memory of this process's cgroup. Returns false.
+#[track_caller]
+fn reclaim() -> bool {
+    let cgroups = Process::myself().and_then(|process| process.cgroups());
+    let cgroups = cgroups.expect("/proc/self/cgroup");
+    let mut unified = cgroups.into_iter().filter(|cgroup| cgroup.hierarchy == 0);
+    let path = unified.next().expect("a cgroup").pathname;
+    let path = format!("/sys/fs/cgroup{path}/memory.reclaim");
+    match std::fs::write(&path, "64K swappiness=200") {
+        // It found less than that.
+        Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {}
+        result => result.unwrap_or_else(|error| panic!("{path}: {error}")),
+    }
+    false
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A frozen cgroup: the waiter does not see it, as that of futex(2) does not.
 
+pub mod multi;
+
 use crate::harness::{
     Child, Mapping, PAGE, Task, Waiter, futex, fx, nr_waiters, until, until_in_syscall,
     until_queued,
@@ -42,6 +44,12 @@ impl Group {
         fs::write(self.path.join("cgroup.procs"), child.pid().to_string()).expect("cgroup.procs");
     }
 
+    /// Freezes it; it is thawed when the guard goes.
+    fn freeze(&self) -> Frozen<'_> {
+        self.set_frozen(true);
+        Frozen(self)
+    }
+
     /// Tells the freezer, and returns when it says that it is done.
     fn set_frozen(&self, frozen: bool) {
         let (file, value, told, line) = match (&self.legacy, frozen) {
@@ -55,6 +63,15 @@ impl Group {
             let text = fs::read_to_string(self.path.join(told)).expect(told);
             text.lines().any(|other| other == line)
         });
+    }
+}
+
+/// A frozen group. A task of cgroup v1 cannot even be killed in it.
+struct Frozen<'a>(&'a Group);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        self.0.set_frozen(false);
     }
 }
 
@@ -96,8 +113,7 @@ fn freeze_and_thaw() {
     let child = waiting_child(&map);
     group.add(&child);
     for _ in 0..3 {
-        group.set_frozen(true);
-        group.set_frozen(false);
+        drop(group.freeze());
         until_queued(map.word(OURS), 1);
     }
     let addr = map.addr() + THEIRS as u64;
@@ -115,9 +131,10 @@ fn killed_while_frozen() {
     let child = waiting_child(&map);
     group.add(&child);
     let other = Waiter::start(map.word(OURS), 0);
-    group.set_frozen(true);
+    let frozen = group.freeze();
     child.kill(nix::sys::signal::Signal::SIGKILL);
     child.status();
+    drop(frozen);
     until_queued(map.word(OURS), 1);
     assert_eq!(fx().wake_one(map.word(OURS)), Ok(1));
     other.woken();
@@ -132,10 +149,10 @@ fn frozen_in_place() {
     let child = waiting_child(&map);
     group.add(&child);
     let later = Waiter::start(word, 0);
-    group.set_frozen(true);
+    let frozen = group.freeze();
     assert_eq!(nr_waiters(word), 2);
-    group.set_frozen(false);
-    group.set_frozen(true);
+    drop(frozen);
+    let frozen = group.freeze();
     // It came first, and was not queued anew.
     assert_eq!(fx().wake_one(word), Ok(1));
     assert_eq!(nr_waiters(word), 1);
@@ -143,7 +160,7 @@ fn frozen_in_place() {
     let addr = map.addr() + THEIRS as u64;
     assert_eq!(futex::wake(addr, 1, false), Ok(1), "futex(2) does the same");
     assert!(!child.is_finished());
-    group.set_frozen(false);
+    drop(frozen);
     child.join();
     assert_eq!(fx().wake_one(word), Ok(1));
     later.woken();

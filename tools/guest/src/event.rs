@@ -33,7 +33,8 @@ pub struct Outcome {
     pub why: Vec<String>,
     /// The kinds of kernel splats seen while it ran.
     pub splats: Vec<String>,
-    /// Its output and its part of the kernel log. Empty unless it failed.
+    /// Its output and its part of the kernel log. Empty unless it failed; of a
+    /// program that is not ours, the output in any case.
     pub log: String,
 }
 

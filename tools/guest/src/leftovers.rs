@@ -9,18 +9,22 @@ use std::time::{Duration, Instant};
 /// How long the kernel may take to put away what a test let go of.
 const SETTLING: Duration = Duration::from_secs(3);
 
-/// Files whose contents a test has to leave as they were.
-const SETTINGS: &[&str] = &[
-    "/proc/swaps",
-    "/proc/sysvipc/shm",
-    "/proc/sys/vm/nr_hugepages",
-    "/proc/sys/vm/nr_overcommit_hugepages",
-    "/proc/sys/vm/overcommit_memory",
-    "/proc/sys/vm/max_map_count",
-    "/sys/kernel/mm/ksm/run",
-    "/sys/kernel/mm/transparent_hugepage/enabled",
-    "/sys/kernel/mm/transparent_hugepage/shmem_enabled",
-    "/sys/module/rfutex/refcnt",
+/// Files that a test has to leave as they were, and how many columns of each
+/// line count: the rest changes with use.
+const FILES: &[(&str, usize)] = &[
+    ("/proc/swaps", 2),
+    ("/proc/sysvipc/shm", 5),
+    ("/proc/sys/vm/nr_hugepages", 1),
+    ("/proc/sys/vm/nr_overcommit_hugepages", 1),
+    ("/proc/sys/vm/overcommit_memory", 1),
+    ("/proc/sys/vm/max_map_count", 1),
+    ("/sys/kernel/mm/ksm/run", 1),
+    ("/sys/kernel/mm/transparent_hugepage/enabled", 3),
+    ("/sys/kernel/mm/transparent_hugepage/shmem_enabled", 6),
+    ("/sys/module/rfutex/refcnt", 1),
+    ("/sys/kernel/debug/rfutex/fault", 2),
+    ("/sys/kernel/debug/rfutex/hold_folio_lock", 1),
+    ("/sys/kernel/debug/rfutex/stats", 2),
 ];
 
 /// The state of the system that tests share, as a set of lines.
@@ -31,12 +35,11 @@ impl Snapshot {
     /// Takes it.
     pub fn take() -> Self {
         let mut lines = BTreeSet::new();
-        for path in SETTINGS {
+        for (path, columns) in FILES {
             // What a kernel does not have cannot be changed either.
             let text = fs::read_to_string(path).unwrap_or_default();
-            // The columns after the fifth of shm's table change with use.
             lines.extend(text.lines().map(|line| {
-                let columns: Vec<_> = line.split_whitespace().take(5).collect();
+                let columns: Vec<_> = line.split_whitespace().take(*columns).collect();
                 format!("{path}: {}", columns.join(" "))
             }));
         }

@@ -58,6 +58,18 @@ pub enum Stage {
         /// How long it may take, in seconds.
         limit: u64,
     },
+    /// Runs a test program that is not ours: what it prints goes to the host
+    /// however it ends, and what it leaves behind is its own affair.
+    Peer {
+        /// The test's name.
+        name: String,
+        /// The program and its arguments.
+        argv: Vec<String>,
+        /// What it finds in its environment besides.
+        env: Vec<(String, String)>,
+        /// How long it may take, in seconds.
+        limit: u64,
+    },
     /// Loads a module and says nothing if that works.
     Insmod {
         /// The module's file.

@@ -34,6 +34,8 @@ struct Attempt {
     skipped: Option<String>,
     /// What it printed.
     output: String,
+    /// Whether the host wants that even if all is well.
+    shown: bool,
     /// How long it took, in seconds.
     seconds: f64,
 }
@@ -45,7 +47,7 @@ impl From<Ended> for Attempt {
             wrong: ended.wrong,
             output: ended.output,
             seconds,
-            skipped: None,
+            ..Self::default()
         }
     }
 }
@@ -148,6 +150,18 @@ impl Session {
                 let mut sh = Command::new("sh");
                 run(sh.args(["-c", &script]), Duration::from_secs(limit))
             }),
+            Stage::Peer {
+                name,
+                argv,
+                env,
+                limit,
+            } => self.judged(&name, || {
+                let mut command = Command::new(&argv[0]);
+                command.args(&argv[1..]).envs(env).current_dir("/tmp");
+                let mut attempt = run(&mut command, Duration::from_secs(limit))?;
+                attempt.shown = true;
+                Ok(attempt)
+            }),
             Stage::Insmod { module } => {
                 let ended = trial::run(&mut module::insmod(&module), self.limit, None)?;
                 if !ended.well() {
@@ -214,13 +228,13 @@ impl Session {
             }
         };
         let mut log = String::new();
-        if verdict == Verdict::Failed {
+        if verdict == Verdict::Failed || attempt.shown {
             log.push_str(&attempt.output);
-            if !messages.is_empty() {
-                log.push_str("kernel log:\n");
-                let shown = messages.len().saturating_sub(LOG_LINES);
-                log.push_str(&kmsg::lines(&messages[shown..]));
-            }
+        }
+        if verdict == Verdict::Failed && !messages.is_empty() {
+            log.push_str("kernel log:\n");
+            let shown = messages.len().saturating_sub(LOG_LINES);
+            log.push_str(&kmsg::lines(&messages[shown..]));
         }
         let outcome = Outcome {
             name: name.to_owned(),

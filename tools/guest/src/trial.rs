@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use wait_timeout::ChildExt;
 
 /// How much of a test's output is kept: its end, in bytes.
-const OUTPUT_KEPT: u64 = 64 * 1024;
+const OUTPUT_KEPT: u64 = 512 * 1024;
 
 /// How long killed processes may take to be gone.
 const DEATH: Duration = Duration::from_secs(10);

@@ -42,6 +42,14 @@ impl Features {
     pub const WAKE: Self = Self(uapi::RFUTEX_FEATURE_WAKE);
     /// [`Rfutex::key_info`] works.
     pub const KEY_INFO: Self = Self(uapi::RFUTEX_FEATURE_KEY_INFO);
+    /// [`Rfutex::requeue`] works.
+    pub const REQUEUE: Self = Self(uapi::RFUTEX_FEATURE_REQUEUE);
+    /// [`Rfutex::wake_op`] works.
+    pub const WAKE_OP: Self = Self(uapi::RFUTEX_FEATURE_WAKE_OP);
+    /// [`Rfutex::wait_any`] works.
+    pub const WAITV: Self = Self(uapi::RFUTEX_FEATURE_WAITV);
+    /// [`Rfutex::swap`] works.
+    pub const SWAP: Self = Self(uapi::RFUTEX_FEATURE_SWAP);
     /// The module is a lab build: slower, with ways to provoke every failure.
     pub const LAB: Self = Self(uapi::RFUTEX_FEATURE_LAB);
 
@@ -131,16 +139,7 @@ impl Rfutex {
     ///   gives [`Error::Again`], however late it is.
     /// - [`Error::Invalid`]: the mask is zero or the deadline negative.
     pub fn wait_with(&self, word: Word<'_>, val: u64, options: WaitOptions) -> Result<(), Error> {
-        let mut wait = uapi::rfutex_wait {
-            word: word.into(),
-            val,
-            mask: options.mask,
-            deadline: options.deadline.map_or(0, |deadline| deadline.ns),
-            clock: options
-                .deadline
-                .map_or(uapi::RFUTEX_CLOCK_NONE, |deadline| deadline.clock.into()),
-            pad: 0,
-        };
+        let mut wait = options.wait_on(word, val);
         raw::call(self.as_fd(), uapi::RFUTEX_WAIT, &mut wait).map(drop)
     }
 

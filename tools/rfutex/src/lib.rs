@@ -36,6 +36,7 @@
 mod device;
 mod error;
 mod key;
+mod multi;
 pub mod raw;
 mod wait;
 mod word;
@@ -43,5 +44,6 @@ mod word;
 pub use device::{Features, Query, Resolver, Rfutex};
 pub use error::Error;
 pub use key::{Folio, Key, KeyInfo};
+pub use multi::{Compare, Op, Target, WaitEntry};
 pub use wait::{Clock, Deadline, WaitOptions};
 pub use word::{Atomic, Word};

@@ -28,7 +28,7 @@ pub mod uapi {
 /// Whatever the kernel says.
 pub unsafe fn ioctl(fd: BorrowedFd<'_>, request: u32, arg: u64) -> Result<u32, Error> {
     // SAFETY: the caller's promise.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request.into(), arg) };
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request as libc::Ioctl, arg) };
     u32::try_from(result).map_err(|_| std::io::Error::last_os_error().into())
 }
 
@@ -79,7 +79,17 @@ macro_rules! structs {
     )*};
 }
 
-structs!(rfutex_query, rfutex_wait, rfutex_wake, rfutex_key_info);
+structs!(
+    rfutex_query,
+    rfutex_wait,
+    rfutex_wake,
+    rfutex_key_info,
+    rfutex_requeue,
+    rfutex_wake_op,
+    rfutex_waitv_entry,
+    rfutex_waitv,
+    rfutex_swap
+);
 
 /// The bytes of a struct.
 pub fn bytes_of<T: Struct>(arg: &T) -> &[u8] {
@@ -156,6 +166,22 @@ mod tests {
             (
                 uapi::RFUTEX_KEY_INFO,
                 request_code_readwrite!(MAGIC, 3, size_of::<uapi::rfutex_key_info>()),
+            ),
+            (
+                uapi::RFUTEX_REQUEUE,
+                request_code_write!(MAGIC, 4, size_of::<uapi::rfutex_requeue>()),
+            ),
+            (
+                uapi::RFUTEX_WAKE_OP,
+                request_code_write!(MAGIC, 5, size_of::<uapi::rfutex_wake_op>()),
+            ),
+            (
+                uapi::RFUTEX_WAITV,
+                request_code_write!(MAGIC, 6, size_of::<uapi::rfutex_waitv>()),
+            ),
+            (
+                uapi::RFUTEX_SWAP,
+                request_code_write!(MAGIC, 7, size_of::<uapi::rfutex_swap>()),
             ),
             (uapi::RFUTEX_WAKE_ONE, request_code_none!(MAGIC, 0x10)),
             (uapi::RFUTEX_WAKE_ALL, request_code_none!(MAGIC, 0x11)),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How long a wait lasts, and for whom.
 
+use crate::Word;
 use crate::raw::uapi;
 use std::time::Duration;
 
@@ -91,6 +92,20 @@ impl Default for WaitOptions {
 }
 
 impl WaitOptions {
+    /// A wait on `word` with these options, as the interface has it.
+    pub(crate) fn wait_on(self, word: Word<'_>, val: u64) -> uapi::rfutex_wait {
+        uapi::rfutex_wait {
+            word: word.into(),
+            val,
+            mask: self.mask,
+            deadline: self.deadline.map_or(0, |deadline| deadline.ns),
+            clock: self
+                .deadline
+                .map_or(uapi::RFUTEX_CLOCK_NONE, |deadline| deadline.clock.into()),
+            pad: 0,
+        }
+    }
+
     /// These options with this mask.
     pub fn mask(self, mask: u64) -> Self {
         Self { mask, ..self }

@@ -50,7 +50,8 @@ impl<'a> Word<'a> {
     /// The word of `size` bytes at the address `addr`.
     ///
     /// Nothing is checked here: the kernel looks at address and size in each
-    /// call, and only ever reads the word.
+    /// call, and only ever reads the word. (What it writes to is a
+    /// [`Target`](crate::Target).)
     pub fn at(addr: u64, size: u32) -> Word<'static> {
         Word {
             addr,

@@ -15,6 +15,11 @@ use crate::{Options, host, splats, suites};
 /// Where the selftests are in the guest.
 const SELFTESTS: &str = "/bin/rfutex-selftests";
 
+/// Which selftests run on the module as a user has it, too: each command, each
+/// error, and a wake on every kind of memory. The rest tests the same code, but
+/// for what lab builds add to it.
+const PLAIN: &[&str] = &["smoke::", "errors::", "wait::", "::wakes"];
+
 /// What the kernel has to have for the tests to mean something.
 const NEEDS: &[&str] = &[
     "KUNIT",
@@ -55,11 +60,10 @@ impl<'a> Check<'a> {
         let top = self.options.top.clone();
         if only.is_empty() {
             self.phase("host", |check| {
-                host::run(
-                    &top,
-                    Duration::from_secs(check.options.limit),
-                    &mut check.report,
-                )
+                let limit = Duration::from_secs(check.options.limit);
+                host::run(&top, limit, &mut check.report)?;
+                let module = check.places.modules.join("module/rfutex.ko");
+                host::modinfo(&module, &mut check.report)
             })?;
         }
         self.phase("vm", |check| check.in_vm(only))?;
@@ -81,14 +85,13 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// KUnit and the selftests on the lab build, then the selftests that need
-    /// no lab build on the module as a user has it.
+    /// KUnit and the selftests on the lab build, then some of them on the
+    /// module as a user has it.
     fn in_vm(&mut self, only: &[String]) -> Result<()> {
         let mut session =
             self.options
                 .session(self.places, self.interrupt, self.options.limits())?;
-        let root = self.places.root(&["rfutex-selftests"])?;
-        root.add_images()?;
+        let root = self.places.root_for_selftests()?;
         session.choose_accelerator(&root)?;
         let suites = suites::declared(&self.options.top.join("rust"))?
             .into_iter()
@@ -104,11 +107,22 @@ impl<'a> Check<'a> {
 }
 
 fn stages(suites: Vec<String>, only: &[String]) -> Vec<Stage> {
-    let trials = |build: &str, without: &[&str]| Stage::Trials {
+    let owned = |words: &[&str]| {
+        words
+            .iter()
+            .map(|&word| word.to_owned())
+            .collect::<Vec<_>>()
+    };
+    let trials = |build: &str, without: &[&str], only: Vec<String>| Stage::Trials {
         build: build.to_owned(),
         program: SELFTESTS.to_owned(),
-        without: without.iter().map(|&kind| kind.to_owned()).collect(),
-        only: only.to_vec(),
+        without: owned(without),
+        only,
+    };
+    let plain = if only.is_empty() {
+        owned(PLAIN)
+    } else {
+        only.to_vec()
     };
     let load = |build: &str, module: &str, suites| Stage::Load {
         build: build.to_owned(),
@@ -121,10 +135,10 @@ fn stages(suites: Vec<String>, only: &[String]) -> Vec<Stage> {
     vec![
         Stage::Boot,
         load("lab", "lab", suites),
-        trials("", &[]),
+        trials("", &[], only.to_vec()),
         unload("lab"),
         load("plain", "module", Vec::new()),
-        trials("plain", &["lab"]),
+        trials("plain", &["lab"], plain),
         unload("plain"),
     ]
 }

@@ -10,6 +10,7 @@ use rfutex_guest::event::{Outcome, Verdict};
 use rfutex_guest::trial;
 
 use crate::report::Report;
+use crate::root::find_program;
 
 /// Our programs that a user of the VM may want at hand.
 pub const PROGRAMS: &[&str] = &["rfutex-selftests", "rfutex-demo"];
@@ -76,6 +77,41 @@ pub fn run(top: &Path, limit: Duration, report: &mut Report) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Looks whether a module tells a user what it is.
+pub fn modinfo(module: &Path, report: &mut Report) -> Result<()> {
+    let mut command = Command::new(find_program("modinfo")?);
+    let output = command
+        .arg(module)
+        .output()
+        .context("modinfo cannot be run")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let tells = |field: &str| {
+        text.lines().any(|line| {
+            line.split_once(':')
+                .is_some_and(|(name, value)| name == field && !value.trim().is_empty())
+        })
+    };
+    let why: Vec<_> = ["description", "license", "author", "parm"]
+        .iter()
+        .filter(|field| !tells(field))
+        .map(|field| format!("modinfo shows no {field}"))
+        .collect();
+    let verdict = if why.is_empty() {
+        Verdict::Passed
+    } else {
+        Verdict::Failed
+    };
+    let name = "host/modinfo".to_owned();
+    Ok(report.ended(Outcome {
+        name,
+        verdict,
+        seconds: 0.0,
+        why,
+        splats: Vec::new(),
+        log: text,
+    })?)
 }
 
 /// A test program's name without the hash that cargo puts behind it.

@@ -4,6 +4,7 @@
 mod check;
 mod host;
 mod kvm;
+mod peers;
 mod report;
 mod root;
 mod session;
@@ -66,7 +67,7 @@ struct Options {
     #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
     qemu_opts: Option<String>,
     /// Seconds that a test may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     limit: u64,
 }
 
@@ -80,6 +81,14 @@ enum Do {
     },
     /// Run the harness's own tests: trigger each kind of splat and see the run fail
     Splats,
+    /// Run test programs of others on futex(2) and on rfutex, and compare
+    Peers {
+        #[command(flatten)]
+        built: peers::Built,
+        /// Run only programs that have this in their name (may be given more than once)
+        #[arg(long, value_name = "PART")]
+        only: Vec<String>,
+    },
     /// Show what the module does
     Demo,
     /// Run a command in the VM with the module loaded, or a shell without one
@@ -91,9 +100,12 @@ enum Do {
         #[arg(last = true)]
         command: Vec<String>,
     },
-    /// Carry out one plan in one boot (what the harness's own tests call)
+    /// Carry out one plan in one boot (what the harness's own tests and the mutants call)
     #[command(hide = true)]
     Session {
+        /// With the selftests and what they need in the machine
+        #[arg(long)]
+        selftests: bool,
         #[arg(long)]
         plan: PathBuf,
         #[arg(long)]
@@ -176,6 +188,15 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
             splats::run(options, &places, &mut report)?;
             Ok(close(&report))
         }
+        Do::Peers { built, only } => {
+            let table = peers::run(options, &places, &interrupt, built, only)?;
+            println!("{table}");
+            Ok(if table.good() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
         Do::Demo => {
             let demo = ["rfutex-demo".to_owned()];
             show(
@@ -196,6 +217,7 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
             }
         }
         Do::Session {
+            selftests,
             plan,
             report,
             silence,
@@ -207,7 +229,11 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
                 ..options.limits()
             };
             let mut session = options.session(&places, &interrupt, limits)?;
-            let root = places.root(&[])?;
+            let root = if *selftests {
+                places.root_for_selftests()?
+            } else {
+                places.root(&[])?
+            };
             session.choose_accelerator(&root)?;
             let mut result = Report::default();
             session.run(&root, &plan, "splats", &mut result)?;
@@ -279,7 +305,7 @@ fn shell(
     let mut session = options.session(places, interrupt, options.limits())?;
     let root = places.root(host::PROGRAMS)?;
     session.choose_accelerator(&root)?;
-    root.add_login(&format!("insmod {}", guest_module(build)))?;
-    let status = session.machine.boot_interactive(root.path())?;
+    let shell = root.add_shell(&format!("insmod {}", guest_module(build)))?;
+    let status = session.machine.boot_interactive(root.path(), shell)?;
     Ok(ExitCode::from(u8::try_from(status).unwrap_or(NO_COMMAND)))
 }

@@ -87,7 +87,8 @@ impl Root {
         Ok(())
     }
 
-    fn add_script(&self, at: &str, text: &str) -> Result<()> {
+    /// Writes a shell script to `at`, a path in the guest.
+    pub fn add_script(&self, at: &str, text: &str) -> Result<()> {
         let path = self.path().join(at);
         // Not through the applet of that name, which is a link to busybox.
         if path.is_symlink() {
@@ -98,9 +99,13 @@ impl Root {
         Ok(())
     }
 
-    /// Has the interactive shell run `command` first.
-    pub fn add_login(&self, command: &str) -> Result<()> {
-        self.add_script("etc/profile", &format!("{command}\n"))
+    /// Makes a shell that runs `command` first, and returns its path in the guest.
+    pub fn add_shell(&self, command: &str) -> Result<&'static str> {
+        self.add_script(
+            "bin/rfutex-shell",
+            &format!("#!/bin/sh\n{command}\nexec sh -l\n"),
+        )?;
+        Ok("/bin/rfutex-shell")
     }
 
     /// Copies a program into `/bin` and returns its path in the guest.
@@ -109,6 +114,30 @@ impl Root {
         let at = Path::new("/bin").join(name);
         self.add_file(program, &at.display().to_string())?;
         Ok(at.display().to_string())
+    }
+
+    /// Copies a program or a shared library into `dir`, a directory in the guest,
+    /// and the libraries that it needs to where they are on the host.
+    pub fn add_dynamic(&self, program: &Path, dir: &str) -> Result<()> {
+        let name = program.file_name().context("a program needs a name")?;
+        self.add_file(program, &format!("{dir}/{}", name.to_string_lossy()))?;
+        let list = Command::new("ldd").arg(program).output()?;
+        ensure!(
+            list.status.success(),
+            "ldd {} failed: {}",
+            program.display(),
+            String::from_utf8_lossy(&list.stderr)
+        );
+        for line in String::from_utf8(list.stdout)?.lines() {
+            ensure!(!line.contains("not found"), "{}: {line}", program.display());
+            // NAME => FILE (ADDRESS), or FILE (ADDRESS) of the loader.
+            let file = line.split_whitespace().find(|word| word.starts_with('/'));
+            let Some(file) = file else { continue };
+            if !self.path().join(file.trim_start_matches('/')).exists() {
+                self.add_file(Path::new(file), file)?;
+            }
+        }
+        Ok(())
     }
 
     /// Copies a file to `at`, a path in the guest.

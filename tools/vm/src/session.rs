@@ -88,6 +88,13 @@ impl Places {
         }
         Ok(root)
     }
+
+    /// A root in which the selftests can run.
+    pub fn root_for_selftests(&self) -> Result<Root> {
+        let root = self.root(&["rfutex-selftests"])?;
+        root.add_images()?;
+        Ok(root)
+    }
 }
 
 /// Where a build of the module is in the guest.
@@ -120,11 +127,17 @@ pub struct Session<'a> {
 impl Session<'_> {
     /// Decides between KVM and software emulation, by trying.
     pub fn choose_accelerator(&mut self, root: &Root) -> Result<()> {
+        self.use_emulation();
+        self.machine.kvm = kvm::works(&self.places.cache, &self.machine, root, self.interrupt)?;
+        Ok(())
+    }
+
+    /// Decides for software emulation.
+    pub fn use_emulation(&mut self) {
         self.machine
             .append
             .extend(COMMAND_LINE.iter().map(|&option| option.to_owned()));
-        self.machine.kvm = kvm::works(&self.places.cache, &self.machine, root, self.interrupt)?;
-        Ok(())
+        self.machine.kvm = false;
     }
 
     /// Boots `root`, has the guest carry out `plan`, and notes in `report` what
@@ -139,6 +152,15 @@ impl Session<'_> {
             exited: None,
             boot: Duration::ZERO,
         };
+        let how = if self.machine.kvm {
+            "KVM"
+        } else {
+            "software emulation"
+        };
+        eprintln!(
+            "  vm         booting {} with {how}",
+            self.places.kdir.display()
+        );
         let began = Instant::now();
         let script = "export PATH=/bin:/sbin RFUTEX_IMAGES=/images; exec rfutex-guest";
         let (end, console) = self.machine.boot(

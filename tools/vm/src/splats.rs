@@ -61,7 +61,7 @@ fn splat(kind: &'static str, before: &str) -> Case {
 fn first() -> Vec<Case> {
     let sysctl = "cd /proc/sys/kernel";
     let hung =
-        format!("{sysctl}; echo 3 >hung_task_timeout_secs; echo 1 >hung_task_check_interval_secs");
+        format!("{sysctl}; echo 2 >hung_task_timeout_secs; echo 1 >hung_task_check_interval_secs");
     let stall = "echo 3 >/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout";
     vec![
         case("control", "true", Pass),

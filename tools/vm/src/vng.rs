@@ -19,6 +19,10 @@ use nix::unistd::Pid;
 /// How often limits and interrupts are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How long the guest may take to its first line, however little silence is
+/// allowed after it: many times what a boot takes on an idle machine.
+const BOOT: Duration = Duration::from_secs(180);
+
 /// The machine that is booted.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -146,10 +150,12 @@ impl Machine {
         )?;
         let began = Instant::now();
         let mut heard = began;
+        let mut patience = limits.silence.max(BOOT);
         let end = loop {
             match vm.output.recv_timeout(TICK) {
                 Ok(line) => {
                     heard = Instant::now();
+                    patience = limits.silence;
                     on_line(&line)?;
                 }
                 Err(RecvTimeoutError::Disconnected) => break None,
@@ -159,11 +165,8 @@ impl Machine {
                 vm.kill();
                 bail!("interrupted");
             }
-            if heard.elapsed() > limits.silence {
-                break Some(format!(
-                    "no sign of life for {} s",
-                    limits.silence.as_secs()
-                ));
+            if heard.elapsed() > patience {
+                break Some(format!("no sign of life for {} s", patience.as_secs()));
             }
             if began.elapsed() > limits.total {
                 break Some(format!("not done after {} s", limits.total.as_secs()));
@@ -185,11 +188,14 @@ impl Machine {
         Ok((end, console))
     }
 
-    /// Boots with this terminal as the guest's console.
-    pub fn boot_interactive(&self, root: &Path) -> Result<i32> {
+    /// Boots with this terminal as the guest's console, and `shell` on it.
+    pub fn boot_interactive(&self, root: &Path, shell: &str) -> Result<i32> {
         let temp = tempfile::Builder::new().prefix("rfutex-").tempdir()?;
         let mut vng = self.command(root, temp.path());
-        let status = vng.status().context("vng (virtme-ng) cannot be run")?;
+        let status = vng
+            .args(["--shell", shell])
+            .status()
+            .context("vng (virtme-ng) cannot be run")?;
         Ok(status.code().unwrap_or(255))
     }
 }

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who is woken, in which order, and that everybody who left is counted out.
+
+use super::*;
+use crate::{
+    key,
+    lab::{
+        kunit::{
+            attach_mm,
+            beside,
+            forced,
+            leave_first_processor,
+            until,
+            usage,
+            Access::ReadWrite,
+            Mapping,
+            Urgency, //
+        },
+        Point, //
+    },
+    request::Word,
+};
+use core::mem::MaybeUninit;
+use kernel::{
+    current,
+    sync::Arc,
+    time::{
+        Delta,
+        Instant,
+        Monotonic, //
+    }, //
+};
+use pin_init::PinInit;
+
+const ANY: u64 = u64::MAX;
+
+/// Private words, which are keys whatever is mapped there.
+fn word(number: usize) -> Word {
+    Word::at(0x10_0000 + 8 * number, true)
+}
+
+fn new_bucket() -> Result<Pin<KBox<Bucket>>> {
+    attach_mm()?;
+    KBox::pin_init(Bucket::new(), GFP_KERNEL)
+}
+
+/// A waiter that is queued: the current task, which does not really sleep.
+fn queued<'t>(bucket: &'t Bucket, word: &Word, mask: u64) -> Result<Pin<KBox<Waiter<'t>>>> {
+    let waiter = KBox::pin_init(Waiter::current(key::own(word)?, mask), GFP_KERNEL)?;
+    bucket.enter().queue(waiter.as_ref());
+    Ok(waiter)
+}
+
+/// So many of them on one word.
+fn crowd<'t>(bucket: &'t Bucket, word: &Word, nr: usize) -> Result<KVec<Pin<KBox<Waiter<'t>>>>> {
+    let mut waiters = KVec::with_capacity(nr, GFP_KERNEL)?;
+    for _ in 0..nr {
+        waiters.push(queued(bucket, word, ANY)?, GFP_KERNEL)?;
+    }
+    Ok(waiters)
+}
+
+/// Wakes; `EAGAIN` stands for a key that no longer holds.
+fn wake(bucket: &Bucket, word: &Word, mask: u64, nr: u32) -> Result<u32> {
+    let mut chain = WakeChain::new();
+    key::borrow(word, |key| {
+        Some(bucket.wake(key.id(), mask, nr, &mut chain, || key.holds()))
+    })?
+    .ok_or(EAGAIN)
+}
+
+/// Which waiters are in no queue, one bit each.
+fn woken(waiters: &[Pin<KBox<Waiter<'_>>>]) -> u32 {
+    let bits = waiters.iter().enumerate();
+    bits.map(|(i, waiter)| u32::from(waiter.is_woken()) << i)
+        .sum()
+}
+
+/// The order in which they are woken one by one: a number a waiter.
+fn order(bucket: &Bucket, word: &Word, waiters: &[Pin<KBox<Waiter<'_>>>]) -> Result<KVec<u32>> {
+    let mut order = KVec::new();
+    loop {
+        let before = woken(waiters);
+        match wake(bucket, word, ANY, 1)? {
+            0 => return Ok(order),
+            1 => {
+                let new = woken(waiters) ^ before;
+                if new.count_ones() != 1 {
+                    return Err(EDOM);
+                }
+                order.push(new.trailing_zeros(), GFP_KERNEL)?;
+            }
+            _ => return Err(ERANGE),
+        }
+    }
+}
+
+#[kunit_tests(rfutex_queue)]
+mod cases {
+    use super::*;
+
+    #[test]
+    fn first_come_first_served() -> Result {
+        let bucket = new_bucket()?;
+        let waiters = crowd(&bucket, &word(0), 6)?;
+        assert_eq!(woken(&waiters), 0);
+        assert_eq!(bucket.nr_waiters(), 6);
+        let order = order(&bucket, &word(0), &waiters)?;
+        assert_eq!(&*order, &[0, 1, 2, 3, 4, 5]);
+        assert_eq!(bucket.nr_waiters(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn priority_is_that_of_the_task() -> Result {
+        let fifo = Urgency::Fifo.run(task::current_priority);
+        let low = Urgency::FifoLow.run(task::current_priority);
+        assert!(0 <= fifo && fifo < low && low < task::NORMAL_PRIORITY);
+        for nice in [-20, 0, 19] {
+            let priority = Urgency::Nice(nice).run(task::current_priority);
+            assert_eq!(priority, task::NORMAL_PRIORITY);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn real_time_tasks_come_first_by_priority() -> Result {
+        let bucket = new_bucket()?;
+        let mut waiters = KVec::new();
+        for urgency in [
+            Urgency::Nice(0),
+            Urgency::FifoLow,
+            Urgency::Fifo,
+            Urgency::Nice(-20),
+            Urgency::FifoLow,
+            Urgency::Fifo,
+            Urgency::Nice(19),
+        ] {
+            let waiter = urgency.run(|| queued(&bucket, &word(0), ANY))?;
+            waiters.push(waiter, GFP_KERNEL)?;
+        }
+        let order = order(&bucket, &word(0), &waiters)?;
+        assert_eq!(&*order, &[2, 5, 1, 4, 0, 3, 6]);
+        Ok(())
+    }
+
+    #[test]
+    fn real_time_task_passes_others_on_other_words() -> Result {
+        let bucket = new_bucket()?;
+        let strangers = crowd(&bucket, &word(1), 2)?;
+        let normal = queued(&bucket, &word(0), ANY)?;
+        let urgent = Urgency::Fifo.run(|| queued(&bucket, &word(0), ANY))?;
+        assert_eq!(wake(&bucket, &word(0), ANY, 1)?, 1);
+        assert!(urgent.is_woken());
+        assert!(!normal.is_woken());
+        assert_eq!(woken(&strangers), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn as_many_as_asked_for() -> Result {
+        let bucket = new_bucket()?;
+        let waiters = crowd(&bucket, &word(0), 8)?;
+        assert_eq!(wake(&bucket, &word(0), ANY, 0)?, 0);
+        assert_eq!(woken(&waiters), 0);
+        assert_eq!(wake(&bucket, &word(0), ANY, 3)?, 3);
+        assert_eq!(woken(&waiters), 0b111);
+        assert_eq!(bucket.nr_waiters(), 5);
+        assert_eq!(wake(&bucket, &word(0), ANY, i32::MAX as u32 + 1)?, 5);
+        assert_eq!(woken(&waiters), 0xff);
+        assert_eq!(wake(&bucket, &word(0), ANY, u32::MAX)?, 0);
+        assert_eq!(bucket.nr_waiters(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn masks_have_to_meet() -> Result {
+        let bucket = new_bucket()?;
+        let mut waiters = KVec::new();
+        for mask in [1, 2, 3, 1 << 63, ANY] {
+            waiters.push(queued(&bucket, &word(0), mask)?, GFP_KERNEL)?;
+        }
+        assert_eq!(wake(&bucket, &word(0), 4, 0)?, 0);
+        assert_eq!(wake(&bucket, &word(0), 2, 1)?, 1);
+        assert_eq!(woken(&waiters), 0b00010);
+        assert_eq!(wake(&bucket, &word(0), 1 << 63, 1)?, 1);
+        assert_eq!(woken(&waiters), 0b01010);
+        assert_eq!(wake(&bucket, &word(0), 1, u32::MAX)?, 3);
+        assert_eq!(woken(&waiters), 0b11111);
+        Ok(())
+    }
+
+    #[test]
+    fn one_key_at_a_time() -> Result {
+        let bucket = new_bucket()?;
+        let memory = Mapping::anonymous(1, ReadWrite)?;
+        // Three keys in one bucket, two of them at one address.
+        let words = [memory.word(8), memory.private_word(8), memory.word(16)];
+        let mut waiters = KVec::new();
+        for i in 0..6 {
+            waiters.push(queued(&bucket, &words[i % 3], ANY)?, GFP_KERNEL)?;
+        }
+        for (i, word) in words.iter().enumerate() {
+            let id = key::own(word)?.id();
+            assert_eq!(bucket.count(id), 2);
+            assert_eq!(wake(&bucket, word, ANY, u32::MAX)?, 2);
+            assert_eq!(bucket.count(id), 0);
+            assert_eq!(woken(&waiters), 0b001001 * ((2 << i) - 1));
+        }
+        assert_eq!(bucket.nr_waiters(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn who_leaves_is_gone_and_the_others_keep_their_order() -> Result {
+        let bucket = new_bucket()?;
+        // First, middle, last.
+        for leaver in [0, 2, 4] {
+            let waiters = crowd(&bucket, &word(0), 5)?;
+            let id = key::own(&word(0))?.id();
+            assert!(waiters[leaver].leave());
+            assert!(waiters[leaver].is_woken());
+            assert!(!waiters[leaver].leave());
+            assert_eq!(bucket.count(id), 4);
+            assert_eq!(bucket.nr_waiters(), 4);
+            let order = order(&bucket, &word(0), &waiters)?;
+            let expected = (0..5).filter(|&i| i as usize != leaver);
+            assert!(order.iter().copied().eq(expected));
+            assert_eq!(bucket.nr_waiters(), 0);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_only_one_leaves_an_empty_queue() -> Result {
+        let bucket = new_bucket()?;
+        for _ in 0..2 {
+            let waiter = queued(&bucket, &word(0), ANY)?;
+            assert!(waiter.leave());
+            assert_eq!(bucket.nr_waiters(), 0);
+            let queue = bucket.queue.lock();
+            let empty = queue.first.is_none() && queue.last.is_none();
+            drop(queue);
+            assert!(empty);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn who_was_woken_cannot_leave() -> Result {
+        let bucket = new_bucket()?;
+        let waiter = queued(&bucket, &word(0), ANY)?;
+        assert_eq!(wake(&bucket, &word(0), ANY, 1)?, 1);
+        assert!(!waiter.leave());
+        assert_eq!(bucket.nr_waiters(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn waiter_that_goes_is_taken_out() -> Result {
+        let bucket = new_bucket()?;
+        let mut waiters = crowd(&bucket, &word(0), 3)?;
+        drop(waiters.remove(1));
+        assert_eq!(bucket.nr_waiters(), 2);
+        let order = order(&bucket, &word(0), &waiters)?;
+        assert_eq!(&*order, &[0, 1]);
+        Ok(())
+    }
+
+    #[test]
+    fn who_comes_and_goes_is_counted_in_and_out() -> Result {
+        let bucket = new_bucket()?;
+        let entry = bucket.enter();
+        let inside = bucket.nr_waiters();
+        drop(entry);
+        assert_eq!(inside, 1);
+        assert_eq!(bucket.nr_waiters(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn wake_on_an_empty_bucket_takes_no_lock() -> Result {
+        const READY: u32 = 1;
+        const LOCKED: u32 = 2;
+        const WOKEN: u32 = 3;
+        attach_mm()?;
+        let bucket = Arc::pin_init(Bucket::new(), GFP_KERNEL)?;
+        let state = Arc::new(Atomic::new(0u32), GFP_KERNEL)?;
+        let (their_bucket, their_state) = (bucket.clone(), state.clone());
+        let waker = beside(move || {
+            leave_first_processor()?;
+            their_state.store(READY, Release);
+            until(|| their_state.load(Acquire) == LOCKED)?;
+            let nobody = wake(&their_bucket, &word(0), ANY, u32::MAX);
+            their_state.store(WOKEN, Release);
+            nobody
+        })?;
+        until(|| state.load(Acquire) == READY)?;
+        let guard = bucket.queue.lock();
+        state.store(LOCKED, Release);
+        // A wake that waits for the lock gets it in the end, but late.
+        let began = Instant::<Monotonic>::now();
+        while state.load(Acquire) != WOKEN && began.elapsed() < Delta::from_secs(5) {
+            core::hint::spin_loop();
+        }
+        let in_time = state.load(Acquire) == WOKEN;
+        drop(guard);
+        assert_eq!(waker.join()??, 0);
+        assert!(in_time);
+        Ok(())
+    }
+
+    #[test]
+    fn wake_whose_key_no_longer_holds_does_nothing() -> Result {
+        let bucket = new_bucket()?;
+        let waiters = crowd(&bucket, &word(0), 3)?;
+        let (result, hits) = forced(Point::BorrowedMoved, 1, || {
+            wake(&bucket, &word(0), ANY, u32::MAX)
+        });
+        assert!(result.err() == Some(EAGAIN));
+        assert_eq!(hits, 1);
+        assert_eq!(woken(&waiters), 0);
+        assert_eq!(bucket.nr_waiters(), 3);
+        // It is asked only if somebody would be woken.
+        for (word, mask, nr) in [(word(1), ANY, 1), (word(0), ANY, 0)] {
+            let (result, hits) = forced(Point::BorrowedMoved, 1, || wake(&bucket, &word, mask, nr));
+            assert_eq!(result?, 0);
+            assert_eq!(hits, 0);
+        }
+        assert_eq!(wake(&bucket, &word(0), ANY, u32::MAX)?, 3);
+        Ok(())
+    }
+
+    #[test]
+    fn tasks_are_given_back() -> Result {
+        let bucket = new_bucket()?;
+        let before = usage(current!());
+        let waiters = crowd(&bucket, &word(0), 3)?;
+        let while_queued = usage(current!());
+        assert_eq!(wake(&bucket, &word(0), ANY, u32::MAX)?, 3);
+        drop(waiters);
+        assert_eq!(while_queued, before);
+        assert_eq!(usage(current!()), before);
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_a_waiter_is_poison() -> Result {
+        attach_mm()?;
+        let mut memory = KBox::<Waiter<'static>>::new_uninit(GFP_KERNEL)?;
+        let waiter: *mut Waiter<'static> = memory.as_mut_ptr();
+        let init = Waiter::current(key::own(&word(0))?, ANY);
+        // SAFETY: The memory is valid and stays where it is until the waiter is dropped.
+        unsafe {
+            init.__init(waiter)?;
+            waiter.drop_in_place();
+        }
+        // SAFETY: All bytes were written.
+        let bytes = unsafe {
+            core::slice::from_raw_parts(waiter.cast::<u8>(), size_of::<MaybeUninit<Waiter<'_>>>())
+        };
+        assert!(bytes.iter().all(|&byte| byte == 0xa5));
+        Ok(())
+    }
+}

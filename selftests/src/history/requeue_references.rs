@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A moved waiter has let go of where it came from, and holds where it is: inode and superblock.
+
+use super::lone::LoneWaiter;
+use crate::harness::{PAGE, Waiter, fx, nr_waiters};
+use crate::leap::Leap;
+use crate::memory::{Disk, Mount, Region, file_in};
+use nix::mount::MntFlags;
+use nix::sys::statvfs::statvfs;
+use rfutex::{Error, WaitOptions};
+use std::fs::File;
+use std::path::Path;
+
+trials![
+    umount_both,
+    umount_both_kill,
+    to_private_memory,
+    unlinked,
+    back_and_forth,
+];
+
+/// How many are moved at once.
+const MANY: u32 = 10;
+
+/// Inodes in use in the file system at `path`.
+fn inodes(path: &Path) -> u64 {
+    let stat = statvfs(path).expect("statvfs");
+    stat.files() - stat.files_free()
+}
+
+fn map(directory: &Path) -> Region {
+    Region::shared(file_in(directory, "file", PAGE), 0, PAGE)
+}
+
+/// The file system that they left ends when it is unmounted; the one that they are on when the last
+/// of them gives up.
+fn umount_both() {
+    for fstypes in [["ext4", "xfs"], ["xfs", "ext4"]] {
+        let leap = Leap::new();
+        let [mut source, mut target] = fstypes.map(Disk::new);
+        let [from, to] = [&source, &target].map(|disk| map(disk.path()));
+        let waiters: Vec<_> = (0..MANY)
+            .map(|_| Waiter::start_with(from.word(0), 0, leap.options()))
+            .collect();
+        let moved = fx().requeue_if(from.word(0), 0, to.word(0), 0, u32::MAX);
+        assert_eq!(moved, Ok(MANY));
+
+        drop(from);
+        source.umount(MntFlags::empty());
+        source.until_gone();
+
+        assert_eq!(nr_waiters(to.word(0)), MANY);
+        drop(to);
+        target.umount(MntFlags::empty());
+        assert!(
+            target.is_alive() && target.is_bound(),
+            "the waiters have the file system"
+        );
+        leap.now();
+        for waiter in waiters {
+            assert_eq!(waiter.join(), Err(Error::TimedOut));
+        }
+        target.until_gone();
+    }
+}
+
+/// The same with a waiter in another process, which never had the target, and is killed.
+fn umount_both_kill() {
+    let [mut source, mut target] = ["xfs", "ext4"].map(Disk::new);
+    let child = LoneWaiter::start(WaitOptions::default(), || {
+        let region = map(source.path());
+        (region.word(0), move || drop(region))
+    });
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(source.path().join("file"))
+        .expect("the file");
+    let (from, to) = (Region::shared(&file, 0, PAGE), map(target.path()));
+    assert_eq!(fx().requeue(from.word(0), to.word(0), 0, 1), Ok(1));
+    drop((file, from, to));
+    source.umount(MntFlags::empty());
+    source.until_gone();
+    target.umount(MntFlags::empty());
+    assert!(target.is_alive(), "the waiter has the file system");
+    child.kill();
+    target.until_gone();
+}
+
+/// On private memory it holds no file system at all; and moved to one, it does.
+fn to_private_memory() {
+    let leap = Leap::new();
+    let private = Region::private(PAGE);
+    for word in [private.word(0), private.word(0).private()] {
+        let mut disk = Disk::new("ext4");
+        let region = map(disk.path());
+        let waiters = [(); 2].map(|()| Waiter::start(region.word(0), 0));
+        assert_eq!(fx().requeue(region.word(0), word, 0, 2), Ok(2));
+        drop(region);
+        disk.umount(MntFlags::empty());
+        disk.until_gone();
+        assert_eq!(fx().wake_all(word), Ok(2));
+        waiters.into_iter().for_each(Waiter::woken);
+    }
+    let mut disk = Disk::new("ext4");
+    let region = map(disk.path());
+    let waiters = [(); 2].map(|()| Waiter::start_with(private.word(0), 0, leap.options()));
+    assert_eq!(fx().requeue(private.word(0), region.word(0), 0, 2), Ok(2));
+    drop(region);
+    disk.umount(MntFlags::empty());
+    assert!(disk.is_alive(), "the waiters have the file system");
+    leap.now();
+    for waiter in waiters {
+        assert_eq!(waiter.join(), Err(Error::TimedOut));
+    }
+    disk.until_gone();
+}
+
+/// A file without a name goes with the last who waits there, and not before.
+fn unlinked() {
+    let mount = Mount::tmpfs("");
+    let before = inodes(mount.path());
+    let unlinked = || {
+        let region = map(mount.path());
+        std::fs::remove_file(mount.path().join("file")).expect("unlink");
+        region
+    };
+    let leap = Leap::new();
+    let (from, to) = (unlinked(), unlinked());
+    let waiters = [(); 3].map(|()| Waiter::start_with(from.word(0), 0, leap.options()));
+    // Two of three: the source has to stay for the one.
+    assert_eq!(fx().requeue(from.word(0), to.word(0), 0, 2), Ok(2));
+    drop((from, to));
+    assert_eq!(inodes(mount.path()), before + 2);
+    leap.now();
+    for waiter in waiters {
+        assert_eq!(waiter.join(), Err(Error::TimedOut));
+    }
+    assert_eq!(inodes(mount.path()), before);
+
+    let leap = Leap::new();
+    let (from, to) = (unlinked(), unlinked());
+    let waiter = Waiter::start_with(from.word(0), 0, leap.options());
+    assert_eq!(fx().requeue(from.word(0), to.word(0), 0, 1), Ok(1));
+    drop((from, to));
+    assert_eq!(inodes(mount.path()), before + 1, "only that of the target");
+    leap.now();
+    assert_eq!(waiter.join(), Err(Error::TimedOut));
+    assert_eq!(inodes(mount.path()), before);
+}
+
+/// However often they are moved, the counts come out even: one too few would end the file under
+/// them, one too many would keep it.
+fn back_and_forth() {
+    const ROUNDS: usize = 300;
+    let mount = Mount::tmpfs("");
+    let before = inodes(mount.path());
+    let private = Region::private(PAGE);
+    let [one, other] = ["one", "other"].map(|name| {
+        let region = Region::shared(file_in(mount.path(), name, PAGE), 0, PAGE);
+        std::fs::remove_file(mount.path().join(name)).expect("unlink");
+        region
+    });
+    let words = [
+        one.word(0),
+        one.word(64),
+        other.word(0),
+        private.word(0),
+        other.word(64),
+        private.word(0).private(),
+    ];
+    let waiters = [(); 5].map(|()| Waiter::start(words[0], 0));
+    for round in 0..ROUNDS {
+        let [from, to] = [round, round + 1].map(|at| words[at % words.len()]);
+        assert_eq!(fx().requeue(from, to, 0, u32::MAX), Ok(5), "round {round}");
+    }
+    let last = words[ROUNDS % words.len()];
+    assert_eq!(fx().wake_all(last), Ok(5));
+    waiters.into_iter().for_each(Waiter::woken);
+    drop((one, other));
+    assert_eq!(inodes(mount.path()), before);
+}

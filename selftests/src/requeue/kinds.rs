@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0
+//! From each kind of word to each other, and between processes.
+
+use crate::harness::{Child, Mapping, PAGE, Task, Waiter, fx, nr_waiters, until_queued};
+use crate::memory::{Region, memfd};
+use nix::sys::signal::Signal;
+use rfutex::{Error, Word};
+
+trials![
+    every_pair,
+    of_another_process_to_a_file,
+    to_a_file_that_it_has_not,
+    of_another_process_to_private,
+];
+
+/// Two words of each kind, of different sizes. Two files.
+fn words(private: &Mapping, shared: &Mapping, file: &Region) -> Vec<Word<'static>> {
+    let sized = |map: &Mapping, at, size| map.sized_word(at, size);
+    vec![
+        sized(private, 0, 1).private(),
+        sized(private, 64, 8).private(),
+        sized(private, 0, 2),
+        sized(private, 64, 4),
+        sized(shared, 0, 8),
+        sized(shared, 64, 1),
+        sized(shared, 0, 4).private(),
+        file.word(0),
+    ]
+}
+
+fn every_pair() {
+    let (private, shared) = (Mapping::private(PAGE), Mapping::shared(PAGE));
+    let file = Region::shared(memfd(PAGE), 0, PAGE);
+    let words = words(&private, &shared, &file);
+    for from in &words {
+        let waiters = [(); 2].map(|()| Waiter::start(*from, 0));
+        for to in words.iter().filter(|to| *to != from) {
+            // One after the other there, and both back.
+            assert_eq!(
+                fx().requeue_if(*from, 0, *to, 0, 1),
+                Ok(1),
+                "{from:?} to {to:?}"
+            );
+            assert_eq!(
+                [nr_waiters(*from), nr_waiters(*to)],
+                [1, 1],
+                "{from:?} to {to:?}"
+            );
+            assert_eq!(fx().requeue(*from, *to, 0, 1), Ok(1), "{from:?} to {to:?}");
+            assert_eq!(fx().wake_all(*from), Ok(0), "{from:?} to {to:?}");
+            assert_eq!(
+                fx().requeue_if(*to, 0, *from, 0, 9),
+                Ok(2),
+                "{to:?} to {from:?}"
+            );
+            assert_eq!(
+                [nr_waiters(*from), nr_waiters(*to)],
+                [2, 0],
+                "{to:?} to {from:?}"
+            );
+        }
+        let to = words[usize::from(*from == words[0])];
+        assert_eq!(fx().requeue(*from, to, 1, 1), Ok(2));
+        assert_eq!(fx().wake_all(to), Ok(1));
+        waiters.into_iter().for_each(Waiter::woken);
+    }
+}
+
+/// A child that waits on `word`, and must be woken.
+fn waiting_child(word: Word<'static>) -> Child {
+    let nr = nr_waiters(word);
+    let child = Child::run(|| assert_eq!(fx().wait(word, 0), Ok(())));
+    until_queued(word, nr + 1);
+    child
+}
+
+fn of_another_process_to_a_file() {
+    let (one, other) = (Mapping::shared(PAGE), Mapping::shared(PAGE));
+    let (from, to) = (one.word(0), other.word(8));
+    // It is moved by us, woken by itself.
+    let child = Child::run(|| {
+        let task = Task::spawn(move || fx().wait(from, 0));
+        until_queued(to, 1);
+        assert_eq!(fx().wake_all(from), Ok(0));
+        assert_eq!(fx().wake_all(to), Ok(1));
+        assert_eq!(task.join(), Ok(()));
+    });
+    until_queued(from, 1);
+    assert_eq!(fx().requeue(from, to, 0, 1), Ok(1));
+    child.join();
+    // Moved by another, woken by us.
+    let waiter = Waiter::start(from, 0);
+    Child::run(|| assert_eq!(fx().requeue(from, to, 0, 1), Ok(1))).join();
+    assert_eq!(fx().wake_all(to), Ok(1));
+    waiter.woken();
+}
+
+/// Who is moved to a word that it cannot reach sleeps there as well, and can be killed.
+fn to_a_file_that_it_has_not() {
+    let map = Mapping::shared(PAGE);
+    let from = map.word(0);
+    let children = [waiting_child(from), waiting_child(from)];
+    let file = Region::shared(memfd(PAGE), 0, PAGE);
+    let to = file.word(0);
+    assert_eq!(fx().requeue(from, to, 0, 2), Ok(2));
+    let [first, second] = children;
+    first.kill(Signal::SIGKILL);
+    first.status();
+    assert_eq!(nr_waiters(to), 1);
+    assert_eq!(fx().wake_all(to), Ok(1));
+    second.join();
+}
+
+/// Nobody is moved, and nobody woken, if one of those to be moved is of another process: its
+/// memory could end under the key.
+fn of_another_process_to_private() {
+    let (shared, own) = (Mapping::shared(PAGE), Mapping::private(PAGE));
+    let from = shared.word(0);
+    for to in [own.word(0), own.word(0).private(), shared.word(0).private()] {
+        // Ours, the child's, ours, in this order.
+        let first = Waiter::start(from, 0);
+        let child = waiting_child(from);
+        let last = Waiter::start(from, 0);
+        for (nr_wake, nr_move) in [(0, 2), (1, 1), (1, 2), (0, u32::MAX), (1, u32::MAX)] {
+            let result = fx().requeue(from, to, nr_wake, nr_move);
+            assert_eq!(result, Err(Error::Invalid), "{nr_wake}, {nr_move}");
+            assert_eq!([nr_waiters(from), nr_waiters(to)], [3, 0]);
+        }
+        // The value is looked at before.
+        assert_eq!(fx().requeue_if(from, 1, to, 0, 2), Err(Error::Again));
+        // It does not matter if the child is not one of those.
+        assert_eq!(fx().requeue(from, to, 0, 1), Ok(1));
+        assert_eq!(fx().wake_all(to), Ok(1));
+        first.woken();
+        assert_eq!(fx().requeue(from, to, 1, 1), Ok(2));
+        child.join();
+        assert_eq!(fx().wake_all(to), Ok(1));
+        last.woken();
+        assert_eq!([nr_waiters(from), nr_waiters(to)], [0, 0]);
+    }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Tests that hold for futex(2), and for `/dev/rfutex` behind a preloaded
+//! library all the same.
+//!
+//! Run with `librfutex_preload.so` in `LD_PRELOAD`, it tests that library; run
+//! without, it tests itself against the kernel. Trials of the kind `preload`
+//! are about the library alone.
+
+mod call;
+mod device;
+mod grid;
+#[path = "../../src/kernel.rs"]
+#[expect(dead_code, reason = "shared with the library")]
+mod kernel;
+mod processes;
+mod signals;
+mod wakes;
+
+use libtest_mimic::{Arguments, Trial};
+use std::process::ExitCode;
+
+/// The test `run` by its name in this program.
+fn trial(path: &str, run: fn()) -> Trial {
+    let name = path.split_once("::").map_or(path, |(_crate, name)| name);
+    Trial::test(name, move || {
+        run();
+        Ok(())
+    })
+}
+
+/// The tests of a module; those after `preload:` are about the library.
+macro_rules! trials {
+    ($module:ident: $($name:ident),* $(; preload: $($own:ident),*)?) => {
+        [
+            $(trial(concat!("check::", stringify!($module), "::", stringify!($name)), $module::$name)),*
+            $(, $(trial(concat!("check::", stringify!($module), "::", stringify!($own)), $module::$own)
+                .with_kind("preload")),*)?
+        ]
+    };
+}
+
+fn main() -> ExitCode {
+    if let Some(role) = std::env::args()
+        .skip(1)
+        .find(|arg| arg.starts_with(processes::ROLE))
+    {
+        processes::play(&role);
+        return ExitCode::SUCCESS;
+    }
+    let mut args = Arguments::from_args();
+    // Tests change what belongs to the whole process.
+    args.test_threads = Some(1);
+    let mut trials = Vec::new();
+    trials.extend(trials![grid: same_results]);
+    trials.extend(
+        trials![wakes: counts, masks, requeued, wake_op_compares, one_of_many, deadlines;
+        preload: the_kernel_finds_nobody],
+    );
+    trials.extend(trials![signals: from_a_handler, errno_stays, interrupted, restarted, restarted_with_a_limit]);
+    trials.extend(trials![processes: fork, fork_of_fork, exec]);
+    trials.extend(
+        trials![device: all_files_closed, closed_while_sleeping, closed_all_the_time;
+        preload: another_file_in_its_place, out_of_the_way, falls_through, required, lost],
+    );
+    libtest_mimic::run(&args, trials).exit_code()
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+//! For `LD_PRELOAD`: programs that call futex through the C library's
+//! `syscall()` use `/dev/rfutex` instead, and see no difference.
+//!
+//! See `Documentation/preload.rst`. On the way of a call nothing is allocated
+//! and no lock taken: it may come from a signal handler, or from a child
+//! between fork and exec.
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!("knows the system calls of x86-64 Linux only");
+
+mod decode;
+mod device;
+#[cfg(test)]
+mod grid;
+mod kernel;
+mod options;
+mod stats;
+mod user;
+
+use core::ffi::c_long;
+use core::mem::MaybeUninit;
+use decode::{Entries, Request};
+use kernel::Args;
+use rfutex::raw::uapi;
+use stats::Counter;
+
+/// Numbers that the libc crate has not.
+const SYS_FUTEX_WAKE: c_long = 454;
+const SYS_FUTEX_WAIT: c_long = 455;
+const SYS_FUTEX_REQUEUE: c_long = 456;
+
+/// The C library's `syscall()`: makes any system call.
+///
+/// There it has any number of arguments. It always takes as many as fit: what
+/// the caller did not give is not looked at by the kernel, and not here.
+///
+/// # Safety
+///
+/// That of the system call.
+#[cfg_attr(not(test), unsafe(no_mangle))]
+pub unsafe extern "C" fn syscall(
+    number: c_long,
+    a: c_long,
+    b: c_long,
+    c: c_long,
+    d: c_long,
+    e: c_long,
+    f: c_long,
+) -> c_long {
+    let args = [a, b, c, d, e, f];
+    // SAFETY: The caller's promise.
+    let result = unsafe {
+        match number {
+            libc::SYS_futex
+            | libc::SYS_futex_waitv
+            | SYS_FUTEX_WAKE
+            | SYS_FUTEX_WAIT
+            | SYS_FUTEX_REQUEUE => futex(number, &args),
+            _ => kernel::call(number, &args),
+        }
+    };
+    match kernel::error(result) {
+        None => result,
+        Some(error) => {
+            // SAFETY: It points to this thread's errno.
+            unsafe { *libc::__errno_location() = error };
+            -1
+        }
+    }
+}
+
+/// Makes one of futex's system calls: on the device if it can. An error is the
+/// negative of its number.
+///
+/// # Safety
+///
+/// That of the system call.
+#[inline(never)]
+unsafe fn futex(number: c_long, args: &Args) -> c_long {
+    // SAFETY: The caller's promise, as the number says.
+    unsafe {
+        let served = match number {
+            _ if !device::may_be_there() => None,
+            libc::SYS_futex_waitv => waitv(args),
+            SYS_FUTEX_WAKE => decode::wake(args).and_then(|request| serve(&request)),
+            SYS_FUTEX_WAIT => decode::wait(args).and_then(|request| serve(&request)),
+            SYS_FUTEX_REQUEUE => decode::requeue(args).and_then(|request| serve(&request)),
+            _ => decode::futex(args).and_then(|request| serve(&request)),
+        };
+        served.unwrap_or_else(|| {
+            stats::count(Counter::Kernel);
+            kernel::call(number, args)
+        })
+    }
+}
+
+/// futex_waitv(2), apart from the others: its words take some stack.
+///
+/// # Safety
+///
+/// That of the system call.
+#[inline(never)]
+unsafe fn waitv(args: &Args) -> Option<c_long> {
+    let mut entries: Entries = [MaybeUninit::uninit(); _];
+    // SAFETY: The caller's promise. The entries outlive the call.
+    unsafe { decode::waitv(args, &mut entries).and_then(|request| serve(&request)) }
+}
+
+/// Has the device do it; `None` if there is no device.
+///
+/// # Safety
+///
+/// The entries of a `Waitv` are there.
+unsafe fn serve(request: &Request) -> Option<c_long> {
+    let at = |pointer: *const ()| pointer.addr() as u64;
+    let (counter, command, argument) = match request {
+        Request::Wait(wait) => (
+            Counter::Wait,
+            uapi::RFUTEX_WAIT,
+            at((&raw const *wait).cast()),
+        ),
+        Request::Wake(wake) => (
+            Counter::Wake,
+            uapi::RFUTEX_WAKE,
+            at((&raw const *wake).cast()),
+        ),
+        Request::WakeAt(command, addr) => (Counter::Wake, *command, *addr),
+        Request::Requeue(requeue) => (
+            Counter::Requeue,
+            uapi::RFUTEX_REQUEUE,
+            at((&raw const *requeue).cast()),
+        ),
+        Request::WakeOp(wake_op) => (
+            Counter::WakeOp,
+            uapi::RFUTEX_WAKE_OP,
+            at((&raw const *wake_op).cast()),
+        ),
+        Request::Waitv(waitv) => (
+            Counter::Waitv,
+            uapi::RFUTEX_WAITV,
+            at((&raw const *waitv).cast()),
+        ),
+    };
+    // SAFETY: Each command has the struct that it takes.
+    unsafe { device::call(counter, command, argument) }
+}
+
+/// What is done when the library comes into a process and when that ends.
+mod ends {
+    use super::{options, stats};
+
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    static BEGIN: extern "C" fn() = {
+        extern "C" fn begin() {
+            options::read();
+        }
+        begin
+    };
+
+    #[used]
+    #[unsafe(link_section = ".fini_array")]
+    static END: extern "C" fn() = {
+        extern "C" fn end() {
+            stats::tell();
+        }
+        end
+    };
+}

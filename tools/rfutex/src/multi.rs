@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Calls about more than one word.
+
+use crate::raw::{self, uapi};
+use crate::{Atomic, Deadline, Error, Rfutex, WaitOptions, Word};
+use std::marker::PhantomData;
+use std::os::fd::AsFd;
+use std::sync::atomic::AtomicU8;
+
+/// A word that [`Rfutex::wake_op`] changes.
+///
+/// It is made of an atomic: unlike a [`Word`], it is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target<'a>(Word<'a>);
+
+impl<'a> Target<'a> {
+    /// The word that is this atomic.
+    pub fn new<T: Atomic>(atomic: &'a T) -> Self {
+        Self(Word::new(atomic))
+    }
+
+    /// A word at an address.
+    ///
+    /// # Safety
+    ///
+    /// As long as the target is used, what lies at the word's address is an
+    /// atomic of its size, or nothing that belongs to Rust.
+    pub unsafe fn from_word(word: Word<'a>) -> Self {
+        Self(word)
+    }
+
+    /// The same word, for threads of this process only.
+    pub fn private(self) -> Self {
+        Self(self.0.private())
+    }
+
+    /// As a word to wait and wake on.
+    pub fn word(self) -> Word<'a> {
+        self.0
+    }
+}
+
+/// What [`Rfutex::wake_op`] does with the target's old value. Bits above the
+/// word's size must be zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// This value takes its place.
+    Set(u64),
+    /// This is added; what does not fit the word is cut off.
+    Add(u64),
+    /// These bits are set.
+    Or(u64),
+    /// These bits are cleared.
+    AndNot(u64),
+    /// These bits are flipped.
+    Xor(u64),
+}
+
+impl Op {
+    fn into_uapi(self) -> (u32, u64) {
+        match self {
+            Self::Set(operand) => (uapi::RFUTEX_OP_SET, operand),
+            Self::Add(operand) => (uapi::RFUTEX_OP_ADD, operand),
+            Self::Or(operand) => (uapi::RFUTEX_OP_OR, operand),
+            Self::AndNot(operand) => (uapi::RFUTEX_OP_ANDN, operand),
+            Self::Xor(operand) => (uapi::RFUTEX_OP_XOR, operand),
+        }
+    }
+}
+
+/// When [`Rfutex::wake_op`] wakes on the target: if its old value compares.
+/// Both are taken as signed numbers of the word's size; bits above it must be
+/// zero all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Compare {
+    /// It is this.
+    Equal(u64),
+    /// It is not this.
+    NotEqual(u64),
+    /// It is less than this.
+    Less(u64),
+    /// It is this or less.
+    LessOrEqual(u64),
+    /// It is greater than this.
+    Greater(u64),
+    /// It is this or greater.
+    GreaterOrEqual(u64),
+}
+
+impl Compare {
+    fn into_uapi(self) -> (u32, u64) {
+        match self {
+            Self::Equal(comparand) => (uapi::RFUTEX_CMP_EQ, comparand),
+            Self::NotEqual(comparand) => (uapi::RFUTEX_CMP_NE, comparand),
+            Self::Less(comparand) => (uapi::RFUTEX_CMP_LT, comparand),
+            Self::LessOrEqual(comparand) => (uapi::RFUTEX_CMP_LE, comparand),
+            Self::Greater(comparand) => (uapi::RFUTEX_CMP_GT, comparand),
+            Self::GreaterOrEqual(comparand) => (uapi::RFUTEX_CMP_GE, comparand),
+        }
+    }
+}
+
+/// One of the words of [`Rfutex::wait_any`], and the value that it is to have.
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub struct WaitEntry<'a> {
+    raw: uapi::rfutex_waitv_entry,
+    memory: PhantomData<&'a AtomicU8>,
+}
+
+impl<'a> WaitEntry<'a> {
+    /// Sleep while `word` has the value `val`, until any wake.
+    pub fn new(word: Word<'a>, val: u64) -> Self {
+        Self {
+            raw: uapi::rfutex_waitv_entry {
+                word: word.into(),
+                val,
+                mask: uapi::RFUTEX_MASK_ANY,
+            },
+            memory: PhantomData,
+        }
+    }
+
+    /// The same for wakes whose mask shares a bit with `mask` only.
+    pub fn mask(mut self, mask: u64) -> Self {
+        self.raw.mask = mask;
+        self
+    }
+}
+
+impl Rfutex {
+    /// The most words that [`wait_any`](Self::wait_any) takes.
+    pub const MAX_WORDS: usize = uapi::RFUTEX_WAITV_MAX as usize;
+
+    /// Wakes up to `nr_wake` of those who wait on `from`, and lets up to
+    /// `nr_move` more wait on `to` instead. All in one step. Returns how many
+    /// were woken or moved.
+    ///
+    /// Waiters come in the order in which a wake would find them, whatever
+    /// their masks, which they keep. On `to` they queue behind those that are
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Fault`]: no usable memory at one of the addresses.
+    /// - [`Error::Invalid`]: a word is misaligned or of no known size; or a
+    ///   waiter of another process would be moved to a word that is private
+    ///   or on private memory of this one.
+    pub fn requeue(
+        &self,
+        from: Word<'_>,
+        to: Word<'_>,
+        nr_wake: u32,
+        nr_move: u32,
+    ) -> Result<u32, Error> {
+        self.requeue_raw(from, to, None, nr_wake, nr_move)
+    }
+
+    /// Like [`requeue`](Self::requeue), if `from` has the value `val`. That is
+    /// looked at in the same step.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`requeue`](Self::requeue), and
+    /// - [`Error::Again`]: `from` has another value.
+    /// - [`Error::Invalid`]: `val` does not fit the word.
+    pub fn requeue_if(
+        &self,
+        from: Word<'_>,
+        val: u64,
+        to: Word<'_>,
+        nr_wake: u32,
+        nr_move: u32,
+    ) -> Result<u32, Error> {
+        self.requeue_raw(from, to, Some(val), nr_wake, nr_move)
+    }
+
+    fn requeue_raw(
+        &self,
+        from: Word<'_>,
+        to: Word<'_>,
+        val: Option<u64>,
+        nr_wake: u32,
+        nr_move: u32,
+    ) -> Result<u32, Error> {
+        let mut requeue = uapi::rfutex_requeue {
+            from: from.into(),
+            to: to.into(),
+            val: val.unwrap_or(0),
+            nr_wake,
+            nr_move,
+            flags: if val.is_some() {
+                uapi::RFUTEX_REQUEUE_CMP
+            } else {
+                0
+            },
+            pad: 0,
+        };
+        raw::call(self.as_fd(), uapi::RFUTEX_REQUEUE, &mut requeue)
+    }
+
+    /// Changes `target`, wakes up to `nr` of those who wait on `word` and, if
+    /// the value that the target had compares, up to `nr_target` of those who
+    /// wait on it. All in one step. Returns how many were woken.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Fault`]: no usable memory at one of the addresses, or the
+    ///   target cannot be written.
+    /// - [`Error::Invalid`]: a word is misaligned or of no known size, a value
+    ///   does not fit the target, or the processor cannot change a word of
+    ///   that size in this way.
+    pub fn wake_op(
+        &self,
+        word: Word<'_>,
+        nr: u32,
+        target: Target<'_>,
+        nr_target: u32,
+        op: Op,
+        compare: Compare,
+    ) -> Result<u32, Error> {
+        let (op, operand) = op.into_uapi();
+        let (cmp, comparand) = compare.into_uapi();
+        let mut wake_op = uapi::rfutex_wake_op {
+            word: word.into(),
+            target: target.word().into(),
+            operand,
+            comparand,
+            nr,
+            nr_target,
+            op,
+            cmp,
+        };
+        raw::call(self.as_fd(), uapi::RFUTEX_WAKE_OP, &mut wake_op)
+    }
+
+    /// Sleeps while each word has its value, until a wake on any of them.
+    /// Returns the index of the word that was woken; of the last, if several
+    /// were.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait_with`](Self::wait_with), for any of the words, and
+    /// - [`Error::Invalid`]: there is no word, or more than
+    ///   [`MAX_WORDS`](Self::MAX_WORDS).
+    /// - [`Error::Os`] with `ENOMEM`: there are many words, and no memory.
+    pub fn wait_any(
+        &self,
+        entries: &[WaitEntry<'_>],
+        deadline: Option<Deadline>,
+    ) -> Result<usize, Error> {
+        let mut waitv = uapi::rfutex_waitv {
+            entries: entries.as_ptr().addr() as u64,
+            nr: entries.len().try_into().map_err(|_| Error::Invalid)?,
+            entry_size: size_of::<WaitEntry<'_>>() as u32,
+            deadline: deadline.map_or(0, |deadline| deadline.ns),
+            clock: deadline.map_or(uapi::RFUTEX_CLOCK_NONE, |deadline| deadline.clock.into()),
+            pad: 0,
+        };
+        raw::call(self.as_fd(), uapi::RFUTEX_WAITV, &mut waitv).map(|index| index as usize)
+    }
+
+    /// Wakes one of those who wait on `wake`, and sleeps while `word` has the
+    /// value `val`.
+    ///
+    /// The caller is queued in the same step, so that a wake on `word` by the
+    /// woken one is not missed. Nobody is woken if `word` has another value,
+    /// and the caller never wakes itself.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](Self::wait), for both words. After
+    /// [`Error::Interrupted`], which any signal gives, and
+    /// [`Error::TimedOut`] the wake has been made: go on with a plain
+    /// [`wait`](Self::wait).
+    pub fn swap(&self, word: Word<'_>, val: u64, wake: Word<'_>) -> Result<(), Error> {
+        self.swap_with(word, val, wake, WaitOptions::default())
+    }
+
+    /// Like [`swap`](Self::swap), with a mask and a deadline for the wait.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`swap`](Self::swap) and [`wait_with`](Self::wait_with).
+    pub fn swap_with(
+        &self,
+        word: Word<'_>,
+        val: u64,
+        wake: Word<'_>,
+        options: WaitOptions,
+    ) -> Result<(), Error> {
+        let mut swap = uapi::rfutex_swap {
+            wait: options.wait_on(word, val),
+            wake: wake.into(),
+        };
+        raw::call(self.as_fd(), uapi::RFUTEX_SWAP, &mut swap).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU32;
+
+    #[test]
+    fn entries_are_as_the_interface_has_them() {
+        let word = AtomicU32::new(0);
+        let entry = WaitEntry::new(Word::new(&word).private(), 7).mask(6);
+        assert_eq!(size_of_val(&entry), size_of::<uapi::rfutex_waitv_entry>());
+        assert_eq!(
+            entry.raw,
+            uapi::rfutex_waitv_entry {
+                word: uapi::rfutex_word {
+                    addr: &raw const word as u64,
+                    size: 4,
+                    flags: uapi::RFUTEX_WORD_PRIVATE,
+                },
+                val: 7,
+                mask: 6,
+            }
+        );
+    }
+
+    #[test]
+    fn a_target_is_its_word() {
+        let word = AtomicU32::new(0);
+        assert_eq!(Target::new(&word).word(), Word::new(&word));
+        assert!(Target::new(&word).private().word().is_private());
+    }
+}

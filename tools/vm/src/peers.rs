@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `make check-peers`: test programs of others, on futex(2) and with the
+//! preloaded library on rfutex, side by side.
+
+mod output;
+mod table;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use rfutex_guest::plan::{Plan, Stage};
+
+use crate::Options;
+use crate::report::Report;
+use crate::root::Root;
+use crate::session::{Places, guest_module};
+use crate::vng::{Interrupt, Limits};
+
+pub use table::Table;
+
+/// What the programs are run on: the kernel's futex, and ours.
+const SIDES: [&str; 2] = ["futex(2)", "rfutex"];
+
+/// Where the programs are in the guest.
+const DIRECTORY: &str = "/peers";
+
+/// How long one program may take, in seconds.
+const LIMIT: u64 = 120;
+
+/// perf's benchmarks: their arguments, and whether they go by what they see
+/// and not by a time after which the threads should be asleep.
+const BENCHES: &[(&str, bool)] = &[
+    ("hash -r 1 -t 2", true),
+    ("hash -r 1 -t 2 -S", true),
+    ("wake -t 64", true),
+    ("wake -t 64 -w 64 -S", true),
+    ("wake-parallel -t 64 -w 8", false),
+    ("wake-parallel -t 64 -w 8 -S", false),
+    ("requeue -t 64", true),
+    ("requeue -t 64 -B -S", true),
+];
+
+/// What was built to be run.
+#[derive(Args, Clone, Debug)]
+pub struct Built {
+    /// The directory of the kernel's futex selftests
+    #[arg(long, value_name = "DIR")]
+    selftests: PathBuf,
+    /// perf
+    #[arg(long, value_name = "FILE")]
+    perf: PathBuf,
+    /// librfutex_preload.so
+    #[arg(long, value_name = "FILE")]
+    preload: PathBuf,
+    /// rfutex-preload-check
+    #[arg(long, value_name = "FILE")]
+    preload_check: PathBuf,
+}
+
+/// A machine to run them in.
+struct Boot {
+    /// The first part of the names of its tests.
+    name: &'static str,
+    cpus: u32,
+    /// A processor that counts time in instructions: whoever else uses the host,
+    /// a program that sleeps "long enough" has slept long enough.
+    counting: bool,
+}
+
+const BOOTS: [Boot; 2] = [
+    Boot {
+        name: "1 cpu",
+        cpus: 1,
+        counting: true,
+    },
+    Boot {
+        name: "2 cpus",
+        cpus: 2,
+        counting: false,
+    },
+];
+
+/// QEMU's options for such a processor.
+const COUNTING: &str = "-icount shift=0,sleep=off";
+
+/// The kernel's selftests, by their names.
+fn selftests(built: &Built) -> Result<Vec<PathBuf>> {
+    let dir = &built.selftests;
+    let mut programs = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
+        let path = entry?.path();
+        let executable = path.metadata()?.permissions().mode() & 0o111 != 0;
+        if executable && path.extension().is_none() {
+            programs.push(path);
+        }
+    }
+    programs.sort();
+    anyhow::ensure!(!programs.is_empty(), "no selftests in {}", dir.display());
+    Ok(programs)
+}
+
+/// Runs everything and prints the table.
+pub fn run(
+    options: &Options,
+    places: &Places,
+    interrupt: &Interrupt,
+    built: &Built,
+    only: &[String],
+) -> Result<Table> {
+    let top = std::path::absolute(&options.top)?;
+    let mut table = Table::new(&top.join("Documentation/preload.rst"))?;
+    let selftests = selftests(built)?;
+    let root = root(places, built, &selftests)?;
+    let limits = Limits {
+        silence: Duration::from_secs(600),
+        total: Duration::from_secs(60 * 60),
+    };
+    for boot in &BOOTS {
+        let mut session = options.session(places, interrupt, limits)?;
+        session.machine.cpus = boot.cpus;
+        if boot.counting {
+            let given = session.machine.qemu_opts.take().unwrap_or_default();
+            session.machine.qemu_opts = Some(format!("{given} {COUNTING}").trim().to_owned());
+            session.use_emulation();
+        } else {
+            session.choose_accelerator(&root)?;
+        }
+        let mut report = Report::default();
+        let plan = Plan {
+            limit: LIMIT,
+            stages: stages(boot, &selftests, only),
+        };
+        session.run(&root, &plan, "peers", &mut report)?;
+        table.add(boot.name, report.outcomes());
+    }
+    Ok(table)
+}
+
+/// The guest's root with all programs, and the libraries that they need.
+fn root(places: &Places, built: &Built, selftests: &[PathBuf]) -> Result<Root> {
+    let root = places.root(&[])?;
+    let programs = selftests
+        .iter()
+        .chain([&built.perf, &built.preload, &built.preload_check]);
+    for program in programs {
+        root.add_dynamic(program, DIRECTORY)?;
+    }
+    for (side, preload) in [("futex(2)", ""), ("rfutex", PRELOADED)] {
+        let script = format!("#!/bin/sh\n{preload}exec {DIRECTORY}/rfutex-preload-check \"$@\"\n");
+        root.add_script(&format!("peers/check-{side}"), &script)?;
+    }
+    Ok(root)
+}
+
+/// Makes a shell put the library before programs.
+const PRELOADED: &str = "export LD_PRELOAD=/peers/librfutex_preload.so RFUTEX_PRELOAD=require\n";
+
+/// What the guest does in one boot.
+fn stages(boot: &Boot, selftests: &[PathBuf], only: &[String]) -> Vec<Stage> {
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(part));
+    let mut programs: Vec<(String, Vec<String>)> = Vec::new();
+    if boot.counting {
+        for program in selftests {
+            let name = program.file_name().unwrap_or_default().to_string_lossy();
+            programs.push((name.to_string(), vec![format!("{DIRECTORY}/{name}")]));
+        }
+    }
+    for (bench, robust) in BENCHES {
+        if boot.counting || *robust {
+            let arguments = ["bench", "futex"].into_iter().chain(bench.split(' '));
+            let argv = [format!("{DIRECTORY}/perf")]
+                .into_iter()
+                .chain(arguments.map(str::to_owned));
+            programs.push((format!("perf bench futex {bench}"), argv.collect()));
+        }
+    }
+    let name = boot.name;
+    let module = guest_module("module");
+    let build = name.to_owned();
+    let mut stages = vec![
+        Stage::Boot,
+        Stage::Load {
+            build: build.clone(),
+            module,
+            suites: Vec::new(),
+        },
+    ];
+    for (program, argv) in programs.into_iter().filter(|(program, _)| wanted(program)) {
+        for side in SIDES {
+            stages.push(Stage::Peer {
+                name: format!("{name}/{side}/{program}"),
+                argv: argv.clone(),
+                env: environment(side),
+                limit: LIMIT,
+            });
+        }
+    }
+    if wanted("rfutex-preload-check") {
+        for (side, without) in SIDES.iter().zip([vec!["preload".to_owned()], Vec::new()]) {
+            stages.push(Stage::Trials {
+                build: format!("{name}/{side}"),
+                program: format!("{DIRECTORY}/check-{side}"),
+                without,
+                only: Vec::new(),
+            });
+        }
+    }
+    stages.push(Stage::Unload { build });
+    stages
+}
+
+/// The environment of a program on one of the sides.
+fn environment(side: &str) -> Vec<(String, String)> {
+    let library = format!("{DIRECTORY}/librfutex_preload.so");
+    let pairs = [
+        ("LD_PRELOAD", library.as_str()),
+        ("RFUTEX_PRELOAD", "require"),
+        ("RFUTEX_PRELOAD_STATS", "1"),
+    ];
+    if side == SIDES[0] {
+        return Vec::new();
+    }
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec()
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The set-up scripts: the cache keeps what is whole and nothing else, and what
+//! is missing is said by name.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A builder that takes a while, notes that it ran, and makes two files.
+const BUILDER: &str = r#"
+builder() {
+    echo built >>"$RFUTEX_CACHE/built"
+    echo one >"$1/one"
+    [ ! -e "$RFUTEX_CACHE/fail" ] || return 1
+    while [ -e "$RFUTEX_CACHE/wait" ]; do sleep 0.05; done
+    echo two >"$1/two"
+    entry_finish "$1" one two
+}
+make_entry thing builder
+"#;
+
+/// A cache of its own, and the scripts' functions on it.
+struct Cache(TempDir);
+
+impl Cache {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self) -> Command {
+        let lib = top().join("tools/kernel/lib.sh");
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &format!(". {}\n{BUILDER}", lib.display())]);
+        bash.env("RFUTEX_CACHE", self.0.path());
+        bash
+    }
+
+    fn make(&self) -> Output {
+        self.command().output().unwrap()
+    }
+
+    /// Makes the entry, which must work, and returns how often it was built so far.
+    fn made(&self) -> usize {
+        let output = self.make();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(
+            text(&output.stdout).trim_end(),
+            self.at("thing").display().to_string()
+        );
+        assert_eq!(fs::read_to_string(self.at("thing/two")).unwrap(), "two\n");
+        self.times_built()
+    }
+
+    fn times_built(&self) -> usize {
+        fs::read_to_string(self.at("built"))
+            .unwrap_or_default()
+            .lines()
+            .count()
+    }
+
+    fn await_times_built(&self, times: usize) {
+        let began = Instant::now();
+        while self.times_built() < times {
+            assert!(began.elapsed() < Duration::from_secs(30), "no build began");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn what_is_there_is_not_built_again() {
+    let cache = Cache::new();
+    assert_eq!((cache.made(), cache.made()), (1, 1));
+}
+
+#[test]
+fn damage_is_noticed() {
+    let cache = Cache::new();
+    cache.made();
+    fs::write(cache.at("thing/one"), "another\n").unwrap();
+    assert_eq!(cache.made(), 2);
+    fs::remove_file(cache.at("thing/two")).unwrap();
+    assert_eq!(cache.made(), 3);
+    fs::write(cache.at("thing/.complete"), "").unwrap();
+    assert_eq!(cache.made(), 4);
+}
+
+#[test]
+fn a_build_that_fails_leaves_nothing_that_counts() {
+    let cache = Cache::new();
+    fs::write(cache.at("fail"), "").unwrap();
+    assert!(!cache.make().status.success());
+    fs::remove_file(cache.at("fail")).unwrap();
+    assert_eq!(cache.made(), 2);
+}
+
+#[test]
+fn a_killed_build_is_begun_anew() {
+    let cache = Cache::new();
+    fs::write(cache.at("wait"), "").unwrap();
+    let mut run = cache.command().process_group(0).spawn().unwrap();
+    cache.await_times_built(1);
+    killpg(Pid::from_raw(run.id() as i32), Signal::SIGKILL).unwrap();
+    run.wait().unwrap();
+    fs::remove_file(cache.at("wait")).unwrap();
+    assert_eq!(cache.made(), 2);
+}
+
+#[test]
+fn two_at_once_build_once() {
+    let cache = Cache::new();
+    fs::write(cache.at("wait"), "").unwrap();
+    let runs: Vec<_> = (0..3).map(|_| cache.command().spawn().unwrap()).collect();
+    cache.await_times_built(1);
+    fs::remove_file(cache.at("wait")).unwrap();
+    for mut run in runs {
+        assert!(run.wait().unwrap().success());
+    }
+    assert_eq!(cache.made(), 1);
+}
+
+/// A directory of links to the programs that any system has, and no more.
+fn small_path(dir: &Path) -> PathBuf {
+    for name in [
+        "bash", "cat", "dirname", "id", "mkdir", "sed", "sort", "tr", "head", "flock",
+    ] {
+        let which = Command::new("sh")
+            .args(["-c", &format!("command -v {name}")])
+            .output()
+            .unwrap();
+        symlink(text(&which.stdout).trim(), dir.join(name)).unwrap();
+    }
+    dir.to_owned()
+}
+
+#[test]
+fn without_apt_what_is_missing_is_named() {
+    let (dir, cache) = (tempfile::tempdir().unwrap(), Cache::new());
+    let output = Command::new("bash")
+        .arg(top().join("tools/kernel/packages.sh"))
+        .env("PATH", small_path(dir.path()))
+        .env("RFUTEX_CACHE", cache.0.path())
+        .output()
+        .unwrap();
+    let said = text(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("no apt"), "{said}");
+    for name in [
+        "make",
+        "flex",
+        "qemu-system-x86_64",
+        "busybox",
+        "libelf-dev",
+    ] {
+        assert!(
+            said.split_whitespace().any(|word| word == name),
+            "{name} is not in: {said}"
+        );
+    }
+}
+
+/// `make modules` for a build directory with these files in it.
+fn make_for(files: &[(&str, &str)]) -> String {
+    let kdir = tempfile::tempdir().unwrap();
+    for (name, contents) in files {
+        let path = kdir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, contents).unwrap();
+    }
+    let output = Command::new("make")
+        .args(["--no-print-directory", "-C"])
+        .arg(top())
+        .arg("modules")
+        .arg(format!("KDIR={}", kdir.path().display()))
+        .env_remove("MAKEFLAGS")
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    text(&output.stderr)
+}
+
+#[test]
+fn a_kernel_without_rust_is_refused_in_a_sentence() {
+    let auto = "include/config/auto.conf";
+    for (said, want) in [
+        (make_for(&[]), "is not the build directory of a kernel"),
+        (
+            make_for(&[(auto, "CONFIG_SMP=y\n")]),
+            "built without Rust (CONFIG_RUST)",
+        ),
+        (
+            make_for(&[(auto, "CONFIG_RUST=y\n")]),
+            "lacks rust/libkernel.rmeta",
+        ),
+    ] {
+        assert!(said.contains(want) && said.contains("make demo"), "{said}");
+        assert_eq!(
+            said.lines()
+                .filter(|line| line.starts_with("rfutex:"))
+                .count(),
+            1,
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_source_that_is_none_is_refused() {
+    let (dir, cache) = (tempfile::tempdir().unwrap(), Cache::new());
+    let output = Command::new(top().join("tools/kernel/source.sh"))
+        .env("KSRC", dir.path())
+        .env("RFUTEX_CACHE", cache.0.path())
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("is not a kernel source tree"));
+}
