@@ -30,6 +30,9 @@ pub enum Stage {
         build: String,
         /// The module's file.
         module: String,
+        /// Module parameters, each `name=value`.
+        #[serde(default)]
+        parameters: Vec<String>,
         /// The suites that must run.
         suites: Vec<String>,
     },

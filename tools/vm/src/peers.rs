@@ -186,6 +186,7 @@ fn stages(boot: &Boot, selftests: &[PathBuf], only: &[String]) -> Vec<Stage> {
         Stage::Load {
             build: build.clone(),
             module,
+            parameters: Vec::new(),
             suites: Vec::new(),
         },
     ];
