@@ -113,6 +113,7 @@ impl Session {
     pub fn carry_out(&mut self, stage: Stage) -> Result<()> {
         match stage {
             Stage::Boot => self.judged("boot", || Ok(Attempt::default())),
+            Stage::Log { name } => self.judged(&name, || Ok(Attempt::default())),
             Stage::Load {
                 build,
                 module,
