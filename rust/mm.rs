@@ -4,12 +4,14 @@
 //!
 //! All `unsafe` of this module is here, in [`crate::queue`] and in [`crate::device`].
 
+pub(crate) mod arch;
 pub(crate) mod folio;
 pub(crate) mod gup;
 pub(crate) mod inode;
 pub(crate) mod pinned_slice;
 pub(crate) mod pinned_vec;
 pub(crate) mod random;
+pub(crate) mod slot;
 pub(crate) mod task;
 pub(crate) mod uaccess;
 pub(crate) mod vma;
