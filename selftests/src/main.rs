@@ -16,6 +16,7 @@ mod lifetime;
 mod memory;
 mod priority;
 mod requeue;
+mod resolvers;
 mod signal;
 mod smoke;
 mod swap;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         compat::multi::trials(),
         keys::trials(),
         history::trials(),
+        resolvers::trials(),
         requeue::trials(),
         wake_op::trials(),
         waitv::trials(),
