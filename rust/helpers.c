@@ -17,6 +17,11 @@
 
 #include "bindings_helper.h"
 
+unsigned long rfutex_totalram_pages(void)
+{
+	return totalram_pages();
+}
+
 struct folio *rfutex_page_folio(struct page *page)
 {
 	return page_folio(page);
@@ -59,12 +64,12 @@ bool rfutex_access_ok(unsigned long addr, unsigned long size)
 
 /* Each also as it can be called under a lock: without faulting the word in. */
 #define DEFINE_GET_USER(bits)						\
-int rfutex_get_user_u##bits(u##bits *val, unsigned long addr)		\
+int rfutex_get_user_u##bits(u##bits val[], unsigned long addr)		\
 {									\
 	return get_user(*val, (u##bits __user *)addr);			\
 }									\
 									\
-int rfutex_get_user_inatomic_u##bits(u##bits *val, unsigned long addr)	\
+int rfutex_get_user_inatomic_u##bits(u##bits val[], unsigned long addr)	\
 {									\
 	int ret;							\
 									\

@@ -10,6 +10,7 @@ pub(crate) mod gup;
 pub(crate) mod inode;
 pub(crate) mod pinned_slice;
 pub(crate) mod pinned_vec;
+pub(crate) mod ram;
 pub(crate) mod random;
 pub(crate) mod slot;
 pub(crate) mod task;

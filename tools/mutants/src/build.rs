@@ -169,6 +169,7 @@ fn plan_of(tests: &[String]) -> Plan {
         Stage::Load {
             build: lab(),
             module: "/lib/modules/lab/rfutex.ko".to_owned(),
+            parameters: vec!["buckets=512".to_owned()],
             suites: Vec::new(),
         },
     ];
