@@ -26,6 +26,7 @@ pub mod memory;
 mod oracle;
 mod priority;
 mod requeue;
+mod resolvers;
 mod signal;
 mod smoke;
 mod swap;
@@ -57,6 +58,7 @@ pub fn main() -> ExitCode {
         compat::multi::trials(),
         keys::trials(),
         history::trials(),
+        resolvers::trials(),
         requeue::trials(),
         wake_op::trials(),
         waitv::trials(),
