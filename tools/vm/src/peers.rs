@@ -5,6 +5,7 @@
 mod output;
 mod table;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -30,6 +31,9 @@ const DIRECTORY: &str = "/peers";
 
 /// How long one program may take, in seconds.
 const LIMIT: u64 = 120;
+
+/// Arguments of the selftests that need any: this one works for ten seconds.
+const ARGUMENTS: &[(&str, &[&str])] = &[("futex_numa", &["-s", "1"])];
 
 /// perf's benchmarks: their arguments, and whether they go by what they see
 /// and not by a time after which the threads should be asleep.
@@ -114,7 +118,7 @@ pub fn run(
     let top = std::path::absolute(&options.top)?;
     let mut table = Table::new(&top.join("Documentation/preload.rst"))?;
     let selftests = selftests(built)?;
-    let root = root(places, built, &selftests)?;
+    let (root, directories) = root(places, built, &selftests)?;
     let limits = Limits {
         silence: Duration::from_secs(600),
         total: Duration::from_secs(60 * 60),
@@ -132,7 +136,7 @@ pub fn run(
         let mut report = Report::default();
         let plan = Plan {
             limit: LIMIT,
-            stages: stages(boot, &selftests, only),
+            stages: stages(boot, &directories, &selftests, only),
         };
         session.run(&root, &plan, "peers", &mut report)?;
         table.add(boot.name, report.outcomes());
@@ -140,33 +144,52 @@ pub fn run(
     Ok(table)
 }
 
-/// The guest's root with all programs, and the libraries that they need.
-fn root(places: &Places, built: &Built, selftests: &[PathBuf]) -> Result<Root> {
+/// The guest's root with all programs, and the libraries that they need; and
+/// the directories in which these are.
+fn root(
+    places: &Places,
+    built: &Built,
+    selftests: &[PathBuf],
+) -> Result<(Root, BTreeSet<PathBuf>)> {
     let root = places.root(&[])?;
+    let mut directories = BTreeSet::from([PathBuf::from(DIRECTORY)]);
     let programs = selftests
         .iter()
         .chain([&built.perf, &built.preload, &built.preload_check]);
     for program in programs {
-        root.add_dynamic(program, DIRECTORY)?;
+        let libraries = root.add_dynamic(program, DIRECTORY)?;
+        directories.extend(
+            libraries
+                .iter()
+                .filter_map(|library| Some(library.parent()?.to_owned())),
+        );
     }
     for (side, preload) in [("futex(2)", ""), ("rfutex", PRELOADED)] {
         let script = format!("#!/bin/sh\n{preload}exec {DIRECTORY}/rfutex-preload-check \"$@\"\n");
         root.add_script(&format!("peers/check-{side}"), &script)?;
     }
-    Ok(root)
+    Ok((root, directories))
 }
 
 /// Makes a shell put the library before programs.
 const PRELOADED: &str = "export LD_PRELOAD=/peers/librfutex_preload.so RFUTEX_PRELOAD=require\n";
 
 /// What the guest does in one boot.
-fn stages(boot: &Boot, selftests: &[PathBuf], only: &[String]) -> Vec<Stage> {
+fn stages(
+    boot: &Boot,
+    directories: &BTreeSet<PathBuf>,
+    selftests: &[PathBuf],
+    only: &[String],
+) -> Vec<Stage> {
     let wanted = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(part));
     let mut programs: Vec<(String, Vec<String>)> = Vec::new();
     if boot.counting {
         for program in selftests {
             let name = program.file_name().unwrap_or_default().to_string_lossy();
-            programs.push((name.to_string(), vec![format!("{DIRECTORY}/{name}")]));
+            let mut argv = vec![format!("{DIRECTORY}/{name}")];
+            let given = ARGUMENTS.iter().filter(|(program, _)| *program == name);
+            argv.extend(given.flat_map(|(_, arguments)| arguments.iter().map(|&a| a.to_owned())));
+            programs.push((name.into_owned(), argv));
         }
     }
     for (bench, robust) in BENCHES {
@@ -183,6 +206,7 @@ fn stages(boot: &Boot, selftests: &[PathBuf], only: &[String]) -> Vec<Stage> {
     let build = name.to_owned();
     let mut stages = vec![
         Stage::Boot,
+        to_memory(name, directories),
         Stage::Load {
             build: build.clone(),
             module,
@@ -211,6 +235,27 @@ fn stages(boot: &Boot, selftests: &[PathBuf], only: &[String]) -> Vec<Stage> {
     }
     stages.push(Stage::Unload { build });
     stages
+}
+
+/// Copies directories of the guest's root to its memory. A processor that counts
+/// time in instructions lets it run while a file is read from the host: for a
+/// program's thread that is a long time.
+fn to_memory(boot: &str, directories: &BTreeSet<PathBuf>) -> Stage {
+    let mut script = "set -e\n".to_owned();
+    for directory in directories {
+        let directory = directory.display();
+        script += &format!(
+            "mkdir -p /run/memory{directory}\n\
+             cp {directory}/* /run/memory{directory}\n\
+             mount --bind /run/memory{directory} {directory}\n"
+        );
+    }
+    Stage::Peer {
+        name: format!("{boot}/copy"),
+        argv: ["/bin/sh", "-c", &script].map(str::to_owned).to_vec(),
+        env: Vec::new(),
+        limit: LIMIT,
+    }
 }
 
 /// The environment of a program on one of the sides.

@@ -117,8 +117,9 @@ impl Root {
     }
 
     /// Copies a program or a shared library into `dir`, a directory in the guest,
-    /// and the libraries that it needs to where they are on the host.
-    pub fn add_dynamic(&self, program: &Path, dir: &str) -> Result<()> {
+    /// and the libraries that it needs to where they are on the host. Returns
+    /// the paths of these.
+    pub fn add_dynamic(&self, program: &Path, dir: &str) -> Result<Vec<PathBuf>> {
         let name = program.file_name().context("a program needs a name")?;
         self.add_file(program, &format!("{dir}/{}", name.to_string_lossy()))?;
         let list = Command::new("ldd").arg(program).output()?;
@@ -128,6 +129,7 @@ impl Root {
             program.display(),
             String::from_utf8_lossy(&list.stderr)
         );
+        let mut libraries = Vec::new();
         for line in String::from_utf8(list.stdout)?.lines() {
             ensure!(!line.contains("not found"), "{}: {line}", program.display());
             // NAME => FILE (ADDRESS), or FILE (ADDRESS) of the loader.
@@ -136,8 +138,9 @@ impl Root {
             if !self.path().join(file.trim_start_matches('/')).exists() {
                 self.add_file(Path::new(file), file)?;
             }
+            libraries.push(PathBuf::from(file));
         }
-        Ok(())
+        Ok(libraries)
     }
 
     /// Copies a file to `at`, a path in the guest.
