@@ -44,7 +44,7 @@ int rfutex_folio_lock_killable(struct folio *folio);
 bool rfutex_folio_test_swapcache(struct folio *folio);
 
 /* User memory. */
-bool rfutex_access_ok(unsigned long addr, unsigned long size);
+bool rfutex_is_user_addr(unsigned long addr);
 int rfutex_get_user_u8(u8 *val, unsigned long addr);
 int rfutex_get_user_u16(u16 *val, unsigned long addr);
 int rfutex_get_user_u32(u32 *val, unsigned long addr);

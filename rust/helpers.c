@@ -50,9 +50,10 @@ bool rfutex_folio_test_swapcache(struct folio *folio)
 	return folio_test_swapcache(folio);
 }
 
-bool rfutex_access_ok(unsigned long addr, unsigned long size)
+/* The first byte stands for a word: words are aligned, and so is the limit. */
+bool rfutex_is_user_addr(unsigned long addr)
 {
-	return access_ok((void __user *)addr, size);
+	return access_ok((void __user *)addr, 1);
 }
 
 int rfutex_get_user_u8(u8 *val, unsigned long addr)

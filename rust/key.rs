@@ -307,7 +307,7 @@ fn retry<T>(mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
 
 #[inline]
 fn check_range(word: &Word) -> Result {
-    if uaccess::access_ok(word.addr(), word.size().bytes()) {
+    if uaccess::is_user_addr(word.addr()) {
         Ok(())
     } else {
         Err(EFAULT)

@@ -17,11 +17,12 @@ use kernel::{
     prelude::*, //
 };
 
-/// Whether `size` bytes at `addr` lie below the end of user space.
+/// Whether a word at `addr` lies below the end of user space, as futex(2) sees it:
+/// on x86 that is one page behind the last that can be mapped.
 #[inline]
-pub(crate) fn access_ok(addr: usize, size: usize) -> bool {
+pub(crate) fn is_user_addr(addr: usize) -> bool {
     // SAFETY: Compares numbers.
-    unsafe { helpers::rfutex_access_ok(addr, size) }
+    unsafe { helpers::rfutex_is_user_addr(addr) }
 }
 
 /// Checks that `len` bytes of user memory are zero.
