@@ -41,6 +41,9 @@ pub struct Mutant {
     /// The machine may crash or hang: that counts as noticed.
     #[serde(default)]
     pub fatal: bool,
+    /// It may leave something behind that others would stumble over.
+    #[serde(default)]
+    pub alone: bool,
     /// Why nothing can notice.
     #[serde(default)]
     pub survives: Option<String>,
@@ -50,6 +53,11 @@ impl Mutant {
     /// Whether it has to be tried in a machine.
     pub fn needs_machine(&self) -> bool {
         !self.tests.is_empty() || self.litmus.is_none()
+    }
+
+    /// Whether the machine may be used for another one after it.
+    pub fn can_share(&self) -> bool {
+        !self.fatal && !self.alone
     }
 }
 
@@ -65,7 +73,7 @@ pub struct List {
 }
 
 impl List {
-    /// Reads the files in `dir` in the order of their names, and checks them.
+    /// Reads the files in `dir`, and checks what they say.
     pub fn read(dir: &Path) -> Result<Self> {
         let entries = fs::read_dir(dir).with_context(|| dir.display().to_string())?;
         let mut paths = entries
@@ -80,6 +88,9 @@ impl List {
             list.mutants.extend(part.mutants);
         }
         list.check()?;
+        // In the order of the rows.
+        let List { rows, mutants } = &mut list;
+        mutants.sort_by_key(|mutant| rows.iter().position(|row| *row == mutant.row));
         Ok(list)
     }
 

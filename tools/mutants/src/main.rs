@@ -2,12 +2,14 @@
 //! Breaks a copy of the module in one place at a time, and sees which test
 //! notices. A change that none notices is a test that is missing.
 
+mod boot;
 mod build;
 mod list;
 mod results;
 mod tree;
 mod verdict;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -41,6 +43,9 @@ struct Cli {
     /// Forget the results of earlier runs
     #[arg(long)]
     fresh: bool,
+    /// How many may share a machine
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    batch: usize,
     /// Only see whether each change can still be made
     #[arg(long)]
     check: bool,
@@ -74,40 +79,64 @@ fn run(cli: &Cli) -> Result<bool> {
     }
     let path = build.join("mutants.json");
     let mut results = Results::read(&path, cli.fresh)?;
-    let builder = Builder::new(cli, &work)?;
+    let mut builder = Builder::new(cli, &work)?;
+    control(&tree, &mut builder, &list::tests(&chosen), &mut results)?;
 
-    let key = tree.key_of_all(&list::tests(&chosen))?;
-    if results.get("unchanged", &key).is_none() {
-        let verdict = control(&builder, &chosen)?;
-        results.set("unchanged", key, verdict)?;
+    let mut left = Vec::new();
+    for &mutant in &chosen {
+        match results.get(&mutant.id, &tree.key(mutant)?) {
+            Some(verdict) => println!("{}", line(mutant, verdict)),
+            None => left.push(mutant),
+        }
     }
-    for (number, &mutant) in chosen.iter().enumerate() {
-        let key = tree.key(mutant)?;
-        let verdict = match results.get(&mutant.id, &key) {
-            Some(verdict) => verdict.clone(),
-            None => {
-                let verdict = tree.with(mutant, || builder.attempt(mutant))?;
-                results.set(&mutant.id, key, verdict.clone())?;
-                verdict
-            }
-        };
-        println!(
-            "{:3}/{} {}",
-            number + 1,
-            chosen.len(),
-            line(mutant, &verdict)
-        );
+    while !left.is_empty() {
+        let batch = next_batch(&mut left, cli.batch);
+        let verdicts = builder.attempt(&mut tree, &batch)?;
+        let mut known = BTreeSet::new();
+        for (place, verdict) in verdicts {
+            let mutant = batch[place];
+            println!("{}", line(mutant, &verdict));
+            results.set(&mutant.id, tree.key(mutant)?, verdict)?;
+            known.insert(place);
+        }
+        let unknown = batch
+            .into_iter()
+            .enumerate()
+            .filter(|(place, _)| !known.contains(place));
+        left.splice(0..0, unknown.map(|(_, mutant)| mutant));
     }
     Ok(close(&chosen, &results))
 }
 
+/// Takes out of `left` the next mutants that can share a machine: at least one.
+fn next_batch<'m>(left: &mut Vec<&'m Mutant>, size: usize) -> Vec<&'m Mutant> {
+    let mut batch = vec![left.remove(0)];
+    let mut place = 0;
+    while batch[0].can_share() && batch.len() < size && place < left.len() {
+        if left[place].can_share() {
+            batch.push(left.remove(place));
+        } else {
+            place += 1;
+        }
+    }
+    batch
+}
+
 /// The module as it is must pass every test that is to notice something.
-fn control(builder: &Builder, chosen: &[&Mutant]) -> Result<Verdict> {
-    let tests = list::tests(chosen);
-    println!(
-        "        the module unchanged, with all {} tests or groups of them",
-        tests.len()
-    );
+fn control(
+    tree: &Tree,
+    builder: &mut Builder,
+    tests: &[String],
+    results: &mut Results,
+) -> Result<()> {
+    let key = tree.key_of_all()?;
+    let name = |test: &String| format!("unchanged {test}");
+    let new = |test: &&String| results.get(&name(test), &key).is_none();
+    let tests: Vec<_> = tests.iter().filter(new).cloned().collect();
+    if tests.is_empty() && results.get("unchanged", &key).is_some() {
+        return Ok(());
+    }
+    println!("        the module unchanged: KUnit {}", tests.join(" "));
     let verdict = builder.unchanged(&tests)?;
     ensure!(
         verdict.status == Status::Survived,
@@ -115,7 +144,10 @@ fn control(builder: &Builder, chosen: &[&Mutant]) -> Result<Verdict> {
         verdict.by.join(", "),
         builder.log("unchanged").display()
     );
-    Ok(verdict)
+    for test in &tests {
+        results.set(&name(test), key.clone(), verdict.clone())?;
+    }
+    results.set("unchanged", key, verdict)
 }
 
 /// What became of one mutant.
@@ -125,17 +157,17 @@ fn line(mutant: &Mutant, verdict: &Verdict) -> String {
     };
     let mut text = format!("{word:9} {:30} {}", mutant.id, mutant.what);
     if !verdict.by.is_empty() {
-        text += &format!("\n{:20}by {}", "", verdict.by.join(", "));
+        text += &format!("\n{:10}by {}", "", verdict.by.join(", "));
     }
     if let Some(reason) = &mutant.survives {
-        text += &format!("\n{:20}because {reason}", "");
+        text += &format!("\n{:10}because {reason}", "");
     }
     text
 }
 
 /// Prints what is left to explain, and the totals.
 fn close(chosen: &[&Mutant], results: &Results) -> bool {
-    let mut counts = std::collections::BTreeMap::new();
+    let mut counts = BTreeMap::new();
     let mut bad = Vec::new();
     for mutant in chosen {
         let Some(verdict) = results.last(&mutant.id) else {
@@ -159,4 +191,40 @@ fn close(chosen: &[&Mutant], results: &Results) -> bool {
         .collect();
     println!("{}", counts.join(", "));
     bad.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_crash_is_alone() {
+        let mutant = |id: &str, fatal| Mutant {
+            id: id.to_owned(),
+            row: String::new(),
+            what: String::new(),
+            edits: vec![],
+            tests: vec![],
+            litmus: None,
+            fatal,
+            alone: false,
+            survives: None,
+        };
+        let all = [
+            mutant("a", false),
+            mutant("b", true),
+            mutant("c", false),
+            mutant("d", false),
+        ];
+        let mut left: Vec<_> = all.iter().collect();
+        let mut ids = || {
+            next_batch(&mut left, 2)
+                .iter()
+                .map(|m| m.id.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ids(), ["a", "c"]);
+        assert_eq!(ids(), ["b"]);
+        assert_eq!(ids(), ["d"]);
+    }
 }

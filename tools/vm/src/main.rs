@@ -106,6 +106,9 @@ enum Do {
         /// With the selftests and what they need in the machine
         #[arg(long)]
         selftests: bool,
+        /// With this build of the module as well (may be given more than once)
+        #[arg(long, value_name = "BUILD")]
+        module: Vec<String>,
         #[arg(long)]
         plan: PathBuf,
         #[arg(long)]
@@ -218,6 +221,7 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
         }
         Do::Session {
             selftests,
+            module,
             plan,
             report,
             silence,
@@ -234,6 +238,9 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
             } else {
                 places.root(&[])?
             };
+            for build in module {
+                places.add_module(&root, build)?;
+            }
             session.choose_accelerator(&root)?;
             let mut result = Report::default();
             session.run(&root, &plan, "splats", &mut result)?;
