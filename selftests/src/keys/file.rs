@@ -230,15 +230,15 @@ fn read_only_waiter_writer_wakes() {
 
 /// Words of one file, 4 GiB and 16 TiB apart, are words of their own.
 fn far_apart() {
-    const OFFSETS: [u64; 3] = [0, 1 << 32, 1 << 44];
+    const OFFSETS: [usize; 3] = [0, 1 << 32, 1 << 44];
     let tmpfs = Mount::tmpfs("");
     let file = file_in(tmpfs.path(), "file", 0);
-    file.set_len(OFFSETS[2] + PAGE as u64).expect("set_len");
-    let regions = OFFSETS.map(|offset| Region::shared(&file, offset as i64, PAGE));
+    file.set_len((OFFSETS[2] + PAGE) as u64).expect("set_len");
+    let regions = OFFSETS.map(|offset| Region::shared(&file, offset, PAGE));
     let words = regions.each_ref().map(|region| region.word(0));
     for (nr, word) in words.into_iter().enumerate() {
         let key = key_of(word);
-        let page = OFFSETS[nr] / PAGE as u64;
+        let page = (OFFSETS[nr] / PAGE) as u64;
         assert!(
             matches!(key, Key::Inode { index, .. } if index == page),
             "{key:?}"

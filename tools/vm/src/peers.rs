@@ -223,13 +223,22 @@ fn stages(
             });
         }
     }
-    if wanted("rfutex-preload-check") {
+    // Its tests have names like this.
+    let (all, tests): (bool, Vec<_>) = (
+        wanted("rfutex-preload-check"),
+        only.iter().filter(|part| part.contains("::")).collect(),
+    );
+    if all || !tests.is_empty() {
         for (side, without) in SIDES.iter().zip([vec!["preload".to_owned()], Vec::new()]) {
             stages.push(Stage::Trials {
                 build: format!("{name}/{side}"),
                 program: format!("{DIRECTORY}/check-{side}"),
                 without,
-                only: Vec::new(),
+                only: tests
+                    .iter()
+                    .filter(|_| !all)
+                    .map(|&part| part.clone())
+                    .collect(),
             });
         }
     }
