@@ -7,6 +7,9 @@ use rfutex_guest::event::{Outcome, Verdict};
 use rfutex_guest::plan::{Plan, Stage};
 use serde::Deserialize;
 
+/// How long a test may take, in seconds. A lost wake takes one half a minute.
+pub const LIMIT: u64 = 60;
+
 /// A mutant, and the selftests that it is to be tried with. KUnit is always.
 pub struct Member<'a> {
     /// The mutant's name, which its build has too.
@@ -37,8 +40,9 @@ struct Report {
 }
 
 impl Boot {
-    /// A machine for these, in that order. A test may take `limit` seconds.
-    pub fn of<'a>(members: impl Iterator<Item = Member<'a>>, limit: u64) -> Self {
+    /// A machine for these, in that order. With `all`, the tests of a mutant go on
+    /// after one that failed.
+    pub fn of<'a>(members: impl Iterator<Item = Member<'a>>, all: bool) -> Self {
         let (mut stages, mut ids) = (vec![Stage::Boot], Vec::new());
         for Member { id, tests } in members {
             let build = || id.to_owned();
@@ -58,7 +62,11 @@ impl Boot {
             stages.push(Stage::Unload { build: build() });
             ids.push(build());
         }
-        let plan = Plan { limit, stages };
+        let plan = Plan {
+            limit: LIMIT,
+            stages,
+            first_failure: !all,
+        };
         Self { plan, ids }
     }
 
@@ -128,7 +136,7 @@ mod tests {
 
     fn boot() -> Boot {
         let members = ["a", "b", "c"].map(|id| Member { id, tests: &[] });
-        Boot::of(members.into_iter(), 1)
+        Boot::of(members.into_iter(), true)
     }
 
     fn lengths(outcomes: &[Outcome]) -> Vec<(usize, bool)> {

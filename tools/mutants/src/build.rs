@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Builds mutants and tries them: in a machine, or with a litmus test.
+//! Builds mutants, and asks the litmus tests about them.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use rfutex_guest::event;
-use rfutex_guest::event::Outcome;
 
 use crate::Cli;
 use crate::boot::{Boot, Member};
@@ -19,18 +15,37 @@ use crate::list::Mutant;
 use crate::tree::Tree;
 use crate::verdict::{Status, Verdict};
 
-/// How long a test may take, and how long the machine may say nothing, in
-/// seconds. A lost wake takes a test half a minute; a machine that shares its
-/// processors with others takes minutes to boot.
-const LIMIT: u64 = 60;
-const SILENCE: u64 = 400;
-
-/// What is needed to build and to run.
+/// Makes modules out of changed trees.
 pub struct Builder<'a> {
     cli: &'a Cli,
     work: &'a Path,
     /// The mutants that this run has built.
     built: BTreeSet<String>,
+}
+
+/// Mutants that are built, and what is known of them by now.
+pub struct Batch<'m> {
+    pub mutants: Vec<&'m Mutant>,
+    /// Those of which all is known, by their places.
+    pub done: Vec<(usize, Verdict)>,
+    /// Those that still need a machine.
+    pub members: Vec<(usize, Verdict)>,
+}
+
+impl Batch<'_> {
+    /// The machine for them, if one is needed.
+    pub fn boot(&self, all: bool) -> Option<Boot> {
+        let members = self.members.iter().map(|&(place, _)| Member {
+            id: &self.mutants[place].id,
+            tests: &self.mutants[place].tests,
+        });
+        (members.len() != 0).then(|| Boot::of(members, all))
+    }
+}
+
+/// Where the output of a mutant's build is, and what failed.
+pub fn log(work: &Path, id: &str) -> PathBuf {
+    work.join("logs").join(id)
 }
 
 impl<'a> Builder<'a> {
@@ -45,21 +60,9 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// What is known of a mutant: its build's output, and what failed.
-    pub fn log(&self, id: &str) -> PathBuf {
-        self.work.join("logs").join(id)
-    }
-
-    /// Tries mutants, which share a machine. Tells what became of them, each
-    /// with its place among them; of those that are left out, nothing is known,
-    /// since another one before them left the machine unfit.
-    pub fn attempt(
-        &mut self,
-        tree: &mut Tree,
-        mutants: &[&Mutant],
-    ) -> Result<Vec<(usize, Verdict)>> {
-        let mut verdicts = Vec::new();
-        let mut members = Vec::new();
+    /// Builds mutants that will share a machine.
+    pub fn prepare<'m>(&mut self, tree: &mut Tree, mutants: Vec<&'m Mutant>) -> Result<Batch<'m>> {
+        let (mut done, mut members) = (Vec::new(), Vec::new());
         for (place, &mutant) in mutants.iter().enumerate() {
             let began = Instant::now();
             let mut status = Status::Survived;
@@ -80,52 +83,28 @@ impl<'a> Builder<'a> {
                 by,
                 seconds: began.elapsed().as_secs_f64(),
             };
-            if status == Status::Unbuilt || !mutant.needs_machine() {
-                verdicts.push((place, verdict));
+            let enough = status == Status::Killed && !self.cli.all;
+            if status == Status::Unbuilt || enough || !mutant.needs_machine() {
+                done.push((place, verdict));
             } else {
                 members.push((place, verdict));
             }
         }
-        if members.is_empty() {
-            return Ok(verdicts);
-        }
-        let boot = Boot::of(
-            members.iter().map(|&(place, _)| Member {
-                id: &mutants[place].id,
-                tests: &mutants[place].tests,
-            }),
-            LIMIT,
-        );
-        let outcomes = self.machine(&boot)?;
-        for ((place, before), part) in members.into_iter().zip(boot.parts(&outcomes)) {
-            let mutant = mutants[place];
-            self.note(&mutant.id, part.outcomes)?;
-            let fatal = mutant.fatal;
-            let verdict = Verdict::of(part.outcomes, part.finished, fatal).after(before);
-            verdicts.push((place, verdict));
-        }
-        Ok(verdicts)
+        Ok(Batch {
+            mutants,
+            done,
+            members,
+        })
     }
 
-    /// Runs the tests of that name on the tree as it is; each has to be there.
-    pub fn unchanged(&mut self, tests: &[String]) -> Result<Verdict> {
-        const ID: &str = "unchanged";
+    /// Builds the tree as it is and keeps the module under the name `id`.
+    pub fn unchanged(&mut self, id: &str) -> Result<()> {
         ensure!(
-            self.build(ID)?,
+            self.build(id)?,
             "the module does not build, see {}",
-            self.log(ID).display()
+            log(self.work, id).display()
         );
-        let boot = Boot::of([Member { id: ID, tests }].into_iter(), LIMIT);
-        let outcomes = self.machine(&boot)?;
-        self.note(ID, &outcomes)?;
-        for test in tests {
-            ensure!(
-                outcomes.iter().any(|o| o.name.contains(test)),
-                "there is no test {test}"
-            );
-        }
-        let finished = boot.parts(&outcomes).iter().all(|part| part.finished);
-        Ok(Verdict::of(&outcomes, finished, false))
+        Ok(())
     }
 
     /// Where the module of a mutant is kept.
@@ -151,7 +130,7 @@ impl<'a> Builder<'a> {
             .arg(format!("KDIR={}", self.cli.kdir.display()))
             .arg(format!("MO={}", objects.display()))
             .current_dir(self.work.join("tree"));
-        let log = File::create(self.log(id))?;
+        let log = File::create(log(self.work, id))?;
         if !logged(&mut make, &log)?.success() || !module.exists() {
             return Ok(false);
         }
@@ -161,69 +140,17 @@ impl<'a> Builder<'a> {
         Ok(true)
     }
 
-    /// Boots a machine. What its tests came to, as far as it lived.
-    fn machine(&self, boot: &Boot) -> Result<Vec<Outcome>> {
-        let (plan, report) = (self.work.join("plan.json"), self.work.join("report.json"));
-        fs::write(&plan, serde_json::to_vec(boot.plan())?)?;
-        if report.exists() {
-            fs::remove_file(&report)?;
-        }
-        let mut vm = Command::new(self.cli.programs.join("rfutex-vm"));
-        let options = [
-            ("--kdir", self.cli.kdir.as_path()),
-            ("--top", self.work),
-            ("--modules", &self.work.join("modules")),
-            ("--programs", &self.cli.programs),
-            ("--cache", &self.cli.cache),
-        ];
-        for (option, path) in options {
-            vm.arg(option).arg(path);
-        }
-        vm.args(["--limit", &LIMIT.to_string(), "session", "--selftests"]);
-        vm.arg("--plan").arg(&plan).arg("--report").arg(&report);
-        vm.args(["--silence", &SILENCE.to_string()]);
-        for id in boot.ids() {
-            vm.args(["--module", id]);
-        }
-        let path = self.work.join("machine.log");
-        logged(&mut vm, &File::create(&path)?)?;
-        ensure!(report.exists(), "rfutex-vm failed, see {}", path.display());
-        let outcomes = Boot::outcomes(&fs::read(&report)?)?;
-        // What comes to nothing before a module is there is no module's doing.
-        ensure!(
-            outcomes
-                .first()
-                .is_some_and(|o| o.name == "boot" && o.verdict == event::Verdict::Passed),
-            "the machine did not boot, see {}",
-            path.display()
-        );
-        Ok(outcomes)
-    }
-
-    /// Adds to a mutant's log what failed and why.
-    fn note(&self, id: &str, outcomes: &[Outcome]) -> Result<()> {
-        let mut text = String::new();
-        for outcome in outcomes {
-            let _ = writeln!(text, "{:?} {}", outcome.verdict, outcome.name);
-            if outcome.verdict == event::Verdict::Failed {
-                let _ = writeln!(text, "{}\n{}", outcome.why.join("\n"), outcome.log);
-            }
-        }
-        let mut log = File::options().append(true).open(self.log(id))?;
-        Ok(log.write_all(text.as_bytes())?)
-    }
-
     /// Whether a litmus test still says what it should.
     fn litmus(&self, test: &str, id: &str) -> Result<bool> {
         let mut litmus = Command::new(self.work.join("tree/tools/litmus.sh"));
         litmus.arg(test).env("RFUTEX_CACHE", &self.cli.cache);
-        let log = File::options().append(true).open(self.log(id))?;
+        let log = File::options().append(true).open(log(self.work, id))?;
         Ok(logged(&mut litmus, &log)?.success())
     }
 }
 
 /// Runs `command` with all of its output in `log`.
-fn logged(command: &mut Command, log: &File) -> Result<ExitStatus> {
+pub fn logged(command: &mut Command, log: &File) -> Result<ExitStatus> {
     command
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

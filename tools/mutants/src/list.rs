@@ -88,10 +88,23 @@ impl List {
             list.mutants.extend(part.mutants);
         }
         list.check()?;
-        // In the order of the rows.
-        let List { rows, mutants } = &mut list;
-        mutants.sort_by_key(|mutant| rows.iter().position(|row| *row == mutant.row));
+        list.sort();
         Ok(list)
+    }
+
+    /// The first mutant of each row, then the second, and so on: a run that is
+    /// stopped has something of everything.
+    fn sort(&mut self) {
+        let Self { rows, mutants } = self;
+        let mut seen = vec![0; rows.len()];
+        mutants.sort_by_cached_key(|mutant| {
+            let row = rows.iter().position(|row| *row == mutant.row);
+            let count = row.map_or(0, |row| {
+                seen[row] += 1;
+                seen[row]
+            });
+            (count, row)
+        });
     }
 
     fn check(&self) -> Result<()> {
@@ -165,6 +178,24 @@ mod tests {
         assert_eq!(list.chosen(&[]).unwrap().len(), 1);
         assert!(list.chosen(&["b".to_owned()]).is_err());
         assert!(list.mutants()[0].needs_machine());
+    }
+
+    #[test]
+    fn each_row_has_its_turn() {
+        let mutant = |id: &str, row: &str| {
+            let text = MUTANT.replace("id = 'a'", &format!("id = '{id}'"));
+            text.replace("'r'", &format!("'{row}'"))
+        };
+        let parts = [
+            mutant("b", "s"),
+            mutant("a", "r"),
+            mutant("c", "s"),
+            mutant("d", "r"),
+        ];
+        let mut list = list(&format!("rows = ['r', 's']\n{}", parts.concat())).unwrap();
+        list.sort();
+        let ids: Vec<_> = list.mutants().iter().map(|m| m.id.as_str()).collect();
+        assert_eq!(ids, ["a", "b", "d", "c"]);
     }
 
     #[test]

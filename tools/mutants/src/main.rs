@@ -5,20 +5,25 @@
 mod boot;
 mod build;
 mod list;
+mod machine;
 mod results;
+mod table;
 mod tree;
 mod verdict;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use clap::Parser;
 
-use build::Builder;
+use build::{Batch, Builder};
 use list::{List, Mutant};
+use machine::Machine;
 use results::Results;
+use table::Table;
 use tree::Tree;
 use verdict::{Status, Verdict};
 
@@ -43,6 +48,9 @@ struct Cli {
     /// Forget the results of earlier runs
     #[arg(long)]
     fresh: bool,
+    /// Run all tests of a mutant, not only until one fails
+    #[arg(long)]
+    all: bool,
     /// How many may share a machine
     #[arg(long, value_name = "N", default_value_t = 8)]
     batch: usize,
@@ -70,46 +78,88 @@ fn run(cli: &Cli) -> Result<bool> {
     let work = build.join("mutants");
     let mut tree = Tree::copy(&cli.top, &work.join("tree"))?;
     // All of them before the first is built: a stale one is found at once.
-    for mutant in list.mutants() {
-        tree.changed(mutant).with_context(|| mutant.id.clone())?;
-    }
+    let stale: Vec<_> = list
+        .mutants()
+        .iter()
+        .filter_map(|mutant| Some(format!("{}: {:#}", mutant.id, tree.changed(mutant).err()?)))
+        .collect();
+    ensure!(
+        stale.is_empty(),
+        "the module is not what these are changes of\n{}",
+        stale.join("\n")
+    );
     if cli.check {
         println!("{} mutants, each can be made", list.mutants().len());
         return Ok(true);
     }
-    let path = build.join("mutants.json");
-    let mut results = Results::read(&path, cli.fresh)?;
+    let mut results = Results::read(&build.join("mutants.json"), cli.fresh)?;
     let mut builder = Builder::new(cli, &work)?;
-    control(&tree, &mut builder, &list::tests(&chosen), &mut results)?;
+    let machine = Machine::new(cli, &work);
+    control(
+        &tree,
+        &mut builder,
+        &machine,
+        &list::tests(&chosen),
+        &mut results,
+    )?;
 
+    let mut table = Table::new(&build.join("mutants.txt"), list.mutants().len());
     let mut left = Vec::new();
     for &mutant in &chosen {
-        match results.get(&mutant.id, &tree.key(mutant)?) {
-            Some(verdict) => println!("{}", line(mutant, verdict)),
+        match results.get(&mutant.id, &key(cli, &tree, mutant)?) {
+            Some(verdict) => table.add(mutant, verdict)?,
             None => left.push(mutant),
         }
     }
-    while !left.is_empty() {
-        let batch = next_batch(&mut left, cli.batch);
-        let verdicts = builder.attempt(&mut tree, &batch)?;
-        let mut known = BTreeSet::new();
-        for (place, verdict) in verdicts {
-            let mutant = batch[place];
-            println!("{}", line(mutant, &verdict));
-            results.set(&mutant.id, tree.key(mutant)?, verdict)?;
-            known.insert(place);
+    // While the machine has some, the next are built.
+    thread::scope(|scope| {
+        let mut running = None;
+        while running.is_some() || !left.is_empty() {
+            let next = match next_batch(&mut left, cli.batch) {
+                batch if batch.is_empty() => None,
+                batch => Some(builder.prepare(&mut tree, batch)?),
+            };
+            if let Some(running) = running.take() {
+                let running: thread::ScopedJoinHandle<'_, Result<Tried<'_>>> = running;
+                let (batch, verdicts) = running.join().map_err(|_| anyhow!("a panic"))??;
+                let mut known = BTreeSet::new();
+                for (place, verdict) in verdicts {
+                    let mutant = batch.mutants[place];
+                    table.add(mutant, &verdict)?;
+                    results.set(&mutant.id, key(cli, &tree, mutant)?, verdict)?;
+                    known.insert(place);
+                }
+                let unknown = batch.mutants.into_iter().enumerate();
+                let unknown = unknown.filter(|(place, _)| !known.contains(place));
+                left.splice(0..0, unknown.map(|(_, mutant)| mutant));
+            }
+            running = next.map(|mut batch| {
+                let machine = &machine;
+                scope.spawn(move || {
+                    let verdicts = machine.attempt(&mut batch)?;
+                    Ok((batch, verdicts))
+                })
+            });
         }
-        let unknown = batch
-            .into_iter()
-            .enumerate()
-            .filter(|(place, _)| !known.contains(place));
-        left.splice(0..0, unknown.map(|(_, mutant)| mutant));
-    }
-    Ok(close(&chosen, &results))
+        Ok(table.close())
+    })
 }
 
-/// Takes out of `left` the next mutants that can share a machine: at least one.
+/// Mutants that were tried, and what became of them by their places.
+type Tried<'m> = (Batch<'m>, Vec<(usize, Verdict)>);
+
+/// What a result is a result of.
+fn key(cli: &Cli, tree: &Tree, mutant: &Mutant) -> Result<String> {
+    let which = if cli.all { "all" } else { "first" };
+    Ok(format!("{which}-{}", tree.key(mutant)?))
+}
+
+/// Takes out of `left` the next mutants that can share a machine: at least one,
+/// if there is one.
 fn next_batch<'m>(left: &mut Vec<&'m Mutant>, size: usize) -> Vec<&'m Mutant> {
+    if left.is_empty() {
+        return Vec::new();
+    }
     let mut batch = vec![left.remove(0)];
     let mut place = 0;
     while batch[0].can_share() && batch.len() < size && place < left.len() {
@@ -126,6 +176,7 @@ fn next_batch<'m>(left: &mut Vec<&'m Mutant>, size: usize) -> Vec<&'m Mutant> {
 fn control(
     tree: &Tree,
     builder: &mut Builder,
+    machine: &Machine,
     tests: &[String],
     results: &mut Results,
 ) -> Result<()> {
@@ -136,61 +187,19 @@ fn control(
     if tests.is_empty() && results.get("unchanged", &key).is_some() {
         return Ok(());
     }
-    println!("        the module unchanged: KUnit {}", tests.join(" "));
-    let verdict = builder.unchanged(&tests)?;
+    const ID: &str = "unchanged";
+    println!("the module unchanged: KUnit and {} selftests", tests.len());
+    builder.unchanged(ID)?;
+    let verdict = machine.unchanged(ID, &tests)?;
     ensure!(
         verdict.status == Status::Survived,
-        "the module fails without any change: {}; see {}",
-        verdict.by.join(", "),
-        builder.log("unchanged").display()
+        "the module fails without any change: {}",
+        verdict.by.join(", ")
     );
     for test in &tests {
         results.set(&name(test), key.clone(), verdict.clone())?;
     }
     results.set("unchanged", key, verdict)
-}
-
-/// What became of one mutant.
-fn line(mutant: &Mutant, verdict: &Verdict) -> String {
-    let word = match verdict.judge(mutant) {
-        Ok(word) | Err(word) => word,
-    };
-    let mut text = format!("{word:9} {:30} {}", mutant.id, mutant.what);
-    if !verdict.by.is_empty() {
-        text += &format!("\n{:10}by {}", "", verdict.by.join(", "));
-    }
-    if let Some(reason) = &mutant.survives {
-        text += &format!("\n{:10}because {reason}", "");
-    }
-    text
-}
-
-/// Prints what is left to explain, and the totals.
-fn close(chosen: &[&Mutant], results: &Results) -> bool {
-    let mut counts = BTreeMap::new();
-    let mut bad = Vec::new();
-    for mutant in chosen {
-        let Some(verdict) = results.last(&mutant.id) else {
-            continue;
-        };
-        let word = match verdict.judge(mutant) {
-            Ok(word) => word,
-            Err(word) => {
-                bad.push(format!("{word}: {}", mutant.id));
-                word
-            }
-        };
-        *counts.entry(word).or_insert(0) += 1;
-    }
-    for line in &bad {
-        println!("{line}");
-    }
-    let counts: Vec<_> = counts
-        .iter()
-        .map(|(word, count)| format!("{count} {word}"))
-        .collect();
-    println!("{}", counts.join(", "));
-    bad.is_empty()
 }
 
 #[cfg(test)]

@@ -291,6 +291,7 @@ fn show(
         &Plan {
             limit: options.limit,
             stages,
+            first_failure: false,
         },
         "run",
         &mut report,

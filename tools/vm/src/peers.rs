@@ -137,6 +137,7 @@ pub fn run(
         let plan = Plan {
             limit: LIMIT,
             stages: stages(boot, &directories, &selftests, only),
+            first_failure: false,
         };
         session.run(&root, &plan, "peers", &mut report)?;
         table.add(boot.name, report.outcomes());
