@@ -83,8 +83,7 @@ impl<'a> Builder<'a> {
                 by,
                 seconds: began.elapsed().as_secs_f64(),
             };
-            let enough = status == Status::Killed && !self.cli.all;
-            if status == Status::Unbuilt || enough || !mutant.needs_machine() {
+            if status == Status::Unbuilt || !mutant.needs_machine() {
                 done.push((place, verdict));
             } else {
                 members.push((place, verdict));
