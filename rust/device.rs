@@ -65,31 +65,73 @@ impl MiscDevice for Device {
         Ok(KBox::new(Self { table }, GFP_KERNEL)?)
     }
 
+    // Inlined into the function that the kernel calls, and small: what is large is called.
+    #[inline(always)]
     fn ioctl(device: &Self, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
         let table = &*device.table;
         // These carry no struct; with a size they are other commands.
-        let wake_at = |private, nr| op::wake::wake(table, &request::Wake::at(arg, private, nr));
-        let woken = match cmd {
-            uapi::RFUTEX_CMD_WAKE_ONE => wake_at(false, 1)?,
-            uapi::RFUTEX_CMD_WAKE_ALL => wake_at(false, u32::MAX)?,
-            uapi::RFUTEX_CMD_WAKE_ONE_PRIVATE => wake_at(true, 1)?,
-            uapi::RFUTEX_CMD_WAKE_ALL_PRIVATE => wake_at(true, u32::MAX)?,
-            _ => {
-                let argument = Argument::new(arg, _IOC_SIZE(cmd));
-                match unsized_command(cmd) {
-                    WAIT => op::wait::wait(table, &request::Wait::read(argument)?).map(|()| 0)?,
-                    WAKE => op::wake::wake(table, &request::Wake::read(argument)?)?,
-                    REQUEUE => op::requeue::requeue(table, &request::Requeue::read(argument)?)?,
-                    WAKE_OP => op::wake_op::wake_op(table, &request::WakeOp::read(argument)?)?,
-                    WAITV => op::waitv::waitv(table, &request::Waitv::read(argument)?)?,
-                    SWAP => op::swap::swap(table, &request::Swap::read(argument)?).map(|()| 0)?,
-                    KEY_INFO => op::key_info::key_info(table, request::KeyInfo::read(argument)?)
-                        .map(|()| 0)?,
-                    QUERY => op::query::query(table, argument).map(|()| 0)?,
-                    _ => return Err(ENOTTY),
-                }
-            }
+        let (private, nr) = match cmd {
+            uapi::RFUTEX_CMD_WAKE_ONE => (false, 1),
+            uapi::RFUTEX_CMD_WAKE_ALL => (false, u32::MAX),
+            uapi::RFUTEX_CMD_WAKE_ONE_PRIVATE => (true, 1),
+            uapi::RFUTEX_CMD_WAKE_ALL_PRIVATE => (true, u32::MAX),
+            _ => return with_struct(table, cmd, arg),
         };
-        Ok(woken as isize)
+        op::wake::wake(table, &request::Wake::at(arg, private, nr)).map(|woken| woken as isize)
     }
+}
+
+/// The commands whose argument is a struct.
+#[inline(always)]
+fn with_struct(table: &Table, cmd: u32, arg: usize) -> Result<isize> {
+    let size = _IOC_SIZE(cmd);
+    let done = |()| 0;
+    match unsized_command(cmd) {
+        WAKE => call(table, arg, size, request::Wake::read, |table, request| {
+            op::wake::wake(table, &request)
+        }),
+        WAIT => call(table, arg, size, request::Wait::read, |table, request| {
+            op::wait::wait(table, &request).map(done)
+        }),
+        REQUEUE => call(
+            table,
+            arg,
+            size,
+            request::Requeue::read,
+            |table, request| op::requeue::requeue(table, &request),
+        ),
+        WAKE_OP => call(table, arg, size, request::WakeOp::read, |table, request| {
+            op::wake_op::wake_op(table, &request)
+        }),
+        WAITV => call(table, arg, size, request::Waitv::read, |table, request| {
+            op::waitv::waitv(table, &request)
+        }),
+        SWAP => call(table, arg, size, request::Swap::read, |table, request| {
+            op::swap::swap(table, &request).map(done)
+        }),
+        KEY_INFO => call(
+            table,
+            arg,
+            size,
+            request::KeyInfo::read,
+            |table, request| op::key_info::key_info(table, request).map(done),
+        ),
+        QUERY => call(table, arg, size, Ok, |table, argument| {
+            op::query::query(table, argument).map(done)
+        }),
+        _ => Err(ENOTTY),
+    }
+}
+
+/// Reads a request and carries it out. A function of its own for each command: together, all would
+/// pay for the stack of the largest.
+#[inline(never)]
+fn call<R>(
+    table: &Table,
+    arg: usize,
+    size: usize,
+    read: impl FnOnce(Argument) -> Result<R>,
+    op: impl FnOnce(&Table, R) -> Result<u32>,
+) -> Result<isize> {
+    op(table, read(Argument::new(arg, size))?).map(|result| result as isize)
 }

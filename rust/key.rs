@@ -219,7 +219,21 @@ pub(crate) struct Seen {
     pub(crate) index: usize,
 }
 
-/// Resolves `word` for a wake.
+/// Resolves a private word: the key is its address, for as long as the task runs.
+///
+/// # Errors
+///
+/// `EFAULT`: it is not an address of user space.
+#[inline]
+pub(crate) fn private(word: &Word) -> Result<KeyId> {
+    check_range(word)?;
+    KeyId::in_current_mm(Kind::Private, word.addr())
+}
+
+/// Resolves `word` for a wake, and calls `f` with the key until it has a result.
+///
+/// The key is lent, not returned: it is large, and moving it costs more than the rest of a wake that
+/// finds nobody.
 ///
 /// # Errors
 ///
@@ -227,14 +241,11 @@ pub(crate) struct Seen {
 ///
 /// # Context
 ///
-/// Process context. May sleep before it returns; the caller must not, while the key lives.
-#[inline]
-pub(crate) fn borrow(word: &Word) -> Result<Borrowed> {
+/// Process context, no locks held. May sleep; `f` must not.
+#[inline(always)]
+pub(crate) fn borrow<R>(word: &Word, f: impl FnMut(&Borrowed) -> Option<R>) -> Result<R> {
     check_range(word)?;
-    retry(|| match page::find(word, Access::Read)? {
-        Some(found) => page::settle(found, word),
-        None => Ok(None),
-    })
+    page::borrow(word, Access::Read, f)
 }
 
 /// Resolves two words for wakes on both; the second is one that the caller is going to write to.

@@ -38,7 +38,6 @@ pub(crate) use self::pair::Pair;
 
 use crate::{
     key::{
-        Borrowed,
         KeyId,
         Owned, //
     },
@@ -119,7 +118,7 @@ impl Bucket {
 
     /// Whether nobody waits here: then a wake is done, without any lock.
     #[inline]
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         // (B) The caller changed the word before it asked for the wake.
         barrier::smp_mb(barrier::Full);
         self.nr_waiters.load(Relaxed) == 0
@@ -131,26 +130,25 @@ impl Bucket {
         self.nr_waiters.fetch_sub(nr, Relaxed);
     }
 
-    /// Takes up to `nr` waiters with this key, and with a mask that shares a bit with `mask`, out of
-    /// the queue, marks them as woken and adds their tasks to `chain`. Returns how many; `None` if
-    /// the key no longer holds: then nothing was done.
+    /// Takes up to `nr` waiters under `id`, with a mask that shares a bit with `mask`, out of the
+    /// queue, marks them as woken and adds their tasks to `chain`. Returns how many.
+    ///
+    /// Before it marks the first, it asks whether the key `holds`; if not, it does nothing and
+    /// returns `None`.
     ///
     /// # Context
     ///
-    /// Does not sleep. Takes the bucket's lock, unless the bucket is empty.
-    #[inline]
+    /// Does not sleep. Takes the bucket's lock: ask [`Self::is_empty`] first.
     pub(crate) fn wake(
         &self,
-        key: &Borrowed,
+        id: KeyId,
         mask: u64,
         nr: u32,
         chain: &mut WakeChain,
+        holds: impl FnOnce() -> bool,
     ) -> Option<u32> {
-        if nr == 0 || self.is_empty() {
-            return Some(0);
-        }
         let mut queue = self.queue.lock();
-        let woken = queue.wake(key.id(), mask, nr, chain, || key.holds())?;
+        let woken = queue.wake(id, mask, nr, chain, holds)?;
         drop(queue);
         if woken != 0 {
             self.left(woken as i32);

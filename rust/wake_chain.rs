@@ -75,6 +75,16 @@ impl WakeChain {
 impl Drop for WakeChain {
     #[inline]
     fn drop(&mut self) {
+        if !self.last.is_null() {
+            self.wake_all();
+        }
+    }
+}
+
+impl WakeChain {
+    /// Wakes all, and forgets them. Not inlined: most wakes find nobody.
+    #[inline(never)]
+    fn wake_all(&mut self) {
         let mut node = self.first;
         while node != TAIL {
             // SAFETY: By the type invariants, `node` is the `wake_q` of a task that is alive.

@@ -53,7 +53,7 @@ pub(super) enum Found {
 }
 
 /// Steps 1 to 3: which page, and what it belongs to. A private word needs none. `None`: try again.
-#[inline]
+#[inline(always)]
 pub(super) fn find(word: &Word, access: Access) -> Result<Option<Found>> {
     if word.private() {
         let id = KeyId::in_current_mm(Kind::Private, word.addr())?;
@@ -83,8 +83,23 @@ pub(super) fn find(word: &Word, access: Access) -> Result<Option<Found>> {
     }
 }
 
+/// Resolves a word for a wake; see [`super::borrow`].
+#[inline(never)]
+pub(super) fn borrow<R>(
+    word: &Word,
+    access: Access,
+    mut f: impl FnMut(&Borrowed) -> Option<R>,
+) -> Result<R> {
+    super::retry(|| {
+        let Some(found) = find(word, access)? else {
+            return Ok(None);
+        };
+        Ok(settle(found, word)?.and_then(|key| f(&key)))
+    })
+}
+
 /// Steps 4 and 5, for a wake; see [`super::borrow`]. `None`: try again.
-#[inline]
+#[inline(always)]
 pub(super) fn settle(found: Found, word: &Word) -> Result<Option<Borrowed>> {
     let (page, mapping) = match found {
         Found::Address(id, _) => return Ok(Some(Borrowed { id, place: None })),
@@ -187,10 +202,15 @@ mod tests {
         OnFile, //
     };
 
-    /// A wait's key and a wake's.
-    fn both(word: &Word) -> (Result<Owned>, Result<Borrowed>) {
+    /// What a wake finds.
+    fn borrowed(word: &Word) -> Result<KeyId> {
+        super::super::borrow(word, |key| Some(key.id()))
+    }
+
+    /// A wait's key and what a wake finds.
+    fn both(word: &Word) -> (Result<Owned>, Result<KeyId>) {
         let owned = own(word, Access::Read, |_| ()).map(|(key, ())| key);
-        (owned, super::super::borrow(word))
+        (owned, borrowed(word))
     }
 
     #[test]
@@ -199,10 +219,8 @@ mod tests {
         let word = on_file.word(8)?;
         // The signal is for a resolver that takes the lock: it would wait for ever.
         let (owned, borrowed) = killed(|| on_file.with_folio_locked(|| both(&word)))?;
-        // The borrowed one goes first: it is an RCU section.
-        let for_wake = borrowed.map(|key| key.id());
         let for_wait = owned.map(|key| key.id());
-        assert!(for_wait? == for_wake?);
+        assert!(for_wait? == borrowed?);
         Ok(())
     }
 
@@ -227,11 +245,12 @@ mod tests {
         let word = on_file.word(8)?;
         let before = on_file.counts();
         let undisturbed = own(&word, Access::Read, |_| ())?.0.id();
-        let (result, hits) = forced(point, 3, || super::super::borrow(&word));
-        let during = on_file.counts();
-        let found = result.map(|key| key.id());
+        let (result, hits) = forced(point, 3, || {
+            super::super::borrow(&word, |key| Some((key.id(), on_file.counts())))
+        });
+        let (found, during) = result?;
         let after = on_file.counts();
-        assert!(found? == undisturbed);
+        assert!(found == undisturbed);
         assert_eq!(hits, times);
         assert!(during == before.plus(0, 0, 1));
         assert!(after == before);
@@ -282,8 +301,7 @@ mod tests {
         let (owned, hits) = forced(Point::NoMapping, 2, || own(&word, Access::Read, |_| ()));
         assert_eq!(hits, 2);
         assert!(owned?.0.id() == undisturbed);
-        let (borrowed, hits) = forced(Point::NoMapping, 2, || super::super::borrow(&word));
-        let found = borrowed.map(|key| key.id());
+        let (found, hits) = forced(Point::NoMapping, 2, || borrowed(&word));
         assert_eq!(hits, 2);
         assert!(found? == undisturbed);
         Ok(())
@@ -317,7 +335,7 @@ mod tests {
             assert_eq!(hits, 1);
         }
         for point in [Point::NoMapping, Point::HostGone] {
-            let (result, hits) = killed(|| forced(point, u32::MAX, || super::super::borrow(&word)));
+            let (result, hits) = killed(|| forced(point, u32::MAX, || borrowed(&word)));
             let error = result.err();
             assert!(error == Some(EINTR));
             assert_eq!(hits, 1);

@@ -27,7 +27,7 @@ use kernel::page::PAGE_SIZE;
 /// `EDOM`: they differ. Else as they fail, both in the same way.
 fn id(word: &Word) -> Result<KeyId> {
     let owned = own(word).map(|key| key.id());
-    let borrowed = borrow(word).map(|key| key.id());
+    let borrowed = borrow(word, |key| Some(key.id()));
     let described = describe(word).map(|(key, _)| key.id());
     match (owned, borrowed, described) {
         (Ok(a), Ok(b), Ok(c)) if a == b && b == c => Ok(a),
@@ -298,10 +298,9 @@ mod cases {
     fn borrowed_key_refers_to_the_folio_alone() -> Result {
         let on_file = OnFile::new()?;
         let before = on_file.counts();
-        let key = borrow(&on_file.word(8)?)?;
-        let during = on_file.counts();
-        let holds = key.holds();
-        drop(key);
+        let (holds, during) = borrow(&on_file.word(8)?, |key| {
+            Some((key.holds(), on_file.counts()))
+        })?;
         assert!(holds);
         assert!(during == before.plus(0, 0, 1));
         assert!(on_file.counts() == before);
@@ -311,10 +310,11 @@ mod cases {
     #[test]
     fn borrowed_key_holds_as_long_as_the_page_is_where_it_was() -> Result {
         let (here, elsewhere) = (OnFile::new()?, OnFile::new()?);
-        let other = borrow(&elsewhere.word(8)?)?
-            .place
-            .map(|place| place.mapping);
-        let mut key = borrow(&here.word(8)?)?;
+        let mapping = |key: &Borrowed| key.place.as_ref().map(|place| place.mapping);
+        let other = borrow(&elsewhere.word(8)?, |key| Some(mapping(key)))?;
+        let word = here.word(8)?;
+        let found = page::find(&word, Access::Read)?.ok_or(EDOM)?;
+        let mut key = page::settle(found, &word)?.ok_or(EDOM)?;
         let held = key.holds();
         // As if the page had moved from there to here meanwhile.
         if let (Some(place), Some(other)) = (key.place.as_mut(), other) {
@@ -333,9 +333,8 @@ mod cases {
         let before = on_file.counts();
         let word = on_file.mapping()?.private_word(8);
         let owned = own(&word)?;
-        let borrowed = borrow(&word)?;
-        let during = on_file.counts();
-        drop((owned, borrowed));
+        let during = borrow(&word, |_| Some(on_file.counts()))?;
+        drop(owned);
         assert!(during == before);
         Ok(())
     }

@@ -32,6 +32,7 @@ const ATTEMPTS: u32 = 8;
 /// # Context
 ///
 /// Process context, no locks held. May sleep.
+#[inline]
 pub(crate) fn key_info(table: &Table, request: request::KeyInfo) -> Result {
     let mut attempt = 1;
     loop {

@@ -30,6 +30,7 @@ use kernel::prelude::*;
 /// # Context
 ///
 /// Process context, no locks held. May sleep.
+#[inline]
 pub(crate) fn requeue(table: &Table, request: &request::Requeue) -> Result<u32> {
     loop {
         let from = key::own(&request.from)?;

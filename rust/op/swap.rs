@@ -22,6 +22,16 @@ use crate::{
 use kernel::prelude::*;
 use pin_init::stack_pin_init;
 
+/// How far an attempt came.
+enum Step {
+    /// The caller is queued, and who there was to wake is about to be.
+    Queued,
+    /// The caller's word has another value.
+    Changed,
+    /// The caller's word is not in memory. Nothing was done.
+    NotInMemory,
+}
+
 /// Wakes one waiter on the word `wake`, queues the caller on the word of `wait`, and sleeps.
 ///
 /// The first two are one step against every wait and wake on either word. So whatever the woken one
@@ -36,6 +46,7 @@ use pin_init::stack_pin_init;
 /// # Context
 ///
 /// Process context, no locks held. Sleeps.
+#[inline]
 pub(crate) fn swap(table: &Table, request: &request::Swap) -> Result {
     let word = &request.wait.word;
     loop {
@@ -44,29 +55,29 @@ pub(crate) fn swap(table: &Table, request: &request::Swap) -> Result {
         stack_pin_init!(let waiter = Waiter::current(key, request.wait.mask));
         let waiter = waiter.into_ref();
         let mut chain = WakeChain::new();
-        // RCU from here on: nothing sleeps while this key lives.
-        let target = key::borrow(&request.wake)?;
-        let mut pair = Pair::lock(table.bucket(target.id()), bucket);
-
-        match uaccess::read_inatomic(word) {
-            Ok(value) if value != request.wait.val => return Err(EAGAIN),
-            Ok(_) if target.holds() => {
-                pair.wake_from(target.id(), u64::MAX, 1, &mut chain);
-                pair.queue(waiter);
-            }
-            // The word is not in memory, or the other one's page went elsewhere. Nothing was done.
-            result => {
-                drop(pair);
-                drop(target);
-                if result.is_err() {
-                    uaccess::fault_in(word)?;
+        let step = key::borrow(&request.wake, |target| {
+            let mut pair = Pair::lock(table.bucket(target.id()), bucket);
+            match uaccess::read_inatomic(word) {
+                Ok(value) if value != request.wait.val => Some(Step::Changed),
+                Ok(_) if target.holds() => {
+                    pair.wake_from(target.id(), u64::MAX, 1, &mut chain);
+                    pair.queue(waiter);
+                    Some(Step::Queued)
                 }
+                // The other word's page went elsewhere.
+                Ok(_) => None,
+                Err(_) => Some(Step::NotInMemory),
+            }
+        })?;
+        match step {
+            Step::Queued => drop(chain),
+            Step::Changed => return Err(EAGAIN),
+            Step::NotInMemory => {
+                uaccess::fault_in(word)?;
                 task::before_retry()?;
                 continue;
             }
         }
-        drop(target);
-        drop(chain);
         return match wait::sleep(waiter, request.wait.deadline.as_ref()) {
             Err(error) if error == ERESTARTSYS => Err(EINTR),
             result => result,

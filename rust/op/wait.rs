@@ -31,26 +31,26 @@ use pin_init::stack_pin_init;
 /// # Context
 ///
 /// Process context, no locks held. Sleeps.
+#[inline]
 pub(crate) fn wait(table: &Table, request: &request::Wait) -> Result {
     loop {
         let key = key::own(&request.word)?;
         let bucket = table.bucket(key.id());
-        stack_pin_init!(let waiter = Waiter::current(key, request.mask));
-        let waiter = waiter.into_ref();
-
         let entry = bucket.enter();
         match uaccess::read_inatomic(&request.word) {
-            Ok(value) if value == request.val => entry.queue(waiter),
+            Ok(value) if value == request.val => {
+                stack_pin_init!(let waiter = Waiter::current(key, request.mask));
+                entry.queue(waiter.as_ref());
+                return sleep(waiter.as_ref(), request.deadline.as_ref());
+            }
             Ok(_) => return Err(EAGAIN),
             Err(_) => {
                 // Not in memory. Another page may come, with another key: begin again.
                 drop(entry);
                 uaccess::fault_in(&request.word)?;
                 task::before_retry()?;
-                continue;
             }
         }
-        return sleep(waiter, request.deadline.as_ref());
     }
 }
 

@@ -44,6 +44,7 @@ type Waiters<'m, 't> = PinnedVec<'m, Waiter<'t>, Expected>;
 /// # Context
 ///
 /// Process context, no locks held. Sleeps.
+#[inline]
 pub(crate) fn waitv(table: &Table, request: &request::Waitv) -> Result<u32> {
     loop {
         let result = pinned_vec::with_capacity::<_, _, ON_STACK, _>(request.nr(), |waiters| {

@@ -3,9 +3,15 @@
 //! `RFUTEX_WAKE`, and the wakes whose argument is the address.
 
 use crate::{
-    key,
-    mm::task,
-    request,
+    key::{
+        self,
+        KeyId, //
+    },
+    queue::Bucket,
+    request::{
+        self,
+        Word, //
+    },
     table::Table,
     wake_chain::WakeChain, //
 };
@@ -22,20 +28,38 @@ use kernel::prelude::*;
 /// # Context
 ///
 /// Process context, no locks held. May sleep.
-#[inline]
+#[inline(always)]
 pub(crate) fn wake(table: &Table, request: &request::Wake) -> Result<u32> {
+    let (word, mask, nr) = (request.word, request.mask, request.nr);
+    if !word.private() {
+        return wake_shared(table, word, mask, nr);
+    }
+    // A wake that finds nobody is the commonest call of all. It ends here.
+    let id = key::private(&word)?;
+    let bucket = table.bucket(id);
+    if nr == 0 || bucket.is_empty() {
+        return Ok(0);
+    }
+    Ok(wake_private(bucket, id, mask, nr))
+}
+
+#[inline(never)]
+fn wake_private(bucket: &Bucket, id: KeyId, mask: u64, nr: u32) -> u32 {
+    let mut chain = WakeChain::new();
+    bucket.wake(id, mask, nr, &mut chain, || true).unwrap_or(0)
+}
+
+#[inline(never)]
+fn wake_shared(table: &Table, word: Word, mask: u64, nr: u32) -> Result<u32> {
     // Dropped last: the tasks run after the key is gone.
     let mut chain = WakeChain::new();
-    loop {
-        let key = key::borrow(&request.word)?;
+    key::borrow(&word, |key| {
         let bucket = table.bucket(key.id());
-        if let Some(woken) = bucket.wake(&key, request.mask, request.nr, &mut chain) {
-            return Ok(woken);
+        if nr == 0 || bucket.is_empty() {
+            return Some(0);
         }
-        // The page went elsewhere since the key was made: nobody was woken yet.
-        drop(key);
-        task::before_retry()?;
-    }
+        bucket.wake(key.id(), mask, nr, &mut chain, || key.holds())
+    })
 }
 
 #[cfg(CONFIG_KUNIT)]

@@ -29,6 +29,7 @@ use kernel::prelude::*;
 /// # Context
 ///
 /// Process context, no locks held. May sleep.
+#[inline]
 pub(crate) fn wake_op(table: &Table, request: &request::WakeOp) -> Result<u32> {
     loop {
         // Dropped last: the tasks run after the keys are gone.

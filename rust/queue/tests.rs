@@ -19,7 +19,12 @@ use crate::{
         },
         Point, //
     },
-    request::Word,
+    op,
+    request::{
+        self,
+        Word, //
+    },
+    table::Table, //
 };
 use core::mem::MaybeUninit;
 use kernel::{
@@ -64,8 +69,10 @@ fn crowd<'t>(bucket: &'t Bucket, word: &Word, nr: usize) -> Result<KVec<Pin<KBox
 /// Wakes; `EAGAIN` stands for a key that no longer holds.
 fn wake(bucket: &Bucket, word: &Word, mask: u64, nr: u32) -> Result<u32> {
     let mut chain = WakeChain::new();
-    let key = key::borrow(word)?;
-    bucket.wake(&key, mask, nr, &mut chain).ok_or(EAGAIN)
+    key::borrow(word, |key| {
+        Some(bucket.wake(key.id(), mask, nr, &mut chain, || key.holds()))
+    })?
+    .ok_or(EAGAIN)
 }
 
 /// Which waiters are in no queue, one bit each.
@@ -283,19 +290,20 @@ mod cases {
         const LOCKED: u32 = 2;
         const WOKEN: u32 = 3;
         attach_mm()?;
-        let bucket = Arc::pin_init(Bucket::new(), GFP_KERNEL)?;
+        let table = Table::new(1)?;
         let state = Arc::new(Atomic::new(0u32), GFP_KERNEL)?;
-        let (their_bucket, their_state) = (bucket.clone(), state.clone());
+        let (their_table, their_state) = (table.clone(), state.clone());
         let waker = beside(move || {
             leave_first_processor()?;
             their_state.store(READY, Release);
             until(|| their_state.load(Acquire) == LOCKED)?;
-            let nobody = wake(&their_bucket, &word(0), ANY, u32::MAX);
+            let request = request::Wake::at(word(0).addr(), true, u32::MAX);
+            let nobody = op::wake::wake(&their_table, &request);
             their_state.store(WOKEN, Release);
             nobody
         })?;
         until(|| state.load(Acquire) == READY)?;
-        let guard = bucket.queue.lock();
+        let guard = table.bucket(key::own(&word(0))?.id()).queue.lock();
         state.store(LOCKED, Release);
         // A wake that waits for the lock gets it in the end, but late.
         let began = Instant::<Monotonic>::now();

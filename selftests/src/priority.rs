@@ -3,7 +3,8 @@
 //! which is asked too.
 
 use crate::harness::{
-    BOTH, Mapping, PAGE, Service, Sleeper, Task, Waiter, fx, nr_waiters, until_queued,
+    BOTH, Mapping, PAGE, Service, Sleeper, Task, Waiter, fx, nr_waiters, set_priority,
+    set_priority_of, until_queued,
 };
 use rfutex::{Compare, Op, Target, Word};
 
@@ -15,18 +16,6 @@ trials![
     swap,
     as_it_was_when_it_began,
 ];
-
-/// Makes the calling thread one of `SCHED_FIFO`, or with 0 an ordinary one.
-fn set_priority(sched_priority: i32) {
-    let policy = match sched_priority {
-        0 => libc::SCHED_OTHER,
-        _ => libc::SCHED_FIFO,
-    };
-    let param = libc::sched_param { sched_priority };
-    // SAFETY: `param` is valid.
-    let result = unsafe { libc::sched_setscheduler(0, policy, &param) };
-    nix::Error::result(result).expect("sched_setscheduler");
-}
 
 /// Threads of these priorities that wait on `word`, in this order; named by their places.
 fn sleepers(
@@ -161,11 +150,7 @@ fn as_it_was_when_it_began() {
     let word = map.word(0);
     for service in BOTH {
         let mut sleepers = sleepers(service, word, [(0, 0), (1, 0), (2, 3)]);
-        let param = libc::sched_param { sched_priority: 9 };
-        let tid = sleepers[1].1.tid().as_raw();
-        // SAFETY: `param` is valid.
-        let result = unsafe { libc::sched_setscheduler(tid, libc::SCHED_FIFO, &param) };
-        nix::Error::result(result).expect("sched_setscheduler");
+        set_priority_of(sleepers[1].1.tid(), 9);
         for expected in [2, 0, 1] {
             assert_eq!(
                 service.wake_one_of(word, &mut sleepers),

@@ -237,7 +237,6 @@ fn reclaimed(fstype: &'static str) {
         region.word(PAGE),
         region.word(PAGE + 4),
     ]);
-    region.sync();
     page_out(&region);
     waiters.stayed();
     assert_eq!(region.word(PAGE).load(), 7);

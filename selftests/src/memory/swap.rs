@@ -3,7 +3,7 @@
 
 use super::page::{State, states_from};
 use super::{LoopDevice, Region};
-use crate::harness::{PAGE, until};
+use crate::harness::{PAGE, on_each_cpu, until};
 use procfs::process::Process;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
@@ -60,10 +60,15 @@ pub fn page_out(region: &Region) {
 pub fn page_out_part(region: &Region, at: usize, len: usize) {
     let (word, pages) = (region.word(at), len / PAGE);
     until("pages are reclaimed", || {
-        // The kernel leaves out a page that is in use at the moment, or on its way to a device.
-        region
-            .try_advise(at, len, libc::MADV_PAGEOUT)
-            .expect("MADV_PAGEOUT");
+        // What the advice leaves out: a page that is in use at the moment, or on its way to a
+        // device; a large folio of a file of which some pages were written to since it was last
+        // written; and a page that is in the batch of some other processor, on its way to the LRU.
+        region.sync();
+        on_each_cpu(|| {
+            region
+                .try_advise(at, len, libc::MADV_PAGEOUT)
+                .expect("MADV_PAGEOUT");
+        });
         states_from(word, pages)
             .iter()
             .all(|state| !matches!(state, State::Present(_)))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! In which order waiters are woken.
 
-use crate::harness::{Mapping, PAGE, Task, Waiter, fx, nr_waiters, until};
+use crate::harness::{Mapping, PAGE, Task, Waiter, fx, nr_waiters, set_priority, until};
 use rfutex::raw::uapi::RFUTEX_MASK_ANY;
 use rfutex::{WaitOptions, Word};
 use std::sync::mpsc;
@@ -58,16 +58,6 @@ fn masks_keep_the_order() {
     for expected in [0, 2, 4, 5] {
         assert_eq!(wake_one(word, &mut waiters), expected);
     }
-}
-
-/// Makes the calling thread a real-time one.
-fn set_priority(priority: i32) {
-    let param = libc::sched_param {
-        sched_priority: priority,
-    };
-    // SAFETY: `param` is valid.
-    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &param) };
-    assert_eq!(result, 0, "sched_setscheduler");
 }
 
 /// By priority, then first come first served; then the others.

@@ -3,11 +3,11 @@
 
 use super::{FEW, MAX, NUMBERS, Waiter, assert_nobody, words, zeros};
 use crate::harness::{
-    Child, Mapping, PAGE, Task, futex, fx, nr_waiters, until, until_in_syscall, until_queued,
+    Child, Mapping, PAGE, Task, futex, fx, nr_waiters, set_priority, stay_on, until,
+    until_in_syscall, until_queued,
 };
 use crate::memory::{Region, memfd};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::getpid;
 use rfutex::raw::uapi::RFUTEX_MASK_ANY;
 use rfutex::{Error, WaitEntry, Word};
 
@@ -106,26 +106,11 @@ fn the_same_word_twice() {
     }
 }
 
-/// Makes the calling thread one that no ordinary thread interrupts, on a processor that it shares
-/// with those that it starts. What it wakes runs when it sleeps or ends to be such a thread.
-fn set_real_time(on: bool) {
-    let mut cpus = CpuSet::new();
-    cpus.set(0).expect("a processor");
-    sched_setaffinity(Pid::from_raw(0), &cpus).expect("sched_setaffinity");
-    let (policy, sched_priority) = if on {
-        (libc::SCHED_FIFO, 1)
-    } else {
-        (libc::SCHED_OTHER, 0)
-    };
-    let param = libc::sched_param { sched_priority };
-    // SAFETY: `param` is valid.
-    let result = unsafe { libc::sched_setscheduler(0, policy, &param) };
-    nix::Error::result(result).expect("sched_setscheduler");
-}
-
 /// The last in the array of those that were woken before it could leave, in whatever order.
 fn last_of_several() {
-    set_real_time(false);
+    // All on one processor, where no ordinary thread interrupts a real-time one: what is woken runs
+    // when the waker lets it.
+    stay_on(0);
     let map = Mapping::shared(PAGE);
     for nr in [4, FEW, MAX] {
         let words = words(map.addr(), nr);
@@ -133,16 +118,16 @@ fn last_of_several() {
         for order in [[0, 1], [1, 0], [nr - 1, 0], [nr - 2, 1]] {
             let last = order[0].max(order[1]);
             let ours = Waiter::start(&words);
-            set_real_time(true);
+            set_priority(1);
             let woken = order.map(|index| fx().wake_one(words[index]));
-            set_real_time(false);
+            set_priority(0);
             assert_eq!(woken, [Ok(1); 2]);
             assert_eq!(ours.join(), Ok(last), "{order:?} of {nr}");
 
             let theirs = futex_waiter(&shared);
-            set_real_time(true);
+            set_priority(1);
             let woken = order.map(|index| futex::wake(shared[index].addr(), 1, false));
-            set_real_time(false);
+            set_priority(0);
             assert_eq!(woken, [Ok(1); 2]);
             assert_eq!(theirs.join(), Ok(last as u32), "{order:?} of {nr}");
         }

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Where a thread runs, and before whom.
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+/// The calling thread, to the functions of sched(7).
+const MYSELF: Pid = Pid::from_raw(0);
+
+/// Keeps the calling thread, and those that it starts, on processor `cpu`.
+#[track_caller]
+pub fn stay_on(cpu: usize) {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu).expect("a processor");
+    sched_setaffinity(MYSELF, &cpus).expect("sched_setaffinity");
+}
+
+/// Does `f` on each processor on which the calling thread may run, one after another.
+#[track_caller]
+pub fn on_each_cpu(mut f: impl FnMut()) {
+    let before = sched_getaffinity(MYSELF).expect("sched_getaffinity");
+    for cpu in (0..CpuSet::count()).filter(|&cpu| before.is_set(cpu) == Ok(true)) {
+        stay_on(cpu);
+        f();
+    }
+    sched_setaffinity(MYSELF, &before).expect("sched_setaffinity");
+}
+
+/// Makes the calling thread one of `SCHED_FIFO`, or with 0 an ordinary one.
+#[track_caller]
+pub fn set_priority(priority: i32) {
+    set_priority_of(MYSELF, priority);
+}
+
+/// The same with thread `tid`.
+#[track_caller]
+pub fn set_priority_of(tid: Pid, sched_priority: i32) {
+    let policy = match sched_priority {
+        0 => libc::SCHED_OTHER,
+        _ => libc::SCHED_FIFO,
+    };
+    let param = libc::sched_param { sched_priority };
+    // SAFETY: `param` is valid.
+    let result = unsafe { libc::sched_setscheduler(tid.as_raw(), policy, &param) };
+    nix::Error::result(result).expect("sched_setscheduler");
+}
