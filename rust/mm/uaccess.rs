@@ -17,8 +17,8 @@ use kernel::{
     prelude::*, //
 };
 
-/// Whether a word at `addr` lies below the end of user space, as futex(2) sees it:
-/// on x86 that is one page behind the last that can be mapped.
+/// Whether a word at `addr` lies in user space, as futex(2) sees it: on x86 the first word behind
+/// the last page does.
 #[inline]
 pub(crate) fn is_user_addr(addr: usize) -> bool {
     // SAFETY: Compares numbers.
