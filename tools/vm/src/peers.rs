@@ -79,7 +79,7 @@ impl Boot {
     /// How long one program may take, in seconds. If these are instructions, many
     /// go by while the host is asked for something, however little that is.
     fn limit(&self) -> u64 {
-        if self.counting { 3600 } else { 120 }
+        if self.counting { 3600 } else { 300 }
     }
 }
 
