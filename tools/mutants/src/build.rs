@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Builds mutants, and asks the litmus tests about them.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -19,8 +18,6 @@ use crate::verdict::{Status, Verdict};
 pub struct Builder<'a> {
     cli: &'a Cli,
     work: &'a Path,
-    /// The mutants that this run has built.
-    built: BTreeSet<String>,
 }
 
 /// Mutants that are built, and what is known of them by now.
@@ -53,22 +50,19 @@ impl<'a> Builder<'a> {
     pub fn new(cli: &'a Cli, work: &'a Path) -> Result<Self> {
         fs::create_dir_all(work.join("logs"))?;
         fs::create_dir_all(work.join("modules"))?;
-        Ok(Self {
-            cli,
-            work,
-            built: BTreeSet::new(),
-        })
+        Ok(Self { cli, work })
     }
 
     /// Builds mutants that will share a machine.
-    pub fn prepare<'m>(&mut self, tree: &mut Tree, mutants: Vec<&'m Mutant>) -> Result<Batch<'m>> {
+    pub fn prepare<'m>(&self, tree: &mut Tree, mutants: Vec<&'m Mutant>) -> Result<Batch<'m>> {
         let (mut done, mut members) = (Vec::new(), Vec::new());
         for (place, &mutant) in mutants.iter().enumerate() {
             let began = Instant::now();
             let mut status = Status::Survived;
             let mut by = Vec::new();
+            let key = format!("{} {}", tree.key_of_all()?, tree.key(mutant)?);
             tree.with(mutant, || {
-                if !self.build(&mutant.id)? {
+                if !self.build(&mutant.id, &key)? {
                     status = Status::Unbuilt;
                 } else if let Some(test) = &mutant.litmus
                     && !self.litmus(test, &mutant.id)?
@@ -97,9 +91,9 @@ impl<'a> Builder<'a> {
     }
 
     /// Builds the tree as it is and keeps the module under the name `id`.
-    pub fn unchanged(&mut self, id: &str) -> Result<()> {
+    pub fn unchanged(&self, tree: &Tree, id: &str) -> Result<()> {
         ensure!(
-            self.build(id)?,
+            self.build(id, &tree.key_of_all()?)?,
             "the module does not build, see {}",
             log(self.work, id).display()
         );
@@ -111,11 +105,14 @@ impl<'a> Builder<'a> {
         self.work.join("modules").join(id).join("rfutex.ko")
     }
 
-    /// Builds the tree as it is and keeps the module. False if the compiler
+    /// Builds the tree as it is and keeps the module, unless one is kept that
+    /// was built from the same, which `key` stands for. False if the compiler
     /// refuses.
-    fn build(&mut self, id: &str) -> Result<bool> {
+    fn build(&self, id: &str, key: &str) -> Result<bool> {
         let kept = self.module(id);
-        if self.built.contains(id) && kept.exists() {
+        let note = kept.with_file_name("key");
+        let key = format!("{key} {}", self.cli.kdir.display());
+        if kept.exists() && fs::read_to_string(&note).is_ok_and(|of| of == key) {
             return Ok(true);
         }
         let objects = self.work.join("objects");
@@ -134,8 +131,11 @@ impl<'a> Builder<'a> {
             return Ok(false);
         }
         fs::create_dir_all(self.work.join("modules").join(id))?;
+        if note.exists() {
+            fs::remove_file(&note)?;
+        }
         fs::copy(&module, &kept)?;
-        self.built.insert(id.to_owned());
+        fs::write(&note, &key)?;
         Ok(true)
     }
 

@@ -93,11 +93,11 @@ fn run(cli: &Cli) -> Result<bool> {
         return Ok(true);
     }
     let mut results = Results::read(&build.join("mutants.json"), cli.fresh)?;
-    let mut builder = Builder::new(cli, &work)?;
+    let builder = Builder::new(cli, &work)?;
     let machine = Machine::new(cli, &work);
     control(
         &tree,
-        &mut builder,
+        &builder,
         &machine,
         &list::tests(&chosen),
         &mut results,
@@ -175,7 +175,7 @@ fn next_batch<'m>(left: &mut Vec<&'m Mutant>, size: usize) -> Vec<&'m Mutant> {
 /// The module as it is must pass every test that is to notice something.
 fn control(
     tree: &Tree,
-    builder: &mut Builder,
+    builder: &Builder,
     machine: &Machine,
     tests: &[String],
     results: &mut Results,
@@ -189,7 +189,7 @@ fn control(
     }
     const ID: &str = "unchanged";
     println!("the module unchanged: KUnit and {} selftests", tests.len());
-    builder.unchanged(ID)?;
+    builder.unchanged(tree, ID)?;
     let verdict = machine.unchanged(ID, &tests)?;
     ensure!(
         verdict.status == Status::Survived,
