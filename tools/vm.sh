@@ -16,7 +16,7 @@ shift
 case $command in
 check) flavour=debug builds='module lab' packages='selftests' ;;
 splats) flavour=debug builds=lab packages= ;;
-peers) flavour=${FLAVOUR:-debug} builds=module packages= ;;
+peers) flavour=${FLAVOUR:-lean} builds=module packages= ;;
 demo) flavour=lean builds=module packages=samples ;;
 run) flavour=${FLAVOUR:-lean} builds='module lab' packages='selftests samples' ;;
 *) usage ;;
