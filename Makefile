@@ -62,6 +62,20 @@ demo check splats:
 check-peers:
 	@tools/vm.sh peers $(if $(TESTS),$(TESTS:%=--only %))
 
+# QUICK=1: count instructions of operations, and no more. ROWS=part of a name, EXPERIMENT=hash,
+# RESOLVER=page|vma|locked: only these.
+bench:
+	@tools/vm.sh bench $(if $(QUICK),--quick) $(ROWS:%=--only %) $(EXPERIMENT:%=--experiment %) \
+		$(RESOLVER:%=--resolver %)
+
+# BASE=a revision of git. ROWS=part of a name: only these.
+bench-compare:
+	@BASE='$(BASE)' tools/vm.sh bench-compare $(ROWS:%=--only %)
+
+# ROW=wake-none, with MEMORY=private|shared and SIDE=page|vma|locked|'futex(2)'.
+profile:
+	@tools/vm.sh profile $(ROW) $(MEMORY:%=--memory %) $(if $(SIDE),--resolver '$(SIDE)')
+
 # make run CMD='rfutex-selftests --list'; without CMD a shell.
 run:
 	@tools/vm.sh run $(if $(CMD),-- $(CMD))
@@ -76,6 +90,11 @@ help:
 	@echo
 	@echo 'More of that kind:'
 	@echo '  check-peers     - run the kernel'"'"'s futex selftests and perf bench futex on rfutex, too'
+	@echo '  bench           - measure rfutex and futex(2) (QUICK=1: only count instructions;'
+	@echo '                    ROWS=part of a name, EXPERIMENT=hash, RESOLVER=page: only these)'
+	@echo '  bench-compare   - what costs more or less than with the module of BASE=revision'
+	@echo '  profile         - the instructions of an operation (ROW=wake-none MEMORY=shared'
+	@echo '                    SIDE=page, or SIDE="futex(2)")'
 	@echo '  run             - a shell in the VM with the module loaded (CMD=...: a command)'
 	@echo '  splats          - check that each kind of kernel splat fails a test'
 	@echo '  lint            - all style checks'
@@ -101,4 +120,4 @@ mutants:
 	@tools/mutants.sh $(ONLY:%=--only %) $(if $(ALL),--all) $(if $(FRESH),--fresh)
 
 .PHONY: all modules modules_install headers_install kernel-with-rust \
-	rust-analyzer clean demo check check-peers splats run lint doc help litmus mutants
+	rust-analyzer clean demo check check-peers bench bench-compare profile splats run lint doc help litmus mutants

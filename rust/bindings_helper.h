@@ -34,6 +34,9 @@ static const u32 RFUTEX_CMD_WAKE_ALL_PRIVATE = RFUTEX_WAKE_ALL_PRIVATE;
 /* Nor BIT(). */
 static const unsigned long RFUTEX_SB_KERNMOUNT = SB_KERNMOUNT;
 
+/* Memory. */
+unsigned long rfutex_totalram_pages(void);
+
 /* Folios. */
 struct folio *rfutex_page_folio(struct page *page);
 void rfutex_folio_put(struct folio *folio);

@@ -15,6 +15,11 @@
 
 #include "bindings_helper.h"
 
+unsigned long rfutex_totalram_pages(void)
+{
+	return totalram_pages();
+}
+
 struct folio *rfutex_page_folio(struct page *page)
 {
 	return page_folio(page);

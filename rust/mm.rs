@@ -9,6 +9,7 @@ pub(crate) mod gup;
 pub(crate) mod inode;
 pub(crate) mod pinned_slice;
 pub(crate) mod pinned_vec;
+pub(crate) mod ram;
 pub(crate) mod random;
 pub(crate) mod task;
 pub(crate) mod uaccess;

@@ -64,7 +64,7 @@ module! {
     params: {
         buckets: u32 {
             default: 0,
-            description: "Number of hash buckets, rounded up to a power of two (0: by CPU count)",
+            description: "Number of hash buckets, rounded up to a power of two (0: by size of memory)",
         },
     },
 }

@@ -7,6 +7,7 @@ use crate::{
     lab,
     mm::{
         pinned_slice::PinnedSlice,
+        ram,
         random, //
     },
     queue::Bucket, //
@@ -16,8 +17,15 @@ use kernel::{
     sync::Arc, //
 };
 
-/// Buckets for each possible CPU, where the user does not say how many.
-const BUCKETS_PER_CPU: u32 = 256;
+/// As many as are worth it, where the user does not say how many: with a hundred thousand waiters a
+/// bucket then has two, and to look through them costs a wake for somebody else next to nothing.
+const DEFAULT_BUCKETS: usize = 1 << 16;
+
+/// But not more than this part of memory.
+const DEFAULT_SHARE: usize = 256;
+
+/// And no fewer than this for each possible CPU, so that they seldom want the same lock.
+const MIN_PER_CPU: usize = 256;
 
 /// The most that one may ask for.
 const MAX_BUCKETS: u32 = 1 << 20;
@@ -61,6 +69,17 @@ impl Secret {
     }
 }
 
+/// How many buckets suit a machine with so much memory and so many CPUs.
+fn by_default(ram_bytes: usize, cpus: usize) -> usize {
+    let affordable = ram_bytes / DEFAULT_SHARE / size_of::<Bucket>();
+    // The power of two that is no larger.
+    let affordable = (affordable / 2 + 1).next_power_of_two();
+    affordable
+        .min(DEFAULT_BUCKETS)
+        .max(MIN_PER_CPU.saturating_mul(cpus))
+        .min(MAX_BUCKETS as usize)
+}
+
 impl Table {
     /// Makes a table of `nr_buckets` buckets, rounded up to a power of two; 0 for as many as suit
     /// the machine.
@@ -73,16 +92,14 @@ impl Table {
     ///
     /// May sleep.
     pub(crate) fn new(nr_buckets: u32) -> Result<Arc<Self>> {
-        let nr = match nr_buckets {
-            0 => BUCKETS_PER_CPU
-                .saturating_mul(kernel::cpu::nr_cpu_ids())
-                .min(MAX_BUCKETS),
-            nr => nr,
-        };
-        if nr > MAX_BUCKETS {
+        if nr_buckets > MAX_BUCKETS {
             return Err(EINVAL);
         }
-        let nr = nr.next_power_of_two() as usize;
+        let nr = match nr_buckets {
+            0 => by_default(ram::bytes(), kernel::cpu::nr_cpu_ids() as usize),
+            nr => nr as usize,
+        };
+        let nr = nr.next_power_of_two();
         if lab::fault(lab::Point::Allocate) {
             return Err(ENOMEM);
         }
@@ -318,9 +335,13 @@ mod tests {
             assert!(Table::new(asked).err() == Some(EINVAL));
         }
         let by_default = Table::new(0)?;
-        let cpus = kernel::cpu::nr_cpu_ids() as usize;
-        assert!(by_default.nr_buckets() >= 256 * cpus);
         assert!(by_default.nr_buckets().is_power_of_two());
+        let (bytes, share) = (
+            size_of_val(by_default.buckets()),
+            ram::bytes() / DEFAULT_SHARE,
+        );
+        assert!(bytes <= share);
+        assert!(by_default.nr_buckets() == DEFAULT_BUCKETS || 2 * bytes > share);
         // Each on cache lines of its own.
         let aligned = |bucket| ptr::from_ref::<Bucket>(bucket).addr() % 64 == 0;
         assert!(by_default.buckets().iter().all(aligned));
@@ -328,6 +349,34 @@ mod tests {
             .buckets()
             .iter()
             .all(|bucket| bucket.nr_waiters() == 0));
+        Ok(())
+    }
+
+    #[test]
+    fn default_follows_memory_and_cpus() -> Result {
+        const BUCKET: usize = size_of::<Bucket>();
+        // Never more than their part of memory, never less than half of it.
+        for kib in (1..4096).map(|n| n * 97) {
+            let (nr, share) = (by_default(kib << 10, 1), (kib << 10) / DEFAULT_SHARE);
+            if nr > MIN_PER_CPU && nr < DEFAULT_BUCKETS {
+                assert!(nr.is_power_of_two());
+                assert!(nr * BUCKET <= share);
+                assert!(nr * BUCKET * 2 > share);
+            }
+        }
+        assert_eq!(by_default(0, 1), MIN_PER_CPU);
+        assert_eq!(by_default(0, 3), 3 * MIN_PER_CPU);
+        assert_eq!(
+            by_default((DEFAULT_SHARE * BUCKET) << 16, 1),
+            DEFAULT_BUCKETS
+        );
+        assert_eq!(
+            by_default(((DEFAULT_SHARE * BUCKET) << 16) - 1, 1),
+            DEFAULT_BUCKETS / 2
+        );
+        assert_eq!(by_default(usize::MAX, 4), DEFAULT_BUCKETS);
+        assert_eq!(by_default(usize::MAX, 1024), 1024 * MIN_PER_CPU);
+        assert_eq!(by_default(usize::MAX, usize::MAX), MAX_BUCKETS as usize);
         Ok(())
     }
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# vm.sh check|peers|demo|splats|run [OPTION...]: prepares the kernel, the module and
+# vm.sh check|peers|bench|bench-compare|profile|demo|splats|run [OPTION...]: prepares the kernel, the module and
 # the programs, then runs rfutex-vm, which boots the VM. The environment may
 # name a built kernel (NAMED_KDIR) or a kernel's source (KSRC).
 
 . "$(dirname "$0")/kernel/setup.sh"
 
 target=x86_64-unknown-linux-gnu
-usage() { die "usage: vm.sh check|peers|demo|splats|run [OPTION...]"; }
+usage() { die "usage: vm.sh check|peers|bench|bench-compare|profile|demo|splats|run [OPTION...]"; }
 
 [ $# -gt 0 ] || usage
 command=$1
@@ -16,7 +16,13 @@ shift
 case $command in
 check) flavour=debug builds='module lab' packages='selftests' ;;
 splats) flavour=debug builds=lab packages= ;;
+<<<<<<< HEAD
 peers) flavour=${FLAVOUR:-lean} builds=module packages= ;;
+=======
+peers) flavour=${FLAVOUR:-debug} builds=module packages= ;;
+bench | profile) flavour=lean builds='module lab' packages=bench ;;
+bench-compare) flavour=lean builds=module packages=bench ;;
+>>>>>>> main
 demo) flavour=lean builds=module packages=samples ;;
 run) flavour=${FLAVOUR:-lean} builds='module lab' packages='selftests samples' ;;
 *) usage ;;
@@ -41,6 +47,21 @@ if [ "$command" = peers ]; then
 	. "$TOP/tools/peers/build.sh"
 	built=$(peers_options "$target")
 	mapfile -t options <<<"$built"
+fi
+
+if [ "$command" = bench-compare ]; then
+	revision=$(git -C "$TOP" rev-parse --verify --quiet "${BASE:-}^{commit}") ||
+		die "bench-compare wants BASE=, a revision of git; \"${BASE:-}\" is none"
+	# Its source, as it was.
+	sources=$TOP/build/base/$revision
+	[ -d "$sources" ] || {
+		rm -rf "$sources.new"
+		mkdir -p "$sources.new"
+		git -C "$TOP" archive "$revision" | tar -x -C "$sources.new"
+		mv "$sources.new" "$sources"
+	}
+	SOURCE=$sources build_module "base-$revision/module"
+	options=(--base "$BASE" --base-modules "$MODULES/base-$revision")
 fi
 
 programs=$TOP/build/target/$target/debug

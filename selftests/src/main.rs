@@ -1,53 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The selftests: what user space sees of rfutex, tried from user space.
-//!
-//! They need root in a machine of their own (the VM) with the module loaded.
-//! Tests marked `[lab]` need its lab build.
+//! The selftests, as a program.
 
-#[macro_use]
-mod harness;
-mod compat;
-mod deadline;
-mod errors;
-mod history;
-mod keys;
-mod leap;
-mod lifetime;
-mod memory;
-mod priority;
-mod requeue;
-mod signal;
-mod smoke;
-mod swap;
-mod vmstat;
-mod wait;
-mod waitv;
-mod wake_op;
-
-use libtest_mimic::Arguments;
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    let mut args = Arguments::from_args();
-    // Tests change what belongs to the whole process.
-    args.test_threads = Some(1);
-    let trials = [
-        smoke::trials(),
-        errors::trials(),
-        wait::trials(),
-        deadline::trials(),
-        deadline::multi::trials(),
-        signal::trials(),
-        lifetime::trials(),
-        compat::trials(),
-        compat::multi::trials(),
-        keys::trials(),
-        history::trials(),
-        requeue::trials(),
-        wake_op::trials(),
-        waitv::trials(),
-        swap::trials(),
-        priority::trials(),
-    ];
-    libtest_mimic::run(&args, trials.into_iter().flatten().collect()).exit_code()
+fn main() -> std::process::ExitCode {
+    rfutex_selftests::main()
 }

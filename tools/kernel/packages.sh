@@ -23,6 +23,7 @@ zstd:zstd
 perl:perl
 kmod:kmod
 git:git
+file:file
 pkg-config:pkg-config
 python3:python3
 qemu-system-x86_64:qemu-system-x86

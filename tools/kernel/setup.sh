@@ -39,11 +39,13 @@ locked() {
 	) 9>"$TOP/build/lock"
 }
 
-# build_module NAME [VARIABLE=VALUE...]: builds the module into $MODULES/NAME.
+# build_module NAME [VARIABLE=VALUE...]: builds the module of this checkout, or
+# of the one in SOURCE, into $MODULES/NAME.
 build_module() {
 	local name=$1
 	shift
-	mkdir -p "$MODULES"
+	mkdir -p "$(dirname "$MODULES/$name")"
 	locked with_spinner module "$MODULES/$name.log" \
-		make -C "$TOP" --no-print-directory modules KDIR="$KDIR" MO="$MODULES/$name" "$@"
+		make -C "${SOURCE:-$TOP}" --no-print-directory modules KDIR="$KDIR" \
+		MO="$MODULES/$name" "$@"
 }

@@ -28,12 +28,21 @@ pub struct Plan {
 pub enum Stage {
     /// Judges what the kernel logged while it booted.
     Boot,
+    /// A test of this name: what the kernel has logged since the last one has
+    /// no splat.
+    Log {
+        /// The test's name.
+        name: String,
+    },
     /// Loads a module and reports the KUnit suites that ran in it.
     Load {
         /// Which build this is: the first part of the names of its tests.
         build: String,
         /// The module's file.
         module: String,
+        /// Module parameters, each `name=value`.
+        #[serde(default)]
+        parameters: Vec<String>,
         /// The suites that must run.
         suites: Vec<String>,
     },

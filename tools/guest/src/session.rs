@@ -119,11 +119,13 @@ impl Session {
     pub fn carry_out(&mut self, stage: Stage) -> Result<()> {
         match stage {
             Stage::Boot => self.judged("boot", || Ok(Attempt::default())),
+            Stage::Log { name } => self.judged(&name, || Ok(Attempt::default())),
             Stage::Load {
                 build,
                 module,
+                parameters,
                 suites,
-            } => self.load(&build, &module, &suites),
+            } => self.load(&build, module::insmod(&module).args(parameters), &suites),
             Stage::Unload { build } => {
                 let own = self.own_suites.clone();
                 self.judged(&format!("{build}/rmmod"), || {
@@ -255,12 +257,12 @@ impl Session {
     }
 
     /// Loads a module, and reports the KUnit cases that ran as it came in.
-    fn load(&mut self, build: &str, file: &str, wanted: &[String]) -> Result<()> {
+    fn load(&mut self, build: &str, insmod: &mut Command, wanted: &[String]) -> Result<()> {
         self.failed = false;
         let name = format!("{build}/insmod");
         Event::Started { name: name.clone() }.emit()?;
         let known = kunit::suites();
-        let mut insmod = run(&mut module::insmod(file), self.limit)?;
+        let mut insmod = run(insmod, self.limit)?;
         insmod
             .wrong
             .extend(module::is_there().err().map(|error| format!("{error:#}")));

@@ -49,6 +49,7 @@ impl Boot {
             stages.push(Stage::Load {
                 build: build(),
                 module: format!("/lib/modules/{id}/rfutex.ko"),
+                parameters: vec!["buckets=512".to_owned()],
                 suites: Vec::new(),
             });
             if !tests.is_empty() {

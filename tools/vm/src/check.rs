@@ -125,9 +125,10 @@ fn stages(suites: Vec<String>, only: &[String]) -> Vec<Stage> {
     } else {
         only.to_vec()
     };
-    let load = |build: &str, module: &str, suites| Stage::Load {
+    let load = |build: &str, module: &str, parameters: &[&str], suites| Stage::Load {
         build: build.to_owned(),
         module: guest_module(module),
+        parameters: parameters.iter().copied().map(str::to_owned).collect(),
         suites,
     };
     let unload = |build: &str| Stage::Unload {
@@ -135,10 +136,11 @@ fn stages(suites: Vec<String>, only: &[String]) -> Vec<Stage> {
     };
     vec![
         Stage::Boot,
-        load("lab", "lab", suites),
+        // A small table, where words meet in one bucket; and the default.
+        load("lab", "lab", &["buckets=512"], suites),
         trials("", &[], only.to_vec()),
         unload("lab"),
-        load("plain", "module", Vec::new()),
+        load("plain", "module", &[], Vec::new()),
         trials("plain", &["lab"], plain),
         unload("plain"),
     ]

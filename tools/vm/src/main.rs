@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Boots the test kernel, runs what is asked for in it, and judges it.
 
+mod bench;
 mod check;
 mod host;
 mod kvm;
 mod peers;
+mod qmp;
 mod report;
 mod root;
 mod session;
@@ -88,6 +90,21 @@ enum Do {
         /// Run only programs that have this in their name (may be given more than once)
         #[arg(long, value_name = "PART")]
         only: Vec<String>,
+    },
+    /// Measure rfutex and futex(2)
+    Bench {
+        #[command(flatten)]
+        choice: bench::Choice,
+    },
+    /// Measure what has become cheaper and dearer since another version of the module
+    BenchCompare {
+        #[command(flatten)]
+        base: bench::Base,
+    },
+    /// Show which instructions an operation consists of
+    Profile {
+        #[command(flatten)]
+        operation: bench::Operation,
     },
     /// Show what the module does
     Demo,
@@ -194,11 +211,19 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
         Do::Peers { built, only } => {
             let table = peers::run(options, &places, &interrupt, built, only)?;
             println!("{table}");
-            Ok(if table.good() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
+            Ok(exit_code(table.good()))
+        }
+        Do::Bench { choice } => {
+            let bench = bench::Bench::new(options, &places, &interrupt)?;
+            Ok(exit_code(bench.run(choice)?))
+        }
+        Do::BenchCompare { base } => {
+            let bench = bench::Bench::new(options, &places, &interrupt)?;
+            Ok(exit_code(bench.compare(base)?))
+        }
+        Do::Profile { operation } => {
+            let bench = bench::Bench::new(options, &places, &interrupt)?;
+            Ok(exit_code(bench.profile(operation)?))
         }
         Do::Demo => {
             let demo = ["rfutex-demo".to_owned()];
@@ -254,7 +279,11 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
 fn close(report: &Report) -> ExitCode {
     print!("{}", report.summary(0));
     println!("{report}");
-    if report.good() {
+    exit_code(report.good())
+}
+
+fn exit_code(good: bool) -> ExitCode {
+    if good {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

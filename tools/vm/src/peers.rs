@@ -96,9 +96,6 @@ const BOOTS: [Boot; 2] = [
     },
 ];
 
-/// QEMU's options for such a processor.
-const COUNTING: &str = "-icount shift=0,sleep=off";
-
 /// The kernel's selftests, by their names.
 fn selftests(built: &Built) -> Result<Vec<PathBuf>> {
     let dir = &built.selftests;
@@ -133,12 +130,10 @@ pub fn run(
     };
     for boot in &BOOTS {
         let mut session = options.session(places, interrupt, limits)?;
-        session.machine.cpus = boot.cpus;
         if boot.counting {
-            let given = session.machine.qemu_opts.take().unwrap_or_default();
-            session.machine.qemu_opts = Some(format!("{given} {COUNTING}").trim().to_owned());
-            session.use_emulation();
+            session.count_instructions();
         } else {
+            session.machine.cpus = boot.cpus;
             session.choose_accelerator(&root)?;
         }
         let mut report = Report::default();
@@ -221,6 +216,7 @@ fn stages(
         Stage::Load {
             build: build.clone(),
             module,
+            parameters: Vec::new(),
             suites: Vec::new(),
         },
     ];

@@ -31,6 +31,9 @@ const COMMAND_LINE: &[&str] = &[
     "no5lvl",
 ];
 
+/// QEMU's options for a processor that counts time in instructions.
+const COUNTING: &str = "-icount shift=0,sleep=off";
+
 /// Where everything is on the host.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -115,7 +118,8 @@ pub fn guest_module(build: &str) -> String {
 pub struct Ran {
     /// True if the guest carried out its whole plan.
     pub done: bool,
-    /// The exit status of the program that had the screen, if one had.
+    /// The exit status of the program that had the screen, if one had; of
+    /// several that of the first that failed.
     pub exited: Option<i32>,
     /// From power on to the guest's first event.
     pub boot: Duration,
@@ -149,9 +153,30 @@ impl Session<'_> {
         self.machine.kvm = false;
     }
 
+    /// Decides for one emulated processor that counts time in instructions:
+    /// whatever else the host does, the guest sees nothing of it.
+    pub fn count_instructions(&mut self) {
+        self.use_emulation();
+        self.machine.cpus = 1;
+        let given = self.machine.qemu_opts.take().unwrap_or_default();
+        self.machine.qemu_opts = Some(format!("{given} {COUNTING}").trim().to_owned());
+    }
+
     /// Boots `root`, has the guest carry out `plan`, and notes in `report` what
     /// became of its tests. `name` names the console's log.
     pub fn run(&self, root: &Root, plan: &Plan, name: &str, report: &mut Report) -> Result<Ran> {
+        self.run_with(root, plan, name, report, |line| println!("{line}"))
+    }
+
+    /// The same, with what is done with each line that a program printed.
+    pub fn run_with(
+        &self,
+        root: &Root,
+        plan: &Plan,
+        name: &str,
+        report: &mut Report,
+        mut on_line: impl FnMut(&str),
+    ) -> Result<Ran> {
         root.set_plan(plan)?;
         let logs = self.places.build.join("console");
         fs::create_dir_all(&logs)?;
@@ -186,9 +211,12 @@ impl Session<'_> {
                 match event {
                     Some(Event::Started { name }) => report.started(name),
                     Some(Event::Ended(outcome)) => report.ended(outcome)?,
-                    Some(Event::Exited { status }) => ran.exited = Some(status),
+                    Some(Event::Exited { status }) => {
+                        let failed = ran.exited.filter(|&status| status != 0);
+                        ran.exited = failed.or(Some(status));
+                    }
                     Some(Event::Done) => ran.done = true,
-                    None => println!("{line}"),
+                    None => on_line(line),
                 }
                 Ok(())
             },

@@ -154,6 +154,7 @@ fn carry_out(options: &Options, places: &Places, cases: &[Case]) -> Result<Inner
     let load = Stage::Load {
         build: "lab".to_owned(),
         module: guest_module("lab"),
+        parameters: Vec::new(),
         suites: vec!["rfutex_no_such_suite".to_owned()],
     };
     let scripts = cases.iter().map(|case| Stage::Script {

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Threads 000 and 002: what a call costs while others have the page's lock.
+//! The lab module's `hold_folio_lock` takes it.
+
+use super::{Latencies, Wait, Wake, alone, now, tell};
+use crate::memory::Memory;
+use crate::side::Side;
+use nix::sys::signal::{SaFlags, Signal};
+use rfutex::Word;
+use rfutex_selftests::harness::{Handler, PAGE, Task, signal_thread, until};
+use rfutex_selftests::memory::{folio_of, is_locked, page_of};
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+const HOLD_FOLIO_LOCK: &str = "/sys/kernel/debug/rfutex/hold_folio_lock";
+
+/// How long one task holds the lock, at most.
+const HOLD: Duration = Duration::from_millis(100);
+
+/// How long each of several does, in milliseconds: as short as the kernel's
+/// timers let it.
+const FIGHT: u32 = 1;
+
+/// How many fight for it.
+const FIGHTERS: [usize; 3] = [1, 4, 16];
+
+/// How often each of the two pages has its turn.
+const TURNS: usize = 7;
+
+/// Calls in a turn, at most.
+const CALLS: usize = 400;
+
+/// How long a turn among fighters lasts, in nanoseconds.
+const TURN: i64 = 150_000_000;
+
+/// How long after a call among fighters the next one comes, in nanoseconds: it
+/// shall meet the lock as it is most of the time, and not in the one moment in
+/// which nobody has it.
+const PACE: i64 = 200_000;
+
+/// The longest that `hold_folio_lock` takes, in milliseconds.
+const LONGEST: u32 = 60_000;
+
+/// Measures both.
+pub fn run(sides: &[Side]) {
+    for &side in sides {
+        alone(|| held(side));
+    }
+    for fighters in FIGHTERS {
+        for &side in sides {
+            alone(|| fought_for(side, fighters));
+        }
+    }
+}
+
+fn hold(addr: u64, milliseconds: u32) {
+    fs::write(HOLD_FOLIO_LOCK, format!("{addr:#x} {milliseconds}")).expect(HOLD_FOLIO_LOCK);
+}
+
+/// A call, and its name.
+type Call = (&'static str, Box<dyn FnMut()>);
+
+/// The calls that have to resolve `word`.
+fn calls(side: Side, word: Word<'static>) -> Vec<Call> {
+    let wake = Wake::new(side, word);
+    let mut wait = Wait::new(side, word, 1);
+    let mut calls: Vec<Call> = vec![
+        ("wake", Box::new(move || assert_eq!(wake.call(), 0))),
+        ("wait", Box::new(move || assert_eq!(wait.call(), -1))),
+    ];
+    if let Side::Ours(device, _) = side {
+        let resolve = move || {
+            device.key_info(word).expect("a key");
+        };
+        calls.push(("resolve", Box::new(resolve)));
+    }
+    calls
+}
+
+/// Tells what `disturbed` calls took, and how many times the median of others that is.
+fn tell_both(case: &str, x: f64, side: Side, undisturbed: &Latencies, disturbed: &Latencies) {
+    let mut figures = disturbed.figures();
+    figures.push(("alone us", undisturbed.median() / 1000.0));
+    figures.push(("ratio", disturbed.median() / undisturbed.median()));
+    tell("page-lock", case, Some(x), side.name(), &figures);
+}
+
+/// The frame whose flags say whether the folio of `word` is locked.
+fn head_of(word: Word<'static>) -> u64 {
+    page_of(word).pfn - folio_of(word).index
+}
+
+/// A word on a page of its own, and one on another.
+fn two_pages() -> [Word<'static>; 2] {
+    let words = Memory::Shared.many_words(2 * PAGE / 64);
+    [words[words.len() - 1], words[0]]
+}
+
+/// One task has the lock for long, or that of another page: so there are as many
+/// threads in both cases.
+fn held(side: Side) {
+    let [elsewhere, word] = two_pages();
+    let handler = Handler::counting(Signal::SIGUSR1, SaFlags::empty());
+    for (name, mut call) in calls(side, word) {
+        let mut latencies = [Latencies::default(), Latencies::default()];
+        for _ in 0..TURNS {
+            while_held(elsewhere, &mut call, &mut latencies[0]);
+            while_held(word, &mut call, &mut latencies[1]);
+        }
+        let [undisturbed, disturbed] = &latencies;
+        tell_both(&format!("{name}, held"), 1.0, side, undisturbed, disturbed);
+    }
+    drop(handler);
+}
+
+/// Makes calls that begin while a task has the lock of the page of `word`.
+fn while_held(word: Word<'static>, mut call: impl FnMut(), latencies: &mut Latencies) {
+    let holder = Task::spawn(move || hold(word.addr(), LONGEST));
+    until("the page is locked", || is_locked(head_of(word)));
+    // It has the lock until it gets a signal: when the calls are made, or when
+    // they seem to be stuck.
+    let over = Arc::new(AtomicBool::new(false));
+    let (tid, told) = (holder.tid(), Arc::clone(&over));
+    let release = thread::spawn(move || {
+        thread::park_timeout(HOLD);
+        told.store(true, Ordering::SeqCst);
+        signal_thread(tid, Signal::SIGUSR1);
+    });
+    for _ in 0..CALLS {
+        if over.load(Ordering::SeqCst) {
+            break;
+        }
+        latencies.of(&mut call);
+    }
+    release.thread().unpark();
+    release.join().expect("the signal was sent");
+    holder.join();
+}
+
+/// Several tasks fight for the lock, or for that of another page.
+fn fought_for(side: Side, fighters: usize) {
+    let [elsewhere, word] = two_pages();
+    let target = AtomicU64::new(elsewhere.addr());
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..fighters {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    hold(target.load(Ordering::Relaxed), FIGHT);
+                }
+            });
+        }
+        for (name, mut call) in calls(side, word) {
+            let mut latencies = [Latencies::default(), Latencies::default()];
+            for _ in 0..TURNS {
+                for (page, latencies) in [elsewhere, word].into_iter().zip(&mut latencies) {
+                    target.store(page.addr(), Ordering::Relaxed);
+                    until("they fight there", || is_locked(head_of(page)));
+                    let end = now() + TURN;
+                    while now() < end {
+                        latencies.of(&mut call);
+                        let next = now() + PACE;
+                        while now() < next {
+                            thread::yield_now();
+                        }
+                    }
+                }
+            }
+            let [undisturbed, disturbed] = &latencies;
+            let case = format!("{name}, fought for");
+            tell_both(&case, fighters as f64, side, undisturbed, disturbed);
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Measures rfutex and futex(2), inside the VM. Each figure goes to the host
+//! as it is there.
+
+mod calibrate;
+mod call;
+mod experiments;
+mod measure;
+mod memory;
+mod rows;
+mod scheduling;
+mod side;
+
+use clap::{Parser, Subcommand};
+use measure::Rounds;
+use rfutex::Clock;
+use rfutex_bench::record::{Record, Row as RowRecord, Unit};
+use rows::Row;
+use side::Side;
+
+#[derive(Parser)]
+#[command(about, version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Do,
+}
+
+/// Which operations, and of whom.
+#[derive(clap::Args)]
+struct Choice {
+    /// Only operations that have one of these in their names
+    #[arg(long, value_name = "PART")]
+    only: Vec<String>,
+    /// Only these resolvers
+    #[arg(long, value_name = "NAME")]
+    resolver: Vec<String>,
+}
+
+#[derive(Subcommand)]
+enum Do {
+    /// Count instructions; the processor's clock has to do so
+    Instructions(Choice),
+    /// Take the time
+    Time(Choice),
+    /// Carry out experiments, of all sides
+    Experiments {
+        /// hash, crowd, page-lock, fault, reclaim, thp
+        names: Vec<String>,
+        /// Only these resolvers
+        #[arg(long, value_name = "NAME")]
+        resolver: Vec<String>,
+    },
+    /// Repeat one operation, for somebody who looks at the processor
+    Repeat {
+        /// Its name
+        name: String,
+        /// The memory of its words
+        memory: String,
+        /// futex(2), or a resolver
+        side: String,
+        /// For how many seconds
+        #[arg(long, default_value_t = 2)]
+        seconds: u64,
+    },
+}
+
+impl Choice {
+    fn rows(&self) -> Vec<Row> {
+        let wanted = |row: &Row| {
+            let name = format!("{} {}", row.name, row.memory.name());
+            self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str()))
+        };
+        rows::all().into_iter().filter(wanted).collect()
+    }
+
+    /// Measures them.
+    fn measure(&self, unit: Unit, rounds: Rounds) {
+        for row in self.rows() {
+            for side in ours(&self.resolver) {
+                experiments::alone(|| measure(&row, side, unit, rounds));
+            }
+        }
+    }
+}
+
+fn measure(row: &Row, side: Side, unit: Unit, rounds: Rounds) {
+    let [mut native, mut ours] = [Side::Native, side].map(|side| row.make(side));
+    let spreads = measure::compare([&mut native, &mut ours], row.batch, rounds);
+    let [native, ours, ratio] = spreads;
+    let record = RowRecord {
+        name: row.name.to_owned(),
+        memory: row.memory.name().to_owned(),
+        resolver: side.name().to_owned(),
+        unit,
+        native: native.divided(row.divide.into()),
+        ours: ours.divided(row.divide.into()),
+        ratio,
+    };
+    Record::Row(record).emit().expect("standard output");
+}
+
+/// rfutex with each resolver that there is and that is wanted.
+fn ours(wanted: &[String]) -> Vec<Side> {
+    let wanted = |side: &Side| wanted.is_empty() || wanted.iter().any(|name| name == side.name());
+    Side::ours().into_iter().filter(wanted).collect()
+}
+
+/// Carries out the experiments `names`.
+fn experiment(names: &[String], resolvers: &[String]) {
+    let mut sides = vec![Side::Native];
+    sides.extend(ours(resolvers));
+    for name in names {
+        let run: fn(&[Side]) = match name.as_str() {
+            "hash" => experiments::hash::run,
+            "crowd" => experiments::crowd::run,
+            "page-lock" => experiments::lock::run,
+            "fault" => experiments::fault::run,
+            "reclaim" => experiments::reclaim::run,
+            "thp" => experiments::thp::run,
+            other => panic!("there is no experiment {other}"),
+        };
+        run(&sides);
+    }
+}
+
+/// Does it once, tells, and goes on for so many nanoseconds.
+fn repeat(name: &str, memory: &str, side: &str, ns: u64) {
+    let side = std::iter::once(Side::Native)
+        .chain(Side::ours())
+        .find(|known| known.name() == side)
+        .unwrap_or_else(|| panic!("the module has no resolver {side}"));
+    let row = rows::all()
+        .into_iter()
+        .find(|row| row.name == name && row.memory.name() == memory)
+        .unwrap_or_else(|| panic!("there is no operation {name} on {memory} memory"));
+    let mut batch = row.make(side);
+    batch(row.batch);
+    let symbols = symbols().expect("/proc/kallsyms");
+    Record::Symbols(symbols).emit().expect("standard output");
+    let name = format!("{name} {memory} {}", side.name());
+    Record::Repeating { name }.emit().expect("standard output");
+    let end = Clock::Monotonic.now() as u64 + ns;
+    while (Clock::Monotonic.now() as u64) < end {
+        batch(row.batch);
+    }
+}
+
+/// The module's functions.
+fn symbols() -> std::io::Result<Vec<(u64, String)>> {
+    let text = std::fs::read_to_string("/proc/kallsyms")?;
+    let lines = text.lines().filter(|line| line.ends_with("[rfutex]"));
+    let symbol = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let address = u64::from_str_radix(fields.next()?, 16).ok()?;
+        Some((address, fields.nth(1)?.to_owned()))
+    };
+    Ok(lines.filter_map(symbol).collect())
+}
+
+fn main() {
+    match Cli::parse().command {
+        Do::Instructions(choice) => {
+            scheduling::sleep_at_once();
+            calibrate::tell();
+            let rounds = Rounds {
+                warm_up: 2,
+                counted: 21,
+            };
+            choice.measure(Unit::Instructions, rounds);
+        }
+        Do::Time(choice) => {
+            let rounds = Rounds {
+                warm_up: 3,
+                counted: 101,
+            };
+            choice.measure(Unit::Nanoseconds, rounds);
+        }
+        Do::Experiments { names, resolver } => experiment(&names, &resolver),
+        Do::Repeat {
+            name,
+            memory,
+            side,
+            seconds,
+        } => repeat(&name, &memory, &side, seconds * 1_000_000_000),
+    }
+}

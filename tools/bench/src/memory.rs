@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The memory that the words are in.
+
+use rfutex::Word;
+use rfutex_selftests::harness::{Mapping, PAGE};
+use rfutex_selftests::memory::RegionWord;
+
+/// Of what kind it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Anonymous, and the calls say that it is private.
+    Private,
+    /// A page of a tmpfs.
+    Shared,
+    /// Anonymous, and the calls do not say so.
+    Anonymous,
+}
+
+/// Apart so far, words are in cache lines of their own.
+const APART: usize = 64;
+
+impl Memory {
+    /// Its name in the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Private => "private",
+            Self::Shared => "shared",
+            Self::Anonymous => "anonymous",
+        }
+    }
+
+    /// Words in new memory of this kind, all zero. It stays for good.
+    pub fn words<const N: usize>(self) -> [Word<'static>; N] {
+        let words = self.many_words(N);
+        std::array::from_fn(|i| words[i])
+    }
+
+    /// `nr` of them.
+    pub fn many_words(self, nr: usize) -> Vec<Word<'static>> {
+        let len = (nr * APART).next_multiple_of(PAGE);
+        let mapping = match self {
+            Self::Private | Self::Anonymous => Mapping::private(len),
+            Self::Shared => {
+                let file = tempfile::tempfile().expect("a file in /tmp, which is a tmpfs");
+                file.set_len(len as u64).expect("the length of a file");
+                Mapping::shared_file(&file, len)
+            }
+        };
+        let mapping = Box::leak(Box::new(mapping));
+        let words = (0..nr).map(|i| {
+            let word = mapping.word(i * APART);
+            word.store(0);
+            match self {
+                Self::Private => word.private(),
+                Self::Shared | Self::Anonymous => word,
+            }
+        });
+        words.collect()
+    }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The operations that are measured: one line each in the table.
+
+mod many;
+mod pingpong;
+mod single;
+
+pub use single::wait;
+
+use crate::measure::Batch;
+use crate::memory::Memory;
+use crate::side::Side;
+
+/// One operation on one kind of memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Its name in the table.
+    pub name: &'static str,
+    /// Its memory.
+    pub memory: Memory,
+    /// How often it is done in a batch.
+    pub batch: u32,
+    /// By how much a batch's time is divided further.
+    pub divide: u32,
+    make: Make,
+}
+
+impl Row {
+    /// Makes it ready. Each is made in a process of its own.
+    pub fn make(&self, side: Side) -> Batch {
+        (self.make)(side, self.memory)
+    }
+}
+
+type Make = fn(Side, Memory) -> Batch;
+
+/// An operation on these kinds of memory, so many in a batch.
+fn each(name: &'static str, memories: &[Memory], batch: u32, make: Make) -> Vec<Row> {
+    let row = |&memory| Row {
+        name,
+        memory,
+        batch,
+        divide: 1,
+        make,
+    };
+    memories.iter().map(row).collect()
+}
+
+/// The same, of so many waiters at once.
+fn each_of(divide: u32, rows: Vec<Row>) -> Vec<Row> {
+    let divided = |row| Row { divide, ..row };
+    rows.into_iter().map(divided).collect()
+}
+
+/// All of them.
+pub fn all() -> Vec<Row> {
+    use Memory::{Anonymous, Private, Shared};
+    let all = [Private, Shared, Anonymous];
+    let two = [Private, Shared];
+    [
+        each("wake-none", &all, 100, single::wake_none),
+        each("wake-none-struct", &all, 100, single::wake_none_struct),
+        each("wait-eagain", &all, 100, single::wait_eagain),
+        each("pingpong", &two, 100, pingpong::pingpong),
+        each("swap-pingpong", &two, 100, pingpong::swap),
+        each_of(many::NR, each("wake-64", &two, 2, many::wake)),
+        each_of(many::NR, each("requeue-64", &two, 10, many::requeue)),
+        each("waitv-16-eagain", &two, 20, single::waitv_eagain),
+        each("wake-1", &two, 20, many::wake_one),
+        each("requeue-none", &two, 100, single::requeue_none),
+        each("waitv-1-eagain", &two, 100, single::waitv_one_eagain),
+    ]
+    .concat()
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What each experiment is about, and what it is to show.
+
+use rfutex_bench::record::Line;
+use serde::Serialize;
+
+/// Something that an experiment is to show.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Claim {
+    /// The experiment.
+    pub experiment: String,
+    /// What is claimed.
+    pub claim: String,
+    /// The figure that decides.
+    pub figure: f64,
+    /// Whether it is so.
+    pub holds: bool,
+}
+
+/// An experiment's name, and what it is.
+const TITLES: &[(&str, &str)] = &[
+    (
+        "hash",
+        "calls of many threads, each on words of its own (2 processors)",
+    ),
+    (
+        "hash, lab module",
+        "the same with the lab module, which is slower, and all resolvers",
+    ),
+    (
+        "crowd",
+        "a wake of nobody, while so many sleep on other words",
+    ),
+    ("slab", "slab memory of a sleeping waiter"),
+    (
+        "page-lock",
+        "calls while others have the lock of the word's page (000, 002)",
+    ),
+    (
+        "fault",
+        "page faults, while others wake on words in the same pages (001)",
+    ),
+    (
+        "reclaim",
+        "memory with 10,000 waiters on it is reclaimed (003)",
+    ),
+    (
+        "thp",
+        "calls while their huge page is split and collapsed (004)",
+    ),
+];
+
+/// What the experiment `name` is about.
+pub fn title(name: &str) -> &str {
+    let title = TITLES.iter().find(|title| title.0 == name);
+    title.map_or(name, |title| title.1)
+}
+
+/// The resolvers that are to do well.
+const OURS: [&str; 2] = ["page", "vma"];
+
+/// By how much a median may differ from the undisturbed one, and the cost of a
+/// wake from one with a single waiter elsewhere.
+const FLAT: f64 = 1.1;
+
+/// From how much on somebody is stuck.
+const STUCK: f64 = 100.0;
+
+/// Bytes that are none: a page that comes and goes, through a thousand waiters.
+const NONE: f64 = 64.0;
+
+/// What the lines show, claim by claim.
+pub fn claims(lines: &[Line]) -> Vec<Claim> {
+    let mut found = Claims(lines, Vec::new());
+    for side in OURS {
+        for case in ["private", "shared"] {
+            found.at_least(
+                &format!("{side}, {case}: as many calls as futex(2) with any number of threads"),
+                &|line| line.is("hash", side) && line.case == case,
+                "ratio",
+                1.0,
+            );
+            found.flat(side, case);
+        }
+        found.at_most(
+            &format!("{side}: a sleeping waiter has no memory but its stack"),
+            &|line| line.is("slab", side),
+            "bytes a waiter",
+            NONE,
+        );
+        found.at_most(
+            &format!("{side}: nobody who has the page's lock is waited for"),
+            &|line| line.is("page-lock", side),
+            "ratio",
+            FLAT,
+        );
+        found.fallbacks(side);
+        found.at_most(
+            &format!("{side}: every page is reclaimed"),
+            &|line| line.is("reclaim", side),
+            "after reclaim",
+            0.0,
+        );
+    }
+    found.at_least(
+        "locked: who waits for the page's lock is stuck",
+        &|line| line.is("page-lock", "locked") && line.case.ends_with("held"),
+        "ratio",
+        STUCK,
+    );
+    found.at_most(
+        "vma: a wake does not bring a page back",
+        &|line| line.is("reclaim", "vma"),
+        "pages back",
+        0.0,
+    );
+    for figure in ["failed", "huge pages left"] {
+        found.at_most(
+            &format!("all: {figure}: none"),
+            &|line| line.experiment == "thp",
+            figure,
+            0.0,
+        );
+    }
+    found.1
+}
+
+/// Tells lines from each other.
+trait Is {
+    /// Whether it is of this experiment and side.
+    fn is(&self, experiment: &str, side: &str) -> bool;
+}
+
+impl Is for Line {
+    fn is(&self, experiment: &str, side: &str) -> bool {
+        self.experiment == experiment && self.side == side
+    }
+}
+
+struct Claims<'a>(&'a [Line], Vec<Claim>);
+
+impl Claims<'_> {
+    /// The figures `name` of the lines that are meant, and their experiment.
+    fn figures(&self, meant: &dyn Fn(&Line) -> bool, name: &str) -> Option<(String, Vec<f64>)> {
+        let lines: Vec<_> = self.0.iter().filter(|line| meant(line)).collect();
+        let experiment = lines.first()?.experiment.clone();
+        let figures: Vec<_> = lines.iter().filter_map(|line| line.figure(name)).collect();
+        (!figures.is_empty()).then_some((experiment, figures))
+    }
+
+    fn push(&mut self, experiment: String, claim: &str, figure: f64, holds: bool) {
+        self.1.push(Claim {
+            experiment,
+            claim: claim.to_owned(),
+            figure,
+            holds,
+        });
+    }
+
+    fn at_most(&mut self, claim: &str, meant: &dyn Fn(&Line) -> bool, name: &str, most: f64) {
+        if let Some((experiment, figures)) = self.figures(meant, name) {
+            let worst = figures.into_iter().fold(f64::MIN, f64::max);
+            self.push(experiment, claim, worst, worst <= most);
+        }
+    }
+
+    fn at_least(&mut self, claim: &str, meant: &dyn Fn(&Line) -> bool, name: &str, least: f64) {
+        if let Some((experiment, figures)) = self.figures(meant, name) {
+            let worst = figures.into_iter().fold(f64::MAX, f64::min);
+            self.push(experiment, claim, worst, worst >= least);
+        }
+    }
+
+    /// The greatest cost through the one with the smallest crowd.
+    fn flat(&mut self, side: &str, case: &str) {
+        let meant = |line: &Line| line.is("crowd", side) && line.case == case;
+        if let Some((experiment, figures)) = self.figures(&meant, "instructions") {
+            let worst = figures.iter().copied().fold(f64::MIN, f64::max) / figures[0];
+            let claim =
+                format!("{side}, {case}: a wake costs the same however many sleep elsewhere");
+            self.push(experiment, &claim, worst, worst <= FLAT);
+        }
+    }
+
+    /// Wakes make fault-around fall back no more often than it does anyway, by
+    /// more than one page in a thousand.
+    fn fallbacks(&mut self, side: &str) {
+        const NAME: &str = "fallbacks in 1000 pages";
+        let own = self.figures(&|line| line.is("fault", side), NAME);
+        let without = self.figures(&|line| line.is("fault", "nobody"), NAME);
+        if let (Some((experiment, own)), Some((_, without))) = (own, without) {
+            let more = own.iter().zip(without).map(|(own, without)| own - without);
+            let worst = more.fold(f64::MIN, f64::max);
+            let claim = format!("{side}: wakes do not get into the way of page faults");
+            self.push(experiment, &claim, worst, worst <= 1.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(experiment: &str, case: &str, x: f64, side: &str, name: &str, figure: f64) -> Line {
+        Line {
+            experiment: experiment.to_owned(),
+            case: case.to_owned(),
+            x: Some(x),
+            side: side.to_owned(),
+            figures: vec![(name.to_owned(), figure)],
+        }
+    }
+
+    fn holds(lines: &[Line]) -> Vec<bool> {
+        claims(lines).into_iter().map(|claim| claim.holds).collect()
+    }
+
+    #[test]
+    fn nothing_is_claimed_of_what_was_not_tried() {
+        assert!(claims(&[]).is_empty());
+        let native = line("hash", "private", 1.0, "futex(2)", "ratio", 1.0);
+        assert!(claims(&[native]).is_empty());
+    }
+
+    #[test]
+    fn the_worst_figure_decides() {
+        let point = |x, ratio| line("hash", "private", x, "page", "ratio", ratio);
+        assert_eq!(holds(&[point(1.0, 1.2), point(4.0, 1.0)]), [true]);
+        assert_eq!(holds(&[point(1.0, 0.99), point(4.0, 1.3)]), [false]);
+    }
+
+    #[test]
+    fn flat_is_within_a_tenth_of_the_first() {
+        let point = |x, cost| line("crowd", "shared", x, "vma", "instructions", cost);
+        assert_eq!(holds(&[point(1.0, 100.0), point(10.0, 109.0)]), [true]);
+        assert_eq!(holds(&[point(1.0, 100.0), point(10.0, 111.0)]), [false]);
+    }
+
+    #[test]
+    fn the_locked_resolver_has_to_be_stuck() {
+        let point = |side, ratio| line("page-lock", "wake, held", 1.0, side, "ratio", ratio);
+        assert_eq!(holds(&[point("locked", 1.0)]), [false]);
+        assert_eq!(holds(&[point("locked", 1e5)]), [true]);
+        assert_eq!(holds(&[point("page", 1e5)]), [false]);
+    }
+
+    #[test]
+    fn faults_are_compared_with_those_of_nobody() {
+        let name = "fallbacks in 1000 pages";
+        let point = |side, figure| line("fault", "ext4", 1.0, side, name, figure);
+        assert_eq!(holds(&[point("nobody", 3.0), point("page", 3.5)]), [true]);
+        assert_eq!(holds(&[point("nobody", 3.0), point("page", 9.0)]), [false]);
+    }
+}

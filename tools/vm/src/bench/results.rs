@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Everything that was measured, as `build/bench.json` has it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rfutex_bench::record::{self, Line, Record, Unit};
+use rfutex_bench::spread::Spread;
+use serde::Serialize;
+
+use super::experiments::{self, Claim};
+use super::targets;
+
+/// All of it.
+#[derive(Debug, Default, Serialize)]
+pub struct Results {
+    /// The module's source: `git describe`.
+    pub revision: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// QEMU's version.
+    pub qemu: String,
+    /// Instructions of calls that are known.
+    pub calibration: BTreeMap<String, f64>,
+    /// Operation by operation.
+    pub rows: Vec<Row>,
+    /// The experiments, in the order in which they were made.
+    pub experiments: Vec<Line>,
+    /// What they are to show, and whether they do.
+    pub claims: Vec<Claim>,
+}
+
+/// One operation. What was not measured is not there.
+#[derive(Debug, Default, Serialize)]
+pub struct Row {
+    /// The operation.
+    pub name: String,
+    /// Of its words.
+    pub memory: String,
+    /// Of rfutex.
+    pub resolver: String,
+    /// Instructions of futex(2).
+    pub native_insn: Option<f64>,
+    /// Instructions of rfutex.
+    pub rfutex_insn: Option<f64>,
+    /// The second through the first.
+    pub insn_ratio: Option<f64>,
+    /// What that is to be at most.
+    pub insn_ratio_target: Option<f64>,
+    /// Whether it is.
+    pub target_met: Option<bool>,
+    /// Nanoseconds of futex(2), the median.
+    pub native_ns: Option<f64>,
+    /// Nanoseconds of rfutex, the median.
+    pub rfutex_ns: Option<f64>,
+    /// The median of the ratios of neighbouring batches.
+    pub ns_ratio: Option<f64>,
+    /// A quarter of these is below.
+    pub ns_ratio_low: Option<f64>,
+    /// A quarter of these is above.
+    pub ns_ratio_high: Option<f64>,
+}
+
+impl Row {
+    fn add(&mut self, record: &record::Row) {
+        let Spread { median, low, high } = record.ratio;
+        let [native, ours] = [record.native.median, record.ours.median];
+        match record.unit {
+            Unit::Instructions => {
+                let ratio = ours / native;
+                self.native_insn = Some(native);
+                self.rfutex_insn = Some(ours);
+                self.insn_ratio = Some(ratio);
+                self.insn_ratio_target = targets::of(&self.name, &self.memory, &self.resolver);
+                self.target_met = self.insn_ratio_target.map(|target| ratio <= target);
+            }
+            Unit::Nanoseconds => {
+                self.native_ns = Some(native);
+                self.rfutex_ns = Some(ours);
+                self.ns_ratio = Some(median);
+                self.ns_ratio_low = Some(low);
+                self.ns_ratio_high = Some(high);
+            }
+        }
+    }
+
+    /// What it is called in a table.
+    pub fn key(&self) -> [&str; 3] {
+        [&self.name, &self.memory, &self.resolver]
+    }
+}
+
+impl Results {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.experiments.is_empty()
+    }
+
+    /// Takes in what the guest tells, with this build of the module loaded.
+    pub fn add(&mut self, record: Record, module: &str) {
+        match record {
+            Record::Calibration { name, insn } => {
+                self.calibration.insert(name, insn);
+            }
+            Record::Row(row) => self.row(&row).add(&row),
+            Record::Line(mut line) => {
+                if module == "lab" && line.experiment == "hash" {
+                    line.experiment = "hash, lab module".to_owned();
+                }
+                self.experiments.push(line);
+                self.claims = experiments::claims(&self.experiments);
+            }
+            Record::Symbols(_) | Record::Repeating { .. } => {}
+        }
+    }
+
+    fn row(&mut self, record: &record::Row) -> &mut Row {
+        let key = [&record.name, &record.memory, &record.resolver];
+        let place = self.rows.iter().position(|row| row.key() == key);
+        let place = place.unwrap_or_else(|| {
+            let [name, memory, resolver] = key.map(String::clone);
+            self.rows.push(Row {
+                name,
+                memory,
+                resolver,
+                ..Row::default()
+            });
+            self.rows.len() - 1
+        });
+        &mut self.rows[place]
+    }
+
+    /// Writes it all to a file.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)? + "\n";
+        fs::write(path, text).with_context(|| path.display().to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spread(median: f64) -> Spread {
+        Spread {
+            median,
+            low: median,
+            high: median,
+        }
+    }
+
+    fn record(unit: Unit, native: f64, ours: f64) -> Record {
+        Record::Row(record::Row {
+            name: "wake-none".to_owned(),
+            memory: "private".to_owned(),
+            resolver: "page".to_owned(),
+            unit,
+            native: spread(native),
+            ours: spread(ours),
+            ratio: spread(ours / native),
+        })
+    }
+
+    #[test]
+    fn both_ways_of_counting_are_in_one_row() {
+        let mut results = Results::default();
+        results.add(record(Unit::Instructions, 100.0, 65.0), "module");
+        results.add(record(Unit::Nanoseconds, 50.0, 60.0), "module");
+        let [row] = &results.rows[..] else {
+            panic!("{:?}", results.rows)
+        };
+        assert_eq!(row.insn_ratio, Some(0.65));
+        assert_eq!(row.target_met, Some(true), "at most is enough");
+        assert_eq!(row.ns_ratio, Some(1.2));
+    }
+
+    #[test]
+    fn a_missed_target() {
+        let mut results = Results::default();
+        results.add(record(Unit::Instructions, 100.0, 65.1), "module");
+        assert_eq!(results.rows[0].target_met, Some(false));
+    }
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The results as a person reads them.
+
+use std::fmt;
+
+use comfy_table::{CellAlignment, Table, presets};
+use rfutex_bench::record::Line;
+
+use super::experiments::{self, Claim};
+use super::results::{Results, Row};
+
+/// A table of these columns, all but the first `left` of numbers.
+pub fn new(head: &[&str], left: usize) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(head);
+    for (place, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if place >= left {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn number(figure: Option<f64>) -> String {
+    figure.map_or_else(String::new, |figure| format!("{figure:.0}"))
+}
+
+fn ratio(figure: Option<f64>) -> String {
+    figure.map_or_else(String::new, |figure| format!("{figure:.3}"))
+}
+
+fn spread(row: &Row) -> String {
+    match (row.ns_ratio_low, row.ns_ratio_high) {
+        (Some(low), Some(high)) => format!("{low:.2}-{high:.2}"),
+        _ => String::new(),
+    }
+}
+
+/// The operations, and which met their targets.
+fn rows(results: &Results) -> Table {
+    let head = [
+        "operation",
+        "memory",
+        "resolver",
+        "futex insn",
+        "rfutex insn",
+        "ratio",
+        "at most",
+        "met",
+        "futex ns",
+        "rfutex ns",
+        "ratio",
+        "half within",
+    ];
+    let mut table = new(&head, 3);
+    for row in &results.rows {
+        let [name, memory, resolver] = row.key();
+        table.add_row([
+            name.to_owned(),
+            memory.to_owned(),
+            resolver.to_owned(),
+            number(row.native_insn),
+            number(row.rfutex_insn),
+            ratio(row.insn_ratio),
+            row.insn_ratio_target
+                .map_or_else(String::new, |target| format!("{target:.2}")),
+            row.target_met
+                .map_or("", |met| if met { "yes" } else { "NO" })
+                .to_owned(),
+            number(row.native_ns),
+            number(row.rfutex_ns),
+            ratio(row.ns_ratio),
+            spread(row),
+        ]);
+    }
+    table
+}
+
+/// The calls that say whether the counting is right.
+fn calibration(results: &Results) -> String {
+    let calls: Vec<_> = results
+        .calibration
+        .iter()
+        .map(|(name, insn)| format!("{name} {insn:.0}"))
+        .collect();
+    format!("instructions of calls that are known: {}", calls.join(", "))
+}
+
+/// A figure with as many digits as say something.
+fn figure(figure: f64) -> String {
+    match figure.abs() {
+        0.0 => "0".to_owned(),
+        size if size < 10.0 => format!("{figure:.2}"),
+        size if size < 100.0 => format!("{figure:.1}"),
+        _ => format!("{figure:.0}"),
+    }
+}
+
+/// The lines of one experiment.
+fn experiment(lines: &[&Line]) -> Table {
+    let mut head = vec!["case", "by", ""];
+    for (name, _) in lines.iter().flat_map(|line| &line.figures) {
+        if !head.contains(&name.as_str()) {
+            head.push(name);
+        }
+    }
+    let names = head.split_off(3);
+    head.extend(&names);
+    let mut table = new(&head, 2);
+    for line in lines {
+        let mut row = vec![
+            line.case.clone(),
+            line.side.clone(),
+            line.x.map_or_else(String::new, |x| x.to_string()),
+        ];
+        let cells = names
+            .iter()
+            .map(|name| line.figure(name).map_or_else(String::new, figure));
+        row.extend(cells);
+        table.add_row(row);
+    }
+    table
+}
+
+/// What was to be shown, and was or was not.
+fn claims(claims: &[Claim]) -> Table {
+    let mut table = new(&["experiment", "claim", "holds", "figure"], 3);
+    for claim in claims {
+        table.add_row([
+            claim.experiment.clone(),
+            claim.claim.clone(),
+            if claim.holds { "yes" } else { "NO" }.to_owned(),
+            figure(claim.figure),
+        ]);
+    }
+    table
+}
+
+/// All of it.
+pub struct Printed<'a>(pub &'a Results);
+
+impl fmt::Display for Printed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let results = self.0;
+        if !results.rows.is_empty() {
+            writeln!(f, "{}", calibration(results))?;
+            writeln!(f, "{}", rows(results).trim_fmt())?;
+            let met = |wanted| {
+                let rows = results.rows.iter();
+                rows.filter(|row| row.target_met == Some(wanted)).count()
+            };
+            writeln!(f, "targets: {} met, {} not", met(true), met(false))?;
+        }
+        let mut names: Vec<&str> = Vec::new();
+        for line in &results.experiments {
+            if !names.contains(&line.experiment.as_str()) {
+                names.push(&line.experiment);
+            }
+        }
+        for name in names {
+            let lines: Vec<_> = results
+                .experiments
+                .iter()
+                .filter(|line| line.experiment == name)
+                .collect();
+            writeln!(f, "\n{name}: {}", experiments::title(name))?;
+            writeln!(f, "{}", experiment(&lines).trim_fmt())?;
+        }
+        if !results.claims.is_empty() {
+            writeln!(f, "\n{}", claims(&results.claims).trim_fmt())?;
+        }
+        Ok(())
+    }
+}
