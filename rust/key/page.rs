@@ -308,6 +308,21 @@ mod tests {
     }
 
     #[test]
+    fn page_that_left_its_mapping_is_looked_at_again() -> Result {
+        let (one, other) = (OnFile::new()?, OnFile::new()?);
+        let page = PageRef::get(one.mapping()?.at(0), Access::Read)?;
+        let elsewhere = PageRef::get(other.mapping()?.at(0), Access::Read)?;
+        let Mapping::File(left) = elsewhere.mapping() else {
+            return Err(EINVAL);
+        };
+        let rcu = rcu::read_lock();
+        let again = matches!(host(&page, left, &rcu), Ok(None));
+        drop(rcu);
+        assert!(again);
+        Ok(())
+    }
+
+    #[test]
     fn page_that_gets_no_mapping_is_given_up() -> Result {
         // The zero page.
         let memory = Memory::anonymous(1, crate::lab::kunit::Access::Read)?;
