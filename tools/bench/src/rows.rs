@@ -64,7 +64,7 @@ pub fn all() -> Vec<Row> {
         each("pingpong", &two, 100, pingpong::pingpong),
         each("swap-pingpong", &two, 100, pingpong::swap),
         each_of(many::NR, each("wake-64", &two, 2, many::wake)),
-        each_of(many::NR, each("requeue-64", &two, 10, many::requeue)),
+        each_of(many::NR, each("requeue-64", &two, 1, many::requeue)),
         each("waitv-16-eagain", &two, 20, single::waitv_eagain),
         each("wake-1", &two, 20, many::wake_one),
         each("requeue-none", &two, 100, single::requeue_none),

@@ -220,6 +220,7 @@ impl<'a> Bench<'a> {
         if boot.counting {
             session.count_instructions();
         } else {
+            results.load = Some(results.load.unwrap_or(0.0).max(load()?));
             session.choose_accelerator(&self.root)?;
         }
         // An emulated one is, but seems not to be when the host is slow; and to
@@ -280,6 +281,13 @@ impl<'a> Bench<'a> {
         let release = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         Ok(release.trim().to_owned())
     }
+}
+
+/// How many tasks of the host have run or wanted to, on average of a minute.
+fn load() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg").context("/proc/loadavg")?;
+    let first = text.split(' ').next().unwrap_or_default();
+    first.parse().context("/proc/loadavg")
 }
 
 /// The first line that a command prints.

@@ -17,25 +17,26 @@ use std::thread::{Builder, JoinHandle};
 /// How many there are.
 pub const NR: u32 = 64;
 
-/// Threads that wait on the first of two words, each time it has changed anew.
+/// Threads that wait on the first of some words, each time it has changed anew.
 struct Waiters {
     side: Side,
-    words: [Word<'static>; 2],
+    words: Vec<Word<'static>>,
     over: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Waiters {
     /// Starts `nr` of them.
-    fn new(side: Side, words: [Word<'static>; 2], nr: u32) -> Self {
+    fn new(side: Side, words: Vec<Word<'static>>, nr: u32) -> Self {
         scheduling::set(Policy::Batch);
+        let first = words[0];
         let over = Arc::new(AtomicBool::new(false));
         let threads = (0..nr)
             .map(|_| {
                 let over = Arc::clone(&over);
                 Builder::new()
                     .stack_size(64 << 10)
-                    .spawn(move || sleep_often(side, words[0], &over))
+                    .spawn(move || sleep_often(side, first, &over))
                     .expect("a thread")
             })
             .collect();
@@ -45,7 +46,7 @@ impl Waiters {
             over,
             threads,
         };
-        waiters.all_sleep_on(words[0]);
+        waiters.all_sleep_on(first);
         waiters
     }
 
@@ -82,7 +83,7 @@ impl Drop for Waiters {
         let word = self.words[0];
         while !self.threads.iter().all(|thread| thread.is_finished()) {
             word.store(word.load() + 1);
-            for word in self.words {
+            for &word in &self.words {
                 match self.side {
                     Side::Native => {
                         let woken = futex::wake(word.addr(), i32::MAX, word.is_private());
@@ -104,15 +105,14 @@ impl Drop for Waiters {
 /// A batch of wakes of `nr` waiters, who sleep again between them.
 fn wakes(
     side: Side,
-    words: [Word<'static>; 2],
+    word: Word<'static>,
     nr: u32,
     mut wake: impl FnMut() -> i64 + 'static,
 ) -> Batch {
-    let waiters = Waiters::new(side, words, nr);
+    let waiters = Waiters::new(side, vec![word], nr);
     Box::new(move |rounds| {
         let mut sum = 0;
         for _ in 0..rounds {
-            let [word, _] = waiters.words;
             waiters.all_sleep_on(word);
             scheduling::set(Policy::Waker);
             word.store(word.load() + 1);
@@ -136,41 +136,48 @@ pub fn wake_one(side: Side, memory: Memory) -> Batch {
 }
 
 fn wake_of(side: Side, memory: Memory, nr: u32) -> Batch {
-    let words: [_; 2] = memory.words();
+    let [word] = memory.words();
     match side {
         Side::Native => {
-            let call = Futex::wake(words[0], nr);
-            wakes(side, words, nr, move || call.call())
+            let call = Futex::wake(word, nr);
+            wakes(side, word, nr, move || call.call())
         }
         Side::Ours(device, _) => {
-            let mut call = single::wake(device, words[0], nr);
-            wakes(side, words, nr, move || call.call())
+            let mut call = single::wake(device, word, nr);
+            wakes(side, word, nr, move || call.call())
         }
     }
 }
 
-/// Moves all of them in one call, there and back again.
+/// How many words they are moved between. Two may share a bucket by chance, which
+/// is cheaper; the median is not of these.
+const PLACES: usize = 16;
+
+/// Moves all of them in one call, from word to word.
 pub fn requeue(side: Side, memory: Memory) -> Batch {
-    let words = memory.words();
-    let [a, b] = words;
-    let there = move |back: bool| -> i64 {
-        let [from, to] = if back { [b, a] } else { [a, b] };
-        match side {
-            Side::Native => Futex::requeue(from, 0, to, NR).call(),
-            Side::Ours(device, _) => single::requeue(device, from, 0, to, NR).call(),
-        }
-    };
-    let waiters = Waiters::new(side, words, NR);
+    let waiters = Waiters::new(side, memory.many_words(PLACES), NR);
+    let mut place = 0;
     Box::new(move |rounds| {
-        assert!(rounds % 2 == 0, "there and back");
-        waiters.all_sleep_on(waiters.words[0]);
+        waiters.all_sleep_on(waiters.words[place]);
         scheduling::set(Policy::Waker);
-        let took = timed(|| {
-            for round in 0..rounds {
-                assert_eq!(there(round % 2 == 1), i64::from(NR));
-            }
-        });
+        let mut sum = 0;
+        for _ in 0..rounds {
+            let [from, to] = [place, place + 1].map(|at| waiters.words[at % PLACES]);
+            place = (place + 1) % PLACES;
+            let mut moved = 0;
+            sum += match side {
+                Side::Native => {
+                    let call = Futex::requeue(from, from.load(), to, NR);
+                    timed(|| moved = call.call())
+                }
+                Side::Ours(device, _) => {
+                    let mut call = single::requeue(device, from, from.load().into(), to, NR);
+                    timed(|| moved = call.call())
+                }
+            };
+            assert_eq!(moved, i64::from(NR));
+        }
         scheduling::set(Policy::Batch);
-        took
+        sum
     })
 }

@@ -22,6 +22,8 @@ pub struct Results {
     pub kernel: String,
     /// QEMU's version.
     pub qemu: String,
+    /// The load of the host as time began to be taken, the greatest.
+    pub load: Option<f64>,
     /// Instructions of calls that are known.
     pub calibration: BTreeMap<String, f64>,
     /// Operation by operation.

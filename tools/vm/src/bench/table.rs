@@ -9,6 +9,9 @@ use rfutex_bench::record::Line;
 use super::experiments::{self, Claim};
 use super::results::{Results, Row};
 
+/// From this load on, others take the processors away from what is timed.
+const BUSY: f64 = 2.0;
+
 /// A table of these columns, all but the first `left` of numbers.
 pub fn new(head: &[&str], left: usize) -> Table {
     let mut table = Table::new();
@@ -166,6 +169,10 @@ impl fmt::Display for Printed<'_> {
                 .collect();
             writeln!(f, "\n{name}: {}", experiments::title(name))?;
             writeln!(f, "{}", experiment(&lines).trim_fmt())?;
+        }
+        if let Some(load) = results.load.filter(|&load| load > BUSY) {
+            let what = "judge nothing by the times, nor by claims that rest on them";
+            writeln!(f, "\nThe host was busy (load {load}): {what}.")?;
         }
         if !results.claims.is_empty() {
             writeln!(f, "\n{}", claims(&results.claims).trim_fmt())?;
