@@ -15,6 +15,7 @@
 struct file;
 struct folio;
 struct inode;
+struct mm_struct;
 struct page;
 
 /* Command numbers: bindgen does not evaluate _IOW(). */
@@ -26,6 +27,7 @@ static const u32 RFUTEX_CMD_REQUEUE = RFUTEX_REQUEUE;
 static const u32 RFUTEX_CMD_WAKE_OP = RFUTEX_WAKE_OP;
 static const u32 RFUTEX_CMD_WAITV = RFUTEX_WAITV;
 static const u32 RFUTEX_CMD_SWAP = RFUTEX_SWAP;
+static const u32 RFUTEX_CMD_SET_RESOLVER = RFUTEX_SET_RESOLVER;
 static const u32 RFUTEX_CMD_WAKE_ONE = RFUTEX_WAKE_ONE;
 static const u32 RFUTEX_CMD_WAKE_ALL = RFUTEX_WAKE_ALL;
 static const u32 RFUTEX_CMD_WAKE_ONE_PRIVATE = RFUTEX_WAKE_ONE_PRIVATE;
@@ -52,6 +54,14 @@ int rfutex_get_user_u8(u8 *val, unsigned long addr);
 int rfutex_get_user_u16(u16 *val, unsigned long addr);
 int rfutex_get_user_u32(u32 *val, unsigned long addr);
 int rfutex_get_user_u64(u64 *val, unsigned long addr);
+int rfutex_get_user_inatomic_u8(u8 *val, unsigned long addr);
+int rfutex_get_user_inatomic_u16(u16 *val, unsigned long addr);
+int rfutex_get_user_inatomic_u32(u32 *val, unsigned long addr);
+int rfutex_get_user_inatomic_u64(u64 *val, unsigned long addr);
+int rfutex_copy_in_32(void *to, unsigned long addr);
+int rfutex_copy_in_48(void *to, unsigned long addr);
+int rfutex_copy_in_56(void *to, unsigned long addr);
+int rfutex_copy_in_64(void *to, unsigned long addr);
 int rfutex_cmpxchg_user_u8(u8 *old, u8 new, unsigned long addr);
 int rfutex_cmpxchg_user_u16(u16 *old, u16 new, unsigned long addr);
 int rfutex_cmpxchg_user_u32(u32 *old, u32 new, unsigned long addr);
@@ -71,6 +81,7 @@ ktime_t rfutex_timens_to_host(int clock, ktime_t time);
 bool rfutex_holds_a_lock(void);
 
 /* Locks. */
+int rfutex_mmap_read_lock_killable(struct mm_struct *mm);
 void rfutex_spin_lock_nested(spinlock_t *lock);
 
 #ifdef RFUTEX_LAB

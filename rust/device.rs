@@ -4,11 +4,17 @@
 
 use crate::{
     bindings as uapi,
+    key::{
+        AtomicResolver,
+        Resolver, //
+    },
     lab,
     op,
     request::{
         self,
-        Argument, //
+        Argument,
+        Whom,
+        Word, //
     },
     table::Table,
     Rfutex, //
@@ -45,6 +51,8 @@ const KEY_INFO: u32 = unsized_command(uapi::RFUTEX_CMD_KEY_INFO);
 /// An open file.
 pub(crate) struct Device {
     table: Arc<Table>,
+    /// What finds the keys of words.
+    resolver: AtomicResolver,
 }
 
 #[vtable]
@@ -55,83 +63,124 @@ impl MiscDevice for Device {
         // SAFETY: `Rfutex::init` makes the only registration of this device, in that field of the
         // module's data, which lives until the device is unregistered. That `open` runs means that
         // it is not yet, and that the fields before it are initialised.
-        let table = unsafe {
+        let (table, resolver) = unsafe {
             let module = container_of!(ptr::from_ref(misc).cast_mut(), Rfutex, device);
-            (*module).table.clone()
+            ((*module).table.clone(), (*module).resolver)
         };
+        let resolver = AtomicResolver::new(resolver);
         if lab::fault(lab::Point::Allocate) {
             return Err(ENOMEM);
         }
-        Ok(KBox::new(Self { table }, GFP_KERNEL)?)
+        Ok(KBox::new(Self { table, resolver }, GFP_KERNEL)?)
     }
 
-    // Inlined into the function that the kernel calls, and small: what is large is called.
+    // Small: what is large is called.
     #[inline(always)]
     fn ioctl(device: &Self, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
-        let table = &*device.table;
         // These carry no struct; with a size they are other commands.
-        let (private, nr) = match cmd {
-            uapi::RFUTEX_CMD_WAKE_ONE => (false, 1),
-            uapi::RFUTEX_CMD_WAKE_ALL => (false, u32::MAX),
-            uapi::RFUTEX_CMD_WAKE_ONE_PRIVATE => (true, 1),
-            uapi::RFUTEX_CMD_WAKE_ALL_PRIVATE => (true, u32::MAX),
-            _ => return with_struct(table, cmd, arg),
+        let result = match cmd {
+            uapi::RFUTEX_CMD_WAKE_ONE_PRIVATE => wake_at(device, arg, true, &Whom::ONE),
+            uapi::RFUTEX_CMD_WAKE_ALL_PRIVATE => wake_at(device, arg, true, &Whom::ALL),
+            uapi::RFUTEX_CMD_WAKE_ONE => wake_at(device, arg, false, &Whom::ONE),
+            uapi::RFUTEX_CMD_WAKE_ALL => wake_at(device, arg, false, &Whom::ALL),
+            // The commonest with one, at the size that we know.
+            uapi::RFUTEX_CMD_WAKE => wake(device, arg, _IOC_SIZE(uapi::RFUTEX_CMD_WAKE)),
+            uapi::RFUTEX_CMD_WAIT => wait(device, arg, _IOC_SIZE(uapi::RFUTEX_CMD_WAIT)),
+            uapi::RFUTEX_CMD_SET_RESOLVER => set_resolver(device, arg).map(|()| 0),
+            _ => with_struct(device, cmd, arg),
         };
-        op::wake::wake(table, &request::Wake::at(arg, private, nr)).map(|woken| woken as isize)
+        result.map(|result| result as isize)
     }
+}
+
+/// `RFUTEX_SET_RESOLVER`: what finds the keys of words, for operations that begin later.
+///
+/// # Errors
+///
+/// As [`Resolver::from_uapi`].
+fn set_resolver(device: &Device, arg: usize) -> Result {
+    let number = arg.try_into().map_err(|_| EINVAL)?;
+    device.resolver.set(Resolver::from_uapi(number)?);
+    Ok(())
+}
+
+/// The wakes whose argument is the address.
+#[inline(always)]
+fn wake_at(device: &Device, addr: usize, private: bool, whom: &Whom) -> Result<u32> {
+    let mut word = Word::at(addr, private);
+    if !private {
+        word = word.by(device.resolver.get());
+    }
+    op::wake::wake(&device.table, word, whom)
 }
 
 /// The commands whose argument is a struct.
 #[inline(always)]
-fn with_struct(table: &Table, cmd: u32, arg: usize) -> Result<isize> {
+fn with_struct(device: &Device, cmd: u32, arg: usize) -> Result<u32> {
     let size = _IOC_SIZE(cmd);
     let done = |()| 0;
     match unsized_command(cmd) {
-        WAKE => call(table, arg, size, request::Wake::read, |table, request| {
-            op::wake::wake(table, &request)
-        }),
-        WAIT => call(table, arg, size, request::Wait::read, |table, request| {
-            op::wait::wait(table, &request).map(done)
-        }),
+        WAKE => wake(device, arg, size),
+        WAIT => wait(device, arg, size),
         REQUEUE => call(
-            table,
+            device,
             arg,
             size,
             request::Requeue::read,
             |table, request| op::requeue::requeue(table, &request),
         ),
-        WAKE_OP => call(table, arg, size, request::WakeOp::read, |table, request| {
-            op::wake_op::wake_op(table, &request)
-        }),
-        WAITV => call(table, arg, size, request::Waitv::read, |table, request| {
+        WAKE_OP => call(
+            device,
+            arg,
+            size,
+            request::WakeOp::read,
+            |table, request| op::wake_op::wake_op(table, &request),
+        ),
+        WAITV => call(device, arg, size, request::Waitv::read, |table, request| {
             op::waitv::waitv(table, &request)
         }),
-        SWAP => call(table, arg, size, request::Swap::read, |table, request| {
+        SWAP => call(device, arg, size, request::Swap::read, |table, request| {
             op::swap::swap(table, &request).map(done)
         }),
         KEY_INFO => call(
-            table,
+            device,
             arg,
             size,
             request::KeyInfo::read,
             |table, request| op::key_info::key_info(table, request).map(done),
         ),
-        QUERY => call(table, arg, size, Ok, |table, argument| {
+        QUERY => call(device, arg, size, Ok, |table, argument| {
             op::query::query(table, argument).map(done)
         }),
         _ => Err(ENOTTY),
     }
 }
 
+#[inline(always)]
+fn wake(device: &Device, arg: usize, size: usize) -> Result<u32> {
+    call(device, arg, size, request::Wake::read, |table, request| {
+        let request::Wake { word, whom } = request;
+        op::wake::wake(table, word, &whom)
+    })
+}
+
+#[inline(always)]
+fn wait(device: &Device, arg: usize, size: usize) -> Result<u32> {
+    call(device, arg, size, request::Wait::read, |table, request| {
+        op::wait::wait(table, &request).map(|()| 0)
+    })
+}
+
 /// Reads a request and carries it out. A function of its own for each command: together, all would
 /// pay for the stack of the largest.
 #[inline(never)]
 fn call<R>(
-    table: &Table,
+    device: &Device,
     arg: usize,
     size: usize,
     read: impl FnOnce(Argument) -> Result<R>,
     op: impl FnOnce(&Table, R) -> Result<u32>,
-) -> Result<isize> {
-    op(table, read(Argument::new(arg, size))?).map(|result| result as isize)
+) -> Result<u32> {
+    let argument = Argument::new(arg, size).by(device.resolver.get());
+    op(&device.table, read(argument)?)
 }

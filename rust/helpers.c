@@ -3,7 +3,9 @@
  * What Rust cannot call: static inlines and macros. No logic here.
  */
 
+#include <linux/fault-inject-usercopy.h>
 #include <linux/fs.h>
+#include <linux/instrumented.h>
 #include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/nsproxy.h>
@@ -60,25 +62,58 @@ bool rfutex_access_ok(unsigned long addr, unsigned long size)
 	return access_ok((void __user *)addr, size);
 }
 
-int rfutex_get_user_u8(u8 *val, unsigned long addr)
-{
-	return get_user(*val, (u8 __user *)addr);
+/* Each also as it can be called under a lock: without faulting the word in. */
+#define DEFINE_GET_USER(bits)						\
+int rfutex_get_user_u##bits(u##bits val[], unsigned long addr)		\
+{									\
+	return get_user(*val, (u##bits __user *)addr);			\
+}									\
+									\
+int rfutex_get_user_inatomic_u##bits(u##bits val[], unsigned long addr)	\
+{									\
+	int ret;							\
+									\
+	pagefault_disable();						\
+	ret = get_user(*val, (u##bits __user *)addr);			\
+	pagefault_enable();						\
+	return ret;							\
 }
 
-int rfutex_get_user_u16(u16 *val, unsigned long addr)
-{
-	return get_user(*val, (u16 __user *)addr);
+DEFINE_GET_USER(8)
+DEFINE_GET_USER(16)
+DEFINE_GET_USER(32)
+DEFINE_GET_USER(64)
+
+/*
+ * copy_from_user() for the sizes that the interface's structs have: a loop that
+ * the compiler unrolls, where copy_from_user() is for any size.
+ */
+#define DEFINE_COPY_IN(size)						\
+int rfutex_copy_in_##size(void *to, unsigned long addr)		\
+{									\
+	const u64 __user *from = (const u64 __user *)addr;		\
+	u64 *words = to;						\
+									\
+	might_fault();							\
+	if (should_fail_usercopy())					\
+		return -EFAULT;						\
+	instrument_copy_from_user_before(to, from, size);		\
+	if (!user_read_access_begin(from, size))			\
+		return -EFAULT;						\
+	for (int i = 0; i < size / 8; i++)				\
+		unsafe_get_user(words[i], from + i, efault);		\
+	user_read_access_end();						\
+	instrument_copy_from_user_after(to, from, size, 0);		\
+	return 0;							\
+efault:									\
+	user_read_access_end();						\
+	return -EFAULT;							\
 }
 
-int rfutex_get_user_u32(u32 *val, unsigned long addr)
-{
-	return get_user(*val, (u32 __user *)addr);
-}
-
-int rfutex_get_user_u64(u64 *val, unsigned long addr)
-{
-	return get_user(*val, (u64 __user *)addr);
-}
+DEFINE_COPY_IN(32)
+DEFINE_COPY_IN(48)
+DEFINE_COPY_IN(56)
+DEFINE_COPY_IN(64)
 
 /* 0: done. 1: the word was not *old, which now has its value. */
 #ifdef unsafe_try_cmpxchg_user
@@ -171,6 +206,11 @@ ktime_t rfutex_timens_to_host(int clock, ktime_t time)
 bool rfutex_holds_a_lock(void)
 {
 	return debug_locks && lockdep_depth(current);
+}
+
+int rfutex_mmap_read_lock_killable(struct mm_struct *mm)
+{
+	return mmap_read_lock_killable(mm);
 }
 
 void rfutex_spin_lock_nested(spinlock_t *lock)

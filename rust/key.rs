@@ -12,20 +12,44 @@
 //! | on an anonymous page | `Mm` | (mm, address) |
 //! | on a page of a file, shared memory included | `Inode` | (inode, position in it) |
 
+#[cfg(RFUTEX_LAB)]
+pub(crate) mod locked;
 pub(crate) mod page;
+pub(crate) mod private;
+mod resolver;
 #[cfg(CONFIG_KUNIT)]
 #[cfg(RFUTEX_LAB)]
 mod tests;
+pub(crate) mod vma;
 
+use self::resolver::{
+    again,
+    repeat, //
+};
+pub(crate) use self::resolver::{
+    resolve,
+    AtomicResolver,
+    Resolve,
+    Resolver,
+    Visit, //
+};
 use crate::{
     bindings as uapi,
+    lab::{
+        self,
+        Point, //
+    },
     mm::{
         folio::FileMapping,
         gup::{
             Access,
             PageRef, //
         },
-        inode::InodeRef,
+        inode::{
+            Host,
+            InodeRef,
+            Leftover, //
+        },
         task,
         uaccess, //
     },
@@ -33,7 +57,6 @@ use crate::{
 };
 use core::mem;
 use kernel::{
-    current,
     page::PAGE_SHIFT,
     prelude::*,
     sync::rcu, //
@@ -86,17 +109,16 @@ impl KeyId {
     /// The key of `addr` in the current process.
     #[inline]
     fn in_current_mm(kind: Kind, addr: usize) -> Result<Self> {
-        let task = current!();
-        let mm = task.mm().ok_or(EFAULT)?;
-        Ok(Self::new(kind, mm.as_raw().addr(), addr as u64))
+        match task::current_mm() {
+            0 => Err(EFAULT),
+            mm => Ok(Self::new(kind, mm, addr as u64)),
+        }
     }
 
-    /// The key of the byte `position` of the inode at `inode`.
+    /// The key of the byte `position` of the file that `host` hosts.
     #[inline]
-    fn in_inode(inode: usize, page: &PageRef, word: &Word) -> Self {
-        let offset = word.addr() & !kernel::page::PAGE_MASK;
-        let position = (page.index() as u64) << PAGE_SHIFT | offset as u64;
-        Self::new(Kind::Inode, inode, position)
+    fn in_file(host: Host<'_>, position: u64) -> Self {
+        Self::new(Kind::Inode, host.addr(), position)
     }
 
     /// The kind.
@@ -137,24 +159,65 @@ impl KeyId {
     }
 }
 
-/// A key for a wake: compared with others while it lives, then forgotten.
+/// A key that is lent: to be compared with others, or made one to sleep on.
 ///
 /// Waiters own what they wait on, so an inode that a waiter's key names is alive; and the memory of
-/// the inode that this key names is not freed while it lives. What is left is an inode that is
+/// the inode that this key names is not freed while it is lent. What is left is an inode that is
 /// recycled in place, which [`Borrowed::holds`] sees.
-pub(crate) struct Borrowed {
+#[derive(Clone, Copy)]
+pub(crate) struct Borrowed<'a> {
     id: KeyId,
-    place: Option<Place>,
+    /// The page, where one was looked at.
+    page: Option<&'a PageRef>,
+    place: Place<'a>,
 }
 
-/// Where the word of an inode key was seen. Dropped in this order: RCU ends, then the folio goes.
-struct Place {
-    _rcu: rcu::Guard,
-    page: PageRef,
-    mapping: FileMapping,
+/// What keeps the object that a borrowed key names.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// The process itself: it is its mm.
+    Process,
+    /// An RCU section, in which an inode was seen behind the key's page.
+    Seen(Host<'a>, FileMapping, &'a rcu::Guard),
+    /// References that others hold on the inode meanwhile.
+    Held(Host<'a>),
 }
 
-impl Borrowed {
+impl<'a> Borrowed<'a> {
+    /// The key of a word in the memory of the current process.
+    #[inline]
+    fn in_process(kind: Kind, word: Word, page: Option<&'a PageRef>) -> Result<Self> {
+        Ok(Self {
+            id: KeyId::in_current_mm(kind, word.addr())?,
+            page,
+            place: Place::Process,
+        })
+    }
+
+    /// The key of a private word.
+    ///
+    /// # Errors
+    ///
+    /// As [`private`].
+    #[inline]
+    fn private(word: Word) -> Result<Self> {
+        Ok(Self {
+            id: private(word)?,
+            page: None,
+            place: Place::Process,
+        })
+    }
+
+    /// The key of the byte `position` of a file.
+    #[inline]
+    fn in_file(position: u64, page: Option<&'a PageRef>, host: Host<'a>, place: Place<'a>) -> Self {
+        Self {
+            id: KeyId::in_file(host, position),
+            page,
+            place,
+        }
+    }
+
     /// The numbers.
     #[inline]
     pub(crate) fn id(&self) -> KeyId {
@@ -167,11 +230,49 @@ impl Borrowed {
     /// inode may have become another one, and the wake has to begin again with a new key.
     #[inline]
     pub(crate) fn holds(&self) -> bool {
-        !crate::lab::fault(crate::lab::Point::BorrowedMoved)
-            && self
-                .place
-                .as_ref()
-                .is_none_or(|place| place.page.belongs_to(place.mapping))
+        if lab::fault(Point::BorrowedMoved) {
+            return false;
+        }
+        match (self.place, self.page) {
+            (Place::Seen(_, mapping, _), Some(page)) => page.belongs_to(mapping),
+            _ => true,
+        }
+    }
+
+    /// Makes it one to sleep on. Takes no lock, and may happen under one.
+    ///
+    /// # Errors
+    ///
+    /// What it names is on its way out: look again, for another key.
+    #[inline]
+    pub(crate) fn own(&self) -> Result<Owned, Leftover> {
+        let inode = match self.place {
+            Place::Process => None,
+            Place::Held(host) => Some(host.get()),
+            Place::Seen(host, mapping, rcu) => {
+                // 6. A reference on the superblock and on the inode, unless they are going. (002)
+                let inode = host.try_get()?;
+                if lab::fault(Point::InodeGoing) {
+                    return Err(inode.give_back(rcu));
+                }
+                // 7. The reference first, then look again: an inode that was recycled in place
+                //    between 5 and 6 no longer has this page.                             (001)
+                let moved = !self.page.is_some_and(|page| page.belongs_to(mapping));
+                if moved || lab::fault(Point::MappingChanged) {
+                    return Err(inode.give_back(rcu));
+                }
+                Some(inode)
+            }
+        };
+        Ok(Owned { id: self.id, inode })
+    }
+
+    /// Where the word was seen, where a page was looked at.
+    fn seen(&self) -> Option<Seen> {
+        self.page.map(|page| Seen {
+            order: page.folio_order(),
+            index: page.index_in_folio(),
+        })
     }
 }
 
@@ -225,55 +326,38 @@ pub(crate) struct Seen {
 ///
 /// `EFAULT`: it is not an address of user space.
 #[inline]
-pub(crate) fn private(word: &Word) -> Result<KeyId> {
+pub(crate) fn private(word: Word) -> Result<KeyId> {
     check_range(word)?;
     KeyId::in_current_mm(Kind::Private, word.addr())
 }
 
-/// Resolves `word` for a wake, and calls `f` with the key until it has a result.
-///
-/// The key is lent, not returned: it is large, and moving it costs more than the rest of a wake that
-/// finds nobody.
-///
-/// # Errors
-///
-/// `EFAULT`: no key can be had there. `EINTR`: the task was killed.
-///
-/// # Context
-///
-/// Process context, no locks held. May sleep; `f` must not.
+/// Resolves `word`, and has the key visited until there is a result: see [`Resolve::borrow`].
 #[inline(always)]
-pub(crate) fn borrow<R>(word: &Word, f: impl FnMut(&Borrowed) -> Option<R>) -> Result<R> {
-    check_range(word)?;
-    page::borrow(word, Access::Read, f)
+pub(crate) fn borrow<R, E: Default>(word: &Word, visitor: impl Visit<R, E>) -> Result<R> {
+    resolve!(word, By => By::borrow(*word, Access::Read, visitor))
 }
 
-/// Resolves two words for wakes on both; the second is one that the caller is going to write to.
-///
-/// # Errors
-///
-/// As [`borrow`].
-///
-/// # Context
-///
-/// As [`borrow`].
-pub(crate) fn borrow_both(first: &Word, second: &Word) -> Result<(Borrowed, Borrowed)> {
-    check_range(first)?;
-    check_range(second)?;
-    retry(|| {
-        // Both pages first, since that may sleep; then both inodes.
-        let (Some(found_first), Some(found_second)) = (
-            page::find(first, Access::Read)?,
-            page::find(second, Access::Write)?,
-        ) else {
-            return Ok(None);
-        };
-        let keys = (
-            page::settle(found_first, first)?,
-            page::settle(found_second, second)?,
-        );
-        Ok(keys.0.zip(keys.1))
-    })
+/// Resolves two words for wakes on both: see [`Resolve::borrow_both`].
+#[inline(always)]
+pub(crate) fn borrow_both<R>(
+    first: &Word,
+    second: &Word,
+    mut f: impl FnMut(&Borrowed<'_>, &Borrowed<'_>) -> Option<R>,
+) -> Result<R> {
+    match (first.private(), second.private()) {
+        (true, false) => {
+            let key = Borrowed::private(*first)?;
+            let with_second = |second: &Borrowed<'_>| f(&key, second).ok_or(());
+            resolve!(second, By => By::borrow(*second, Access::Write, with_second))
+        }
+        (false, true) => {
+            let other = Borrowed::private(*second)?;
+            let with_first = |first: &Borrowed<'_>| f(first, &other).ok_or(());
+            resolve!(first, By => By::borrow(*first, Access::Read, with_first))
+        }
+        // Both words of a call have one resolver.
+        _ => resolve!(first, By => By::borrow_both(*first, *second, f)),
+    }
 }
 
 /// Resolves `word` for a wait.
@@ -287,8 +371,16 @@ pub(crate) fn borrow_both(first: &Word, second: &Word) -> Result<(Borrowed, Borr
 /// Process context, no locks held. May sleep.
 #[inline]
 pub(crate) fn own(word: &Word) -> Result<Owned> {
-    check_range(word)?;
-    page::own(word, Access::Read, |_| ()).map(|(key, ())| key)
+    #[inline(never)]
+    fn own_by<By: Resolve>(word: Word) -> Result<Owned> {
+        By::borrow(word, Access::Read, |key: &Borrowed<'_>| key.own())
+    }
+
+    if word.private() {
+        let id = private(*word)?;
+        return Ok(Owned { id, inode: None });
+    }
+    resolve!(word, By => own_by::<By>(*word))
 }
 
 /// Resolves `word`, and tells where it was seen, where a page was looked at.
@@ -301,23 +393,20 @@ pub(crate) fn own(word: &Word) -> Result<Owned> {
 ///
 /// As [`own`].
 pub(crate) fn describe(word: &Word) -> Result<(Owned, Option<Seen>)> {
-    check_range(word)?;
-    page::own(word, Access::Read, |page| page.map(page::seen))
+    borrow(word, |key: &Borrowed<'_>| {
+        Ok::<_, Leftover>((key.own()?, key.seen()))
+    })
 }
 
-/// Runs `attempt` until it has a result; lets others run in between.
+/// The position in a file of a word that lies on its page `index`.
 #[inline]
-fn retry<T>(mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    loop {
-        if let Some(result) = attempt()? {
-            return Ok(result);
-        }
-        task::before_retry()?;
-    }
+fn position(index: usize, word: Word) -> u64 {
+    let offset = word.addr() & !kernel::page::PAGE_MASK;
+    (index as u64) << PAGE_SHIFT | offset as u64
 }
 
 #[inline]
-fn check_range(word: &Word) -> Result {
+fn check_range(word: Word) -> Result {
     if uaccess::access_ok(word.addr(), word.size().bytes()) {
         Ok(())
     } else {

@@ -4,6 +4,7 @@
 //!
 //! All `unsafe` of this module is here, in [`crate::queue`] and in [`crate::device`].
 
+pub(crate) mod arch;
 pub(crate) mod folio;
 pub(crate) mod gup;
 pub(crate) mod inode;
@@ -11,6 +12,7 @@ pub(crate) mod pinned_slice;
 pub(crate) mod pinned_vec;
 pub(crate) mod ram;
 pub(crate) mod random;
+pub(crate) mod slot;
 pub(crate) mod task;
 pub(crate) mod uaccess;
 pub(crate) mod vma;

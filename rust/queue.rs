@@ -41,7 +41,10 @@ use crate::{
         KeyId,
         Owned, //
     },
-    mm::task,
+    mm::{
+        arch,
+        task, //
+    },
     wake_chain::WakeChain, //
 };
 use core::{
@@ -69,11 +72,9 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
-            Full,
             Relaxed,
             Release, //
         },
-        barrier,
         SpinLock,
         SpinLockGuard, //
     },
@@ -107,9 +108,9 @@ impl Bucket {
     /// Does not sleep. No other bucket may be locked.
     #[inline]
     pub(crate) fn enter(&self) -> Entry<'_> {
-        // (A) The count goes up, then a full barrier (which `Full` implies), and only then does the
-        // caller read the word.
-        self.nr_waiters.fetch_add(1, Full);
+        // (A) The count goes up, then a full barrier (which the function implies), and only then
+        // does the caller read the word.
+        arch::fetch_add(&self.nr_waiters, 1);
         Entry {
             bucket: self,
             queue: Some(self.queue.lock()),
@@ -120,14 +121,14 @@ impl Bucket {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         // (B) The caller changed the word before it asked for the wake.
-        barrier::smp_mb(barrier::Full);
-        self.nr_waiters.load(Relaxed) == 0
+        arch::smp_mb();
+        arch::read(&self.nr_waiters) == 0
     }
 
     /// Counts `nr` waiters less: they are no longer queued.
     #[inline]
     fn left(&self, nr: i32) {
-        self.nr_waiters.fetch_sub(nr, Relaxed);
+        arch::sub(&self.nr_waiters, nr);
     }
 
     /// Takes up to `nr` waiters under `id`, with a mask that shares a bit with `mask`, out of the
@@ -255,7 +256,7 @@ impl Waiter<'_> {
             mask,
             priority: task::current_priority(),
             mm: task::current_mm(),
-            task: Task::current_raw(),
+            task: arch::current(),
             _table: PhantomData,
             _pin: PhantomPinned,
         })

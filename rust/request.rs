@@ -24,11 +24,15 @@ use crate::{
         rfutex_wake,
         rfutex_word, //
     },
+    key::Resolver,
     lab::{
         self,
         Point, //
     },
-    mm::uaccess,
+    mm::uaccess::{
+        self,
+        Room, //
+    },
     time::{
         Clock,
         Deadline, //
@@ -63,6 +67,8 @@ pub(crate) struct Argument {
     ptr: UserPtr,
     /// The size that the caller knows, in bytes, as the command number carries it.
     size: usize,
+    /// For the words in it.
+    resolver: Resolver,
 }
 
 impl Argument {
@@ -72,7 +78,26 @@ impl Argument {
         Self {
             ptr: UserPtr::from_addr(arg),
             size,
+            resolver: Resolver::PAGE,
         }
+    }
+
+    /// The same, its words to be found by `resolver`.
+    #[inline]
+    pub(crate) fn by(self, resolver: Resolver) -> Self {
+        Self { resolver, ..self }
+    }
+
+    /// What finds the words in it.
+    #[inline]
+    pub(crate) fn resolver(self) -> Resolver {
+        self.resolver
+    }
+
+    /// Checks a word that was in it.
+    #[inline]
+    fn word(self, raw: &rfutex_word) -> Result<Word> {
+        Word::new(raw, self.resolver)
     }
 
     /// Copies the struct in, older and newer versions of it too.
@@ -81,26 +106,16 @@ impl Argument {
     ///
     /// `EFAULT`: the memory is not readable. `E2BIG`: the caller's struct is longer than ours, and
     /// something is set in the part that we do not know.
-    #[inline]
-    fn read<T: FromBytes>(self) -> Result<T> {
+    #[inline(always)]
+    fn read<T: FromBytes>(self, room: &mut Room<T>) -> Result<&T> {
         if lab::fault(Point::CopyIn) {
             return Err(EFAULT);
         }
         if self.size == size_of::<T>() {
-            return UserSlice::new(self.ptr, self.size).reader().read();
+            room.copy_in(self.ptr)
+        } else {
+            read_resized(self.ptr, self.size, room)
         }
-        self.read_resized()
-    }
-
-    #[cold]
-    fn read_resized<T: FromBytes>(self) -> Result<T> {
-        let mut bytes = [0; LONGEST];
-        let known = self.size.min(size_of::<T>());
-        UserSlice::new(self.ptr, known)
-            .reader()
-            .read_slice(&mut bytes[..known])?;
-        uaccess::check_zeroed(self.ptr.wrapping_byte_add(known), self.size - known)?;
-        T::from_bytes_copy(&bytes[..size_of::<T>()]).ok_or(EINVAL)
     }
 
     /// Copies the struct out, as much of it as the caller knows; zeroes what only the caller knows.
@@ -121,6 +136,19 @@ impl Argument {
         }
         Ok(())
     }
+}
+
+/// Copies in a struct that has another size than ours.
+#[cold]
+fn read_resized<T: FromBytes>(ptr: UserPtr, size: usize, room: &mut Room<T>) -> Result<&T> {
+    let mut bytes = [0; LONGEST];
+    let known = size.min(size_of::<T>());
+    UserSlice::new(ptr, known)
+        .reader()
+        .read_slice(&mut bytes[..known])?;
+    uaccess::check_zeroed(ptr.wrapping_byte_add(known), size - known)?;
+    let value = T::from_bytes_copy(&bytes[..size_of::<T>()]).ok_or(EINVAL)?;
+    Ok(room.put(value))
 }
 
 /// The size of a word.
@@ -144,7 +172,7 @@ impl Size {
     }
 }
 
-/// Where a word is.
+/// Where a word is. Two numbers, which fit into registers.
 ///
 /// # Invariants
 ///
@@ -152,42 +180,53 @@ impl Size {
 #[derive(Clone, Copy)]
 pub(crate) struct Word {
     addr: usize,
-    size: Size,
-    private: bool,
+    /// The size in bytes, [`Word::PRIVATE`], and the resolver's number from [`Word::RESOLVER`] on.
+    how: u32,
 }
 
 impl Word {
+    const SIZE: u32 = 0xff;
+    const PRIVATE: u32 = 1 << 8;
+    const RESOLVER: u32 = 16;
+
     #[inline]
-    fn new(raw: &rfutex_word) -> Result<Self> {
-        if raw.flags & !uapi::RFUTEX_WORD_PRIVATE != 0 {
+    fn new(raw: &rfutex_word, resolver: Resolver) -> Result<Self> {
+        const FLAGS: u32 = uapi::RFUTEX_WORD_PRIVATE;
+        // A bit a size: less to compare than one size after the other.
+        const SIZES: u32 = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 8;
+        if raw.flags & !FLAGS != 0 || raw.size > 8 || SIZES >> raw.size & 1 == 0 {
             return Err(EINVAL);
         }
-        let size = match raw.size {
-            1 => Size::U8,
-            2 => Size::U16,
-            4 => Size::U32,
-            8 => Size::U64,
-            _ => return Err(EINVAL),
-        };
-        if raw.addr & (size.bytes() as u64 - 1) != 0 {
+        if raw.addr & (u64::from(raw.size) - 1) != 0 {
             return Err(EINVAL);
         }
+        let private = raw.flags * (Self::PRIVATE / uapi::RFUTEX_WORD_PRIVATE);
         // INVARIANT: Just checked.
         Ok(Self {
             addr: raw.addr.try_into().map_err(|_| EFAULT)?,
-            size,
-            private: raw.flags & uapi::RFUTEX_WORD_PRIVATE != 0,
+            how: raw.size | private | resolver.to_uapi() << Self::RESOLVER,
         })
     }
 
     /// A word of any size at `addr`.
     #[inline]
     pub(crate) fn at(addr: usize, private: bool) -> Self {
+        let private = if private { Self::PRIVATE } else { 0 };
         // INVARIANT: Every address is a multiple of one.
         Self {
             addr,
-            size: Size::U8,
-            private,
+            how: 1 | private | Resolver::PAGE.to_uapi() << Self::RESOLVER,
+        }
+    }
+
+    /// The same word, to be found by `resolver`.
+    #[inline]
+    pub(crate) fn by(self, resolver: Resolver) -> Self {
+        let how = self.how & ((1 << Self::RESOLVER) - 1);
+        // INVARIANT: The address and the size stay.
+        Self {
+            how: how | resolver.to_uapi() << Self::RESOLVER,
+            ..self
         }
     }
 
@@ -195,29 +234,41 @@ impl Word {
     #[cfg(CONFIG_KUNIT)]
     #[cfg(RFUTEX_LAB)]
     pub(crate) fn sized(addr: usize, size: u32) -> Result<Self> {
-        Self::new(&rfutex_word {
+        let raw = rfutex_word {
             addr: addr as u64,
             size,
             flags: 0,
-        })
+        };
+        Self::new(&raw, Resolver::PAGE)
     }
 
     /// The address.
     #[inline]
-    pub(crate) fn addr(&self) -> usize {
+    pub(crate) fn addr(self) -> usize {
         self.addr
     }
 
     /// The size.
     #[inline]
-    pub(crate) fn size(&self) -> Size {
-        self.size
+    pub(crate) fn size(self) -> Size {
+        match self.how & Self::SIZE {
+            1 => Size::U8,
+            2 => Size::U16,
+            4 => Size::U32,
+            _ => Size::U64,
+        }
+    }
+
+    /// What finds its key, unless it is private.
+    #[inline]
+    pub(crate) fn resolver(self) -> Resolver {
+        Resolver::known(self.how >> Self::RESOLVER)
     }
 
     /// Whether only threads of this process meet here.
     #[inline]
-    pub(crate) fn private(&self) -> bool {
-        self.private
+    pub(crate) fn private(self) -> bool {
+        self.how & Self::PRIVATE != 0
     }
 }
 
@@ -282,16 +333,16 @@ impl Wait {
     /// `EINVAL`: a field has a value that means nothing. Others as [`Argument::read`].
     #[inline]
     pub(crate) fn read(argument: Argument) -> Result<Self> {
-        Self::new(&argument.read()?)
+        Self::new(argument, argument.read(&mut Room::new())?)
     }
 
     #[inline]
-    fn new(raw: &rfutex_wait) -> Result<Self> {
+    fn new(argument: Argument, raw: &rfutex_wait) -> Result<Self> {
         check_zero(raw.pad)?;
-        let word = Word::new(&raw.word)?;
+        let word = argument.word(&raw.word)?;
         Ok(Self {
             word,
-            val: check_value(word.size, raw.val)?,
+            val: check_value(word.size(), raw.val)?,
             mask: check_mask(raw.mask)?,
             deadline: check_deadline(raw.clock, raw.deadline)?,
         })
@@ -301,8 +352,28 @@ impl Wait {
 /// `RFUTEX_WAKE` and the wakes without a struct.
 pub(crate) struct Wake {
     pub(crate) word: Word,
+    pub(crate) whom: Whom,
+}
+
+/// Whom to wake: up to `nr` whose mask meets `mask`.
+pub(crate) struct Whom {
     pub(crate) mask: u64,
     pub(crate) nr: u32,
+}
+
+impl Whom {
+    /// One, whatever its mask.
+    pub(crate) const ONE: Self = Self::any(1);
+    /// All, whatever their masks.
+    pub(crate) const ALL: Self = Self::any(u32::MAX);
+
+    /// Up to `nr`, whatever their masks.
+    pub(crate) const fn any(nr: u32) -> Self {
+        Self {
+            mask: uapi::RFUTEX_MASK_ANY as u64,
+            nr,
+        }
+    }
 }
 
 impl Wake {
@@ -313,30 +384,23 @@ impl Wake {
     /// As [`Wait::read`].
     #[inline]
     pub(crate) fn read(argument: Argument) -> Result<Self> {
-        let raw: rfutex_wake = argument.read()?;
+        let mut room = Room::new();
+        let raw: &rfutex_wake = argument.read(&mut room)?;
         check_zero(raw.pad)?;
         Ok(Self {
-            word: Word::new(&raw.word)?,
-            mask: check_mask(raw.mask)?,
-            nr: raw.nr,
+            word: argument.word(&raw.word)?,
+            whom: Whom {
+                mask: check_mask(raw.mask)?,
+                nr: raw.nr,
+            },
         })
-    }
-
-    /// A wake of `nr` waiters at `addr`, whatever their masks.
-    #[inline]
-    pub(crate) fn at(addr: usize, private: bool, nr: u32) -> Self {
-        Self {
-            word: Word::at(addr, private),
-            mask: uapi::RFUTEX_MASK_ANY as u64,
-            nr,
-        }
     }
 }
 
 /// `RFUTEX_KEY_INFO`
 pub(crate) struct KeyInfo {
     pub(crate) word: Word,
-    raw: rfutex_key_info,
+    raw: rfutex_word,
     argument: Argument,
 }
 
@@ -347,10 +411,15 @@ impl KeyInfo {
     ///
     /// As [`Wait::read`].
     pub(crate) fn read(argument: Argument) -> Result<Self> {
-        let raw: rfutex_key_info = argument.read()?;
+        let mut room = Room::new();
+        let raw: &rfutex_key_info = argument.read(&mut room)?;
         Ok(Self {
-            word: Word::new(&raw.word)?,
-            raw,
+            word: argument.word(&raw.word)?,
+            raw: rfutex_word {
+                addr: raw.word.addr,
+                size: raw.word.size,
+                flags: raw.word.flags,
+            },
             argument,
         })
     }
@@ -362,7 +431,7 @@ impl KeyInfo {
     /// `EFAULT`: the memory is not writable.
     pub(crate) fn answer(self, results: rfutex_key_info) -> Result {
         self.argument.write(&rfutex_key_info {
-            word: self.raw.word,
+            word: self.raw,
             ..results
         })
     }

@@ -15,9 +15,10 @@
 //!
 //! # Lock order
 //!
-//! 1. The folio lock ([`mm::folio`]), mmap_lock ([`mm::vma`], and inside `get_user_pages_fast()`):
-//!    each alone, never while anything below is held.
-//! 2. RCU, for as long as a [`key::Borrowed`] lives.
+//! 1. The folio lock ([`mm::folio`]), mmap_lock inside `get_user_pages_fast()`: each alone, never
+//!    while anything below is held.
+//! 2. RCU, or a VMA's read lock, or mmap_lock for reading ([`mm::vma`]), for as long as a
+//!    [`key::Borrowed`] lives.
 //! 3. A bucket's spinlock ([`queue::Bucket`]). Nothing sleeps, faults or is released under it.
 //!
 //! No lock is held while a task sleeps.
@@ -44,6 +45,7 @@ mod wake_chain;
 
 use crate::{
     device::Device,
+    key::Resolver,
     table::Table, //
 };
 use kernel::{
@@ -66,6 +68,10 @@ module! {
             default: 0,
             description: "Number of hash buckets, rounded up to a power of two (0: by size of memory)",
         },
+        resolver: u32 {
+            default: 1,
+            description: "What finds the words of new open files: 1 their page, 2 what is mapped",
+        },
     },
 }
 
@@ -78,6 +84,8 @@ pub(crate) struct Rfutex {
     #[pin]
     lab: lab::Lab,
     table: Arc<Table>,
+    /// What new open files begin with.
+    resolver: Resolver,
 }
 
 impl kernel::InPlaceModule for Rfutex {
@@ -85,6 +93,7 @@ impl kernel::InPlaceModule for Rfutex {
         // The device comes last: it can be opened at once.
         try_pin_init!(Self {
             table: Table::new(module_parameters::buckets.value())?,
+            resolver: Resolver::from_uapi(module_parameters::resolver.value())?,
             #[cfg(RFUTEX_LAB)]
             lab <- lab::Lab::new(table.clone()),
             device <- MiscDeviceRegistration::register(MiscDeviceOptions { name: c"rfutex" }),

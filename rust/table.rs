@@ -33,24 +33,28 @@ const MAX_BUCKETS: u32 = 1 << 20;
 /// A table: buckets, and the secret that says which key goes where.
 pub(crate) struct Table {
     buckets: PinnedSlice<Bucket>,
-    mask: usize,
     secret: Secret,
 }
 
 /// The hash's key, so that nobody can choose words that collide.
 #[derive(Clone, Copy)]
-pub(crate) struct Secret([u64; 2]);
+pub(crate) struct Secret([u64; 3]);
 
 impl Secret {
+    fn new([a, b]: [u64; 2]) -> Self {
+        // The last is the first made odd, to multiply by.
+        Self([a, b, a | 1])
+    }
+
     fn random() -> Self {
-        Self([random::number(), random::number()])
+        Self::new([random::number(), random::number()])
     }
 
     /// A secret that a test chooses.
     #[cfg(CONFIG_KUNIT)]
     #[cfg(RFUTEX_LAB)]
     pub(crate) fn chosen(parts: [u64; 2]) -> Self {
-        Self(parts)
+        Self::new(parts)
     }
 
     /// The hash of a key: a folded multiply of both its parts, each masked with a part of the
@@ -62,10 +66,7 @@ impl Secret {
             (product as u64) ^ (product >> 64) as u64
         };
         let (object, position) = id.parts();
-        fold(
-            fold(object ^ self.0[0], position ^ self.0[1]),
-            self.0[0] | 1,
-        )
+        fold(fold(object ^ self.0[0], position ^ self.0[1]), self.0[2])
     }
 }
 
@@ -105,7 +106,6 @@ impl Table {
         }
         let table = Self {
             buckets: PinnedSlice::new(nr, Bucket::new)?,
-            mask: nr - 1,
             secret: Secret::random(),
         };
         Ok(Arc::new(table, GFP_KERNEL)?)
@@ -114,9 +114,7 @@ impl Table {
     /// The bucket of a key. The one hash of an operation.
     #[inline]
     pub(crate) fn bucket(&self, id: KeyId) -> &Bucket {
-        let index = self.secret.hash(id) as usize & self.mask;
-        // Never out of bounds; the mask makes the check one comparison.
-        &self.buckets[index]
+        self.buckets.at_hash(self.secret.hash(id))
     }
 
     /// How many buckets there are.

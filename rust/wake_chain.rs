@@ -6,7 +6,15 @@
 //! and `wake_up_q()` (kernel/sched/core.c), which are not exported. A task can be in one chain at a
 //! time; who finds it in another one leaves the wake to that one.
 
-use core::ptr;
+use crate::mm::arch;
+use core::{
+    mem,
+    num::NonZero,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
+};
 use kernel::{
     bindings,
     container_of,
@@ -16,23 +24,71 @@ use kernel::{
             atomic_store,
             cmpxchg,
             Relaxed, //
-        },
-        barrier, //
+        }, //
     },
     task::Task, //
 };
 
 /// The end of a chain: not null, which stands for "in no chain".
-const TAIL: *mut bindings::wake_q_node = ptr::without_provenance_mut(1);
+const TAIL: NonNull<bindings::wake_q_node> = NonNull::without_provenance(NonZero::<usize>::MIN);
 
-/// A chain of tasks that are to be woken, in order, when it is dropped.
+/// Tasks that are to be woken, in order. A plain pointer, so that it travels in a register: nothing
+/// happens to the tasks when it is forgotten.
 ///
 /// # Invariants
 ///
 /// `first` leads over `next` to [`TAIL`], through the `wake_q` of tasks on each of which we own a
-/// reference. `last` is the last of them, null if there is none.
+/// reference.
+#[must_use = "the tasks are to be woken"]
+pub(crate) struct Tasks {
+    first: NonNull<bindings::wake_q_node>,
+}
+
+impl Tasks {
+    /// No tasks.
+    #[inline]
+    pub(crate) fn none() -> Self {
+        // INVARIANT: There are none.
+        Self { first: TAIL }
+    }
+
+    /// Wakes all.
+    #[inline]
+    pub(crate) fn wake(self) {
+        if self.first != TAIL {
+            self.wake_some();
+        }
+    }
+
+    /// The same where there are some. Not inlined: most wakes find nobody.
+    #[inline(never)]
+    fn wake_some(self) {
+        let mut node = self.first.as_ptr();
+        while node != TAIL.as_ptr() {
+            // SAFETY: By the type invariants, `node` is the `wake_q` of a task that is alive.
+            let raw = unsafe { container_of!(node, bindings::task_struct, wake_q) };
+            // SAFETY: As above; the field is ours until it is null.
+            let next = unsafe { (*node).next };
+            // SAFETY: As above. From here on, another chain may take the task.
+            unsafe { atomic_store(&raw mut (*node).next, ptr::null_mut(), Relaxed) };
+            node = next;
+            // SAFETY: By the type invariants, the reference on the task is ours. `Task` is a
+            // transparent wrapper of `task_struct`.
+            let task: ARef<Task> = unsafe { ARef::from_raw(NonNull::new_unchecked(raw).cast()) };
+            // Implies a full barrier: the task sees why it was woken.
+            task.wake_up();
+        }
+    }
+}
+
+/// A chain of tasks that are to be woken, in order, when it is dropped, and to which more can be
+/// added.
+///
+/// # Invariants
+///
+/// `last` is the last of the tasks, null if there is none.
 pub(crate) struct WakeChain {
-    first: *mut bindings::wake_q_node,
+    tasks: Tasks,
     last: *mut bindings::wake_q_node,
 }
 
@@ -42,27 +98,41 @@ impl WakeChain {
     pub(crate) fn new() -> Self {
         // INVARIANT: It is empty.
         Self {
-            first: TAIL,
+            tasks: Tasks::none(),
             last: ptr::null_mut(),
         }
+    }
+
+    /// The tasks: no more are added.
+    #[inline]
+    pub(crate) fn into_tasks(mut self) -> Tasks {
+        mem::replace(&mut self.tasks, Tasks::none())
     }
 
     /// Adds a task, which must be ready to be woken at once: another chain may do that.
     #[inline]
     pub(crate) fn add(&mut self, task: ARef<Task>) {
         // SAFETY: We have a reference on the task.
-        let node = unsafe { &raw mut (*task.as_ptr()).wake_q };
+        let first = unsafe { NonNull::new_unchecked(&raw mut (*task.as_ptr()).wake_q) };
+        let node = first.as_ptr();
         // What made the task ready comes before the wake, if it is another chain's as well.
-        barrier::smp_mb(barrier::Full);
+        arch::smp_mb();
         // SAFETY: As above; the field is only ever accessed atomically by who does not own it.
-        let added = unsafe { cmpxchg(&raw mut (*node).next, ptr::null_mut(), TAIL, Relaxed) };
+        let added = unsafe {
+            cmpxchg(
+                &raw mut (*node).next,
+                ptr::null_mut(),
+                TAIL.as_ptr(),
+                Relaxed,
+            )
+        };
         if added.is_err() {
             return;
         }
-        // The chain has the reference now; `wake_all()` gives it back.
+        // The chain has the reference now; `Tasks::wake` gives it back.
         let _ = ARef::into_raw(task);
         if self.last.is_null() {
-            self.first = node;
+            self.tasks.first = first;
         } else {
             // SAFETY: `last` is in our chain, so the task is alive, and the field is ours.
             unsafe { atomic_store(&raw mut (*self.last).next, node, Relaxed) };
@@ -75,32 +145,7 @@ impl WakeChain {
 impl Drop for WakeChain {
     #[inline]
     fn drop(&mut self) {
-        if !self.last.is_null() {
-            self.wake_all();
-        }
-    }
-}
-
-impl WakeChain {
-    /// Wakes all, and forgets them. Not inlined: most wakes find nobody.
-    #[inline(never)]
-    fn wake_all(&mut self) {
-        let mut node = self.first;
-        while node != TAIL {
-            // SAFETY: By the type invariants, `node` is the `wake_q` of a task that is alive.
-            let raw = unsafe { container_of!(node, bindings::task_struct, wake_q) };
-            // SAFETY: As above; the field is ours until it is null.
-            let next = unsafe { (*node).next };
-            // SAFETY: As above. From here on, another chain may take the task.
-            unsafe { atomic_store(&raw mut (*node).next, ptr::null_mut(), Relaxed) };
-            node = next;
-            // SAFETY: By the type invariants, the reference on the task is ours. `Task` is a
-            // transparent wrapper of `task_struct`.
-            let task: ARef<Task> =
-                unsafe { ARef::from_raw(ptr::NonNull::new_unchecked(raw).cast()) };
-            // Implies a full barrier: the task sees why it was woken.
-            task.wake_up();
-        }
+        mem::replace(&mut self.tasks, Tasks::none()).wake();
     }
 }
 
@@ -175,7 +220,8 @@ mod tests {
         let mut chain = WakeChain::new();
         chain.add(ARef::from(&**current!()));
         chain.add(ARef::from(&**current!()));
-        let alone = chain.first == node(current!()) && next(chain.first) == TAIL;
+        let alone = chain.tasks.first.as_ptr() == node(current!())
+            && next(chain.tasks.first.as_ptr()) == TAIL.as_ptr();
         let during = usage(current!());
         let woken = wakes_us(chain);
         assert!(alone);
@@ -225,13 +271,13 @@ mod tests {
         for sleeper in &sleepers {
             chain.add(sleeper.task().clone());
         }
-        let mut link = chain.first;
+        let mut link = chain.tasks.first.as_ptr();
         let in_order = sleepers.iter().all(|sleeper| {
             let here = link == node(sleeper.task());
             link = next(node(sleeper.task()));
             here
         });
-        let ends = link == TAIL;
+        let ends = link == TAIL.as_ptr();
         let during = sleepers.each_ref().map(|sleeper| usage(sleeper.task()));
         go.store(true, Relaxed);
         drop(chain);

@@ -15,11 +15,10 @@
 
 use super::{
     Borrowed,
-    KeyId,
     Kind,
-    Owned,
     Place,
-    Seen, //
+    Resolve,
+    Visit, //
 };
 use crate::{
     lab::{
@@ -29,13 +28,14 @@ use crate::{
     mm::{
         folio::{
             FileMapping,
+            FolioLock,
             Mapping, //
         },
         gup::{
             Access,
             PageRef, //
         },
-        inode::Host, //
+        task, //
     },
     request::Word,
 };
@@ -44,148 +44,217 @@ use kernel::{
     sync::rcu, //
 };
 
-/// What steps 1 to 3 found.
-pub(super) enum Found {
-    /// The address is the key: the word is private, or on this anonymous page.
-    Address(KeyId, Option<PageRef>),
-    /// A page of a file.
-    File(PageRef, FileMapping),
+/// See the [module](self).
+pub(crate) struct Page;
+
+impl Resolve for Page {
+    /// What is written out here is the commonest case alone: a page of a file, there and writable,
+    /// and nobody changes anything. All else is [`slowly`]'s.
+    #[inline(always)]
+    fn borrow<R, E: Default>(
+        word: Word,
+        access: Access,
+        mut visitor: impl Visit<R, E>,
+    ) -> Result<R> {
+        let page = match PageRef::get(word.addr(), Access::Write) {
+            Ok(page) => page,
+            Err(error) => return slowly(Start::Unwritable(error), word, access, visitor),
+        };
+        let found = look(&page);
+        let Mapping::File(mapping) = found else {
+            return slowly(Start::Page(page, found), word, access, visitor);
+        };
+        match on_file(page, mapping, word, &mut visitor)? {
+            Ok(result) => Ok(result),
+            Err(left) => slowly(Start::Again(left), word, access, visitor),
+        }
+    }
+
+    fn borrow_both<R>(
+        first: Word,
+        second: Word,
+        mut f: impl FnMut(&Borrowed<'_>, &Borrowed<'_>) -> Option<R>,
+    ) -> Result<R> {
+        super::repeat(|| {
+            // Both pages first, since that may sleep; then both inodes.
+            let (Some(one), Some(other)) =
+                (find(first, Access::Read)?, find(second, Access::Write)?)
+            else {
+                return Ok(Err(()));
+            };
+            let rcu = rcu::read_lock();
+            let result = match (one.key(first, &rcu)?, other.key(second, &rcu)?) {
+                (Some(one), Some(other)) => f(&one, &other).ok_or(()),
+                _ => Err(()),
+            };
+            drop(rcu);
+            Ok(result)
+        })
+    }
 }
 
-/// Steps 1 to 3: which page, and what it belongs to. A private word needs none. `None`: try again.
+/// Step 3: what the page belongs to.
 #[inline(always)]
-pub(super) fn find(word: &Word, access: Access) -> Result<Option<Found>> {
-    if word.private() {
-        let id = KeyId::in_current_mm(Kind::Private, word.addr())?;
-        return Ok(Some(Found::Address(id, None)));
-    }
-    // 1. The page, without mmap_lock where it is there.
-    // 2. Its folio. Our reference keeps the folio whole from here on.                       (004)
-    let page = PageRef::get(word.addr(), access)?;
-    // 3. What it belongs to.
-    let mapping = if lab::fault(Point::NoMapping) {
+fn look(page: &PageRef) -> Mapping {
+    if lab::fault(Point::NoMapping) {
         Mapping::None
     } else {
         page.mapping()
-    };
-    match mapping {
-        // A read-only anonymous page never changes: waiting on it is a mistake.
-        Mapping::Anonymous if !page.writable() => Err(EFAULT),
-        Mapping::Anonymous => {
-            // No lock, no RCU: the address is the key.                                     (000)
-            let id = KeyId::in_current_mm(Kind::Mm, word.addr())?;
-            Ok(Some(Found::Address(id, Some(page))))
-        }
-        Mapping::File(mapping) => Ok(Some(Found::File(page, mapping))),
-        // The one slow path. The folio is given back before the next try.              (000, 002)
-        Mapping::None if page.is_moving()? => Ok(None),
-        Mapping::None => Err(EFAULT),
     }
 }
 
-/// Resolves a word for a wake; see [`super::borrow`].
-#[inline(never)]
-pub(super) fn borrow<R>(
-    word: &Word,
-    access: Access,
-    mut f: impl FnMut(&Borrowed) -> Option<R>,
-) -> Result<R> {
-    super::retry(|| {
-        let Some(found) = find(word, access)? else {
-            return Ok(None);
-        };
-        Ok(settle(found, word)?.and_then(|key| f(&key)))
-    })
-}
-
-/// Steps 4 and 5, for a wake; see [`super::borrow`]. `None`: try again.
+/// Steps 4 to 9, for a page of a file.
 #[inline(always)]
-pub(super) fn settle(found: Found, word: &Word) -> Result<Option<Borrowed>> {
-    let (page, mapping) = match found {
-        Found::Address(id, _) => return Ok(Some(Borrowed { id, place: None })),
-        Found::File(page, mapping) => (page, mapping),
-    };
+fn on_file<R, E: Default>(
+    page: PageRef,
+    mapping: FileMapping,
+    word: Word,
+    visitor: &mut impl Visit<R, E>,
+) -> Result<Result<R, E>> {
     // 4. From here on, no inode is freed.
     let rcu = rcu::read_lock();
     // 5.
-    let Some(host) = host(&page, mapping, &rcu)? else {
-        return Ok(None);
+    let result = match key_on_file(&page, mapping, word, &rcu)? {
+        // 6 and 7 are for those who stay: see `Borrowed::own`.
+        Some(key) => visitor.visit(&key),
+        None => Err(E::default()),
     };
-    // 6 and 7 are for those who stay.
-    let id = KeyId::in_inode(host.addr(), &page, word);
-    Ok(Some(Borrowed {
-        id,
-        place: Some(Place {
-            _rcu: rcu,
-            page,
-            mapping,
-        }),
-    }))
+    // 8.
+    drop(rcu);
+    // 9. The folio goes before anything that may be a last iput(), as what is in the result may.
+    //                                                                                     (000)
+    drop(page);
+    Ok(result)
 }
 
-/// Resolves a word for a wait; see [`super::own`]. Shows the page to `look` while it is there.
-#[inline]
-pub(super) fn own<T>(
-    word: &Word,
-    access: Access,
-    look: impl Fn(Option<&PageRef>) -> T,
-) -> Result<(Owned, T)> {
-    super::retry(|| {
-        let (page, mapping) = match find(word, access)? {
-            None => return Ok(None),
-            Some(Found::Address(id, page)) => {
-                return Ok(Some((Owned { id, inode: None }, look(page.as_ref()))));
-            }
-            Some(Found::File(page, mapping)) => (page, mapping),
-        };
-        // 4. From here on, no inode is freed.
-        let rcu = rcu::read_lock();
-        // 5.
-        let Some(host) = host(&page, mapping, &rcu)? else {
-            return Ok(None);
-        };
-        // 6. A reference on the superblock and on the inode, unless they are going.         (002)
-        let attempt = match host.try_get() {
-            Ok(inode) if lab::fault(Point::InodeGoing) => Err(inode.give_back(&rcu)),
-            // 7. The reference first, then look again: an inode that was recycled in place between
-            //    5 and 6 no longer has this page.                                          (001)
-            Ok(inode) if !page.belongs_to(mapping) || lab::fault(Point::MappingChanged) => {
-                Err(inode.give_back(&rcu))
-            }
-            attempt => attempt,
-        };
-        let result = attempt.map(|inode| {
-            let id = KeyId::in_inode(inode.addr(), &page, word);
-            let inode = Some(inode);
-            (Owned { id, inode }, look(Some(&page)))
-        });
-        // 8.
-        drop(rcu);
-        // 9. The folio goes before anything that may be a last iput(), as `result` may be.  (000)
-        drop(page);
-        Ok(result.ok())
-    })
-}
-
-/// Step 5: still the same mapping, and an inode behind it that we take. `None`: try again.
-#[inline]
-fn host<'rcu>(
-    page: &PageRef,
+/// Step 5: still the same mapping, and an inode behind it, of a file system that we may refer to.
+/// `None`: try again.
+#[inline(always)]
+fn key_on_file<'a>(
+    page: &'a PageRef,
     mapping: FileMapping,
-    rcu: &'rcu rcu::Guard,
-) -> Result<Option<Host<'rcu>>> {
+    word: Word,
+    rcu: &'a rcu::Guard,
+) -> Result<Option<Borrowed<'a>>> {
     match page.host(mapping, rcu) {
-        Some(host) if host.acceptable() => Ok(Some(host).filter(|_| !lab::fault(Point::HostGone))),
-        Some(_) => Err(EFAULT),
-        None => Ok(None),
+        Some(host) if !host.acceptable() => Err(EFAULT),
+        Some(host) if !lab::fault(Point::HostGone) => {
+            let place = Place::Seen(host, mapping, rcu);
+            let position = super::position(page.index(), word);
+            let key = Borrowed::in_file(position, Some(page), host, place);
+            Ok(Some(key))
+        }
+        _ => Ok(None),
     }
 }
 
-/// What [`own`] can be asked to look at.
-pub(super) fn seen(page: &PageRef) -> Seen {
-    Seen {
-        order: page.folio_order(),
-        index: page.index_in_folio(),
+/// Where [`slowly`] begins.
+enum Start<E> {
+    /// At the beginning, with what is left over from another attempt.
+    Again(E),
+    /// With this instead of a page that can be written to.
+    Unwritable(Error),
+    /// With a page that can be written to, and what it belongs to.
+    Page(PageRef, Mapping),
+}
+
+/// What steps 1 to 3 found.
+struct Found {
+    page: PageRef,
+    /// The file's mapping; none for anonymous memory.
+    mapping: Option<FileMapping>,
+}
+
+/// All that may happen, as often as it takes.
+#[inline(never)]
+fn slowly<R, E: Default>(
+    start: Start<E>,
+    word: Word,
+    access: Access,
+    mut visitor: impl Visit<R, E>,
+) -> Result<R> {
+    let mut found = match start {
+        Start::Again(left) => {
+            drop(left);
+            task::before_retry()?;
+            None
+        }
+        Start::Unwritable(error) => Some(find_unwritable(word, access, error)?),
+        Start::Page(page, mapping) => Some(judge(page, mapping, true)?),
+    };
+    loop {
+        let attempt = match found {
+            None => find(word, access)?,
+            Some(found) => found,
+        };
+        let result = match attempt {
+            None => Err(E::default()),
+            Some(Found {
+                page,
+                mapping: Some(mapping),
+            }) => on_file(page, mapping, word, &mut visitor)?,
+            Some(Found {
+                page,
+                mapping: None,
+            }) => visitor.visit(&Borrowed::in_process(Kind::Mm, word, Some(&page))?),
+        };
+        match result {
+            Ok(result) => return Ok(result),
+            // No lock is held here: now it may sleep to let go.
+            Err(left) => drop(left),
+        }
+        task::before_retry()?;
+        found = None;
+    }
+}
+
+/// Steps 1 to 3: which page, and what it belongs to. `None`: try again.
+fn find(word: Word, access: Access) -> Result<Option<Found>> {
+    // 1. The page, without mmap_lock where it is there.
+    // 2. Its folio. Our reference keeps the folio whole from here on.                       (004)
+    match PageRef::get(word.addr(), Access::Write) {
+        Ok(page) => {
+            let mapping = look(&page);
+            judge(page, mapping, true)
+        }
+        Err(error) => find_unwritable(word, access, error),
+    }
+}
+
+/// The same where there was an `error` instead of a page that can be written to.
+fn find_unwritable(word: Word, access: Access, error: Error) -> Result<Option<Found>> {
+    // What is not of the user's may overflow before it is seen.
+    super::check_range(word)?;
+    if error != EFAULT || access == Access::Write {
+        return Err(error);
+    }
+    let page = PageRef::get(word.addr(), Access::Read)?;
+    let mapping = look(&page);
+    judge(page, mapping, false)
+}
+
+/// The rest of step 3: what follows from what the page belongs to.
+fn judge(page: PageRef, mapping: Mapping, writable: bool) -> Result<Option<Found>> {
+    let mapping = match mapping {
+        Mapping::File(mapping) => Some(mapping),
+        // A read-only anonymous page never changes: waiting on it is a mistake.
+        Mapping::Anonymous if !writable => return Err(EFAULT),
+        // No lock, no RCU: the address is the key.                                         (000)
+        Mapping::Anonymous => None,
+        // The one slow path. The folio is given back before the next try.              (000, 002)
+        Mapping::None if FolioLock::take(&page)?.is_moving() => return Ok(None),
+        Mapping::None => return Err(EFAULT),
+    };
+    Ok(Some(Found { page, mapping }))
+}
+
+impl Found {
+    /// The key, with steps 4 and 5 if the page belongs to a file. `None`: try again.
+    fn key<'a>(&'a self, word: Word, rcu: &'a rcu::Guard) -> Result<Option<Borrowed<'a>>> {
+        match self.mapping {
+            Some(mapping) => key_on_file(&self.page, mapping, word, rcu),
+            None => Borrowed::in_process(Kind::Mm, word, Some(&self.page)).map(Some),
+        }
     }
 }
 
@@ -193,7 +262,15 @@ pub(super) fn seen(page: &PageRef) -> Seen {
 #[cfg(RFUTEX_LAB)]
 #[kunit_tests(rfutex_resolver)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{
+            borrow,
+            own,
+            KeyId,
+            Owned, //
+        },
+        *, //
+    };
     use crate::lab::kunit::{
         forced,
         killed,
@@ -204,12 +281,12 @@ mod tests {
 
     /// What a wake finds.
     fn borrowed(word: &Word) -> Result<KeyId> {
-        super::super::borrow(word, |key| Some(key.id()))
+        borrow(word, |key: &Borrowed<'_>| Ok::<_, ()>(key.id()))
     }
 
     /// A wait's key and what a wake finds.
     fn both(word: &Word) -> (Result<Owned>, Result<KeyId>) {
-        let owned = own(word, Access::Read, |_| ()).map(|(key, ())| key);
+        let owned = own(word);
         (owned, borrowed(word))
     }
 
@@ -228,10 +305,10 @@ mod tests {
         let on_file = OnFile::new()?;
         let word = on_file.word(8)?;
         let before = on_file.counts();
-        let undisturbed = own(&word, Access::Read, |_| ())?.0.id();
-        let (result, hits) = forced(point, 3, || own(&word, Access::Read, |_| ()));
+        let undisturbed = own(&word)?.id();
+        let (result, hits) = forced(point, 3, || own(&word));
         let during = on_file.counts();
-        let found = result.map(|(key, ())| key.id());
+        let found = result.map(|key| key.id());
         let after = on_file.counts();
         assert!(found? == undisturbed);
         assert_eq!(hits, 3);
@@ -244,9 +321,11 @@ mod tests {
         let on_file = OnFile::new()?;
         let word = on_file.word(8)?;
         let before = on_file.counts();
-        let undisturbed = own(&word, Access::Read, |_| ())?.0.id();
+        let undisturbed = own(&word)?.id();
         let (result, hits) = forced(point, 3, || {
-            super::super::borrow(&word, |key| Some((key.id(), on_file.counts())))
+            borrow(&word, |key: &Borrowed<'_>| {
+                Ok::<_, ()>((key.id(), on_file.counts()))
+            })
         });
         let (found, during) = result?;
         let after = on_file.counts();
@@ -297,10 +376,10 @@ mod tests {
     fn anonymous_page_on_its_way_is_looked_at_again() -> Result {
         let memory = Memory::anonymous(1, ReadWrite)?;
         let word = memory.word(8);
-        let undisturbed = own(&word, Access::Read, |_| ())?.0.id();
-        let (owned, hits) = forced(Point::NoMapping, 2, || own(&word, Access::Read, |_| ()));
+        let undisturbed = own(&word)?.id();
+        let (owned, hits) = forced(Point::NoMapping, 2, || own(&word));
         assert_eq!(hits, 2);
-        assert!(owned?.0.id() == undisturbed);
+        assert!(owned?.id() == undisturbed);
         let (found, hits) = forced(Point::NoMapping, 2, || borrowed(&word));
         assert_eq!(hits, 2);
         assert!(found? == undisturbed);
@@ -329,8 +408,7 @@ mod tests {
             Point::InodeGoing,
             Point::MappingChanged,
         ] {
-            let (result, hits) =
-                killed(|| forced(point, u32::MAX, || own(&word, Access::Read, |_| ())));
+            let (result, hits) = killed(|| forced(point, u32::MAX, || own(&word)));
             assert!(result.err() == Some(EINTR));
             assert_eq!(hits, 1);
         }
@@ -349,11 +427,8 @@ mod tests {
         let on_file = OnFile::new()?;
         let word = on_file.word(8)?;
         let before = on_file.counts();
-        let (result, hits) = killed(|| {
-            on_file.with_folio_locked(|| {
-                forced(Point::NoMapping, 1, || own(&word, Access::Read, |_| ()))
-            })
-        })?;
+        let (result, hits) =
+            killed(|| on_file.with_folio_locked(|| forced(Point::NoMapping, 1, || own(&word))))?;
         let error = result.err();
         assert!(error == Some(EINTR));
         assert_eq!(hits, 1);

@@ -90,30 +90,6 @@ impl PageRef {
         NonNull::new(host).map(|inode| unsafe { Host::from_raw(inode) })
     }
 
-    /// Looks under the folio lock whether a page without a mapping has one after all.
-    ///
-    /// shmem moves a page from the file to the swap cache, and back, under the folio lock; a page
-    /// found in the middle of that is not lost, only on its way, and the caller has to look again.
-    /// Anything else without a mapping stays without. The only place that takes the folio lock.
-    ///
-    /// # Errors
-    ///
-    /// `EINTR`: the task was killed while it waited for the lock.
-    ///
-    /// # Context
-    ///
-    /// May sleep, for as long as another holds the folio lock.
-    pub(crate) fn is_moving(&self) -> Result<bool> {
-        // SAFETY: `self` keeps the folio from being freed.
-        to_result(unsafe { helpers::rfutex_folio_lock_killable(self.folio()) })?;
-        // SAFETY: As above.
-        let in_swap_cache = unsafe { helpers::rfutex_folio_test_swapcache(self.folio()) };
-        let mapped = !self.raw_mapping().is_null();
-        // SAFETY: We hold the folio lock.
-        unsafe { bindings::folio_unlock(self.folio()) };
-        Ok(in_swap_cache || mapped)
-    }
-
     /// Holds the folio lock for so many milliseconds, counted in `held` meanwhile.
     ///
     /// # Errors
@@ -125,15 +101,55 @@ impl PageRef {
     /// Sleeps.
     #[cfg(RFUTEX_LAB)]
     pub(crate) fn hold_lock(&self, milliseconds: u32, held: &Atomic<u32>) -> Result {
-        // SAFETY: `self` keeps the folio from being freed.
-        to_result(unsafe { helpers::rfutex_folio_lock_killable(self.folio()) })?;
+        let _lock = FolioLock::take(self)?;
         held.add(1, Relaxed);
         // SAFETY: We may sleep.
         unsafe { bindings::msleep_interruptible(milliseconds) };
         held.fetch_sub(1, Relaxed);
-        // SAFETY: We hold the folio lock.
-        unsafe { bindings::folio_unlock(self.folio()) };
         Ok(())
+    }
+}
+
+/// The lock of a page's folio.
+///
+/// # Invariants
+///
+/// We hold it.
+pub(crate) struct FolioLock<'p>(&'p PageRef);
+
+impl<'p> FolioLock<'p> {
+    /// Takes the lock.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR`: the task was killed while it waited.
+    ///
+    /// # Context
+    ///
+    /// May sleep, for as long as another holds it.
+    pub(crate) fn take(page: &'p PageRef) -> Result<Self> {
+        // SAFETY: `page` keeps the folio from being freed.
+        to_result(unsafe { helpers::rfutex_folio_lock_killable(page.folio()) })?;
+        // INVARIANT: We just took it.
+        Ok(Self(page))
+    }
+
+    /// Whether a page that was seen without a mapping has one after all.
+    ///
+    /// shmem moves a page from the file to the swap cache, and back, under the folio lock; a page
+    /// found in the middle of that is not lost, only on its way, and the caller has to look again.
+    /// Anything else without a mapping stays without.
+    pub(crate) fn is_moving(&self) -> bool {
+        // SAFETY: The page keeps the folio from being freed.
+        let in_swap_cache = unsafe { helpers::rfutex_folio_test_swapcache(self.0.folio()) };
+        in_swap_cache || !self.0.raw_mapping().is_null()
+    }
+}
+
+impl Drop for FolioLock<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants, we hold it.
+        unsafe { bindings::folio_unlock(self.0.folio()) };
     }
 }
 
@@ -165,9 +181,8 @@ mod tests {
     #[test]
     fn anonymous_page_says_so() -> Result {
         let memory = Memory::anonymous(1, ReadWrite)?;
-        let page = PageRef::get(memory.at(0), Access::Read)?;
+        let page = PageRef::get(memory.at(0), Access::Write)?;
         assert!(matches!(page.mapping(), Mapping::Anonymous));
-        assert!(page.writable());
         Ok(())
     }
 
@@ -176,8 +191,9 @@ mod tests {
         let memory = Memory::anonymous(1, Read)?;
         let page = PageRef::get(memory.at(0), Access::Read)?;
         assert!(matches!(page.mapping(), Mapping::None));
-        assert!(!page.writable());
-        assert!(!page.is_moving()?);
+        let written = PageRef::get(memory.at(0), Access::Write).err();
+        assert!(written == Some(EFAULT));
+        assert!(!FolioLock::take(&page)?.is_moving());
         Ok(())
     }
 
@@ -192,7 +208,7 @@ mod tests {
         let strange = page.host(stranger, &rcu).is_none();
         drop(rcu);
         let belongs = [mapping, stranger].map(|mapping| page.belongs_to(mapping));
-        let moving = page.is_moving();
+        let moving = FolioLock::take(&page).map(|lock| lock.is_moving());
         drop((page, elsewhere));
         assert_eq!(host, Some(one.file()?.inode().addr().get()));
         assert!(strange);
@@ -213,7 +229,7 @@ mod tests {
         drop(rcu);
         let nowhere = matches!(page.mapping(), Mapping::None);
         let belongs = page.belongs_to(mapping);
-        let moving = page.is_moving();
+        let moving = FolioLock::take(&page).map(|lock| lock.is_moving());
         drop(page);
         assert!(hostless);
         assert!(nowhere);

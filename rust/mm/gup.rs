@@ -37,15 +37,14 @@ pub(crate) enum Access {
 pub(crate) struct PageRef {
     page: NonNull<bindings::page>,
     folio: NonNull<bindings::folio>,
-    writable: bool,
 }
 
 impl PageRef {
     /// Takes a reference on the page at `addr`, faulting it in where needed.
     ///
-    /// Asks for a writable page first, since a page that is about to be copied on write is not the
-    /// one where the word will live; where the mapping is read-only and `access` permits, takes
-    /// what is there.
+    /// For [`Access::Write`], a page that is about to be copied on write is copied first: where it
+    /// is now is not where the word will live. So who only reads asks for that as well, and is
+    /// content with less only where the mapping is read-only.
     ///
     /// # Errors
     ///
@@ -55,18 +54,13 @@ impl PageRef {
     /// # Context
     ///
     /// Process context with an mm. May sleep: takes mmap_lock when the fast walk fails.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(addr: usize, access: Access) -> Result<Self> {
-        match Self::get_with(addr, true) {
-            Err(e) if e == EFAULT && access == Access::Read => Self::get_with(addr, false),
-            result => result,
-        }
-    }
-
-    #[inline]
-    fn get_with(addr: usize, writable: bool) -> Result<Self> {
         let mut page: *mut bindings::page = core::ptr::null_mut();
-        let flags = if writable { bindings::FOLL_WRITE } else { 0 };
+        let flags = match access {
+            Access::Read => 0,
+            Access::Write => bindings::FOLL_WRITE,
+        };
         // SAFETY: `page` has room for the one page asked for.
         let got =
             unsafe { bindings::get_user_pages_fast(addr & PAGE_MASK, 1, flags, &raw mut page) };
@@ -74,22 +68,11 @@ impl PageRef {
             return Err(Error::from_errno(got));
         }
         let page = NonNull::new(page).ok_or(EFAULT)?;
-        // SAFETY: We own a reference on the page, so the folio that it belongs to is stable.
-        let folio = NonNull::new(unsafe { helpers::rfutex_page_folio(page.as_ptr()) });
+        // SAFETY: We own a reference on the page.
+        let folio = unsafe { folio_of(page) };
         lab::page_ref_taken();
-        // INVARIANT: `get_user_pages_fast()` took the reference, for us to give back. A page always
-        // has a folio.
-        Ok(Self {
-            page,
-            folio: folio.ok_or(EFAULT)?,
-            writable,
-        })
-    }
-
-    /// Whether the process may write to the page through this mapping.
-    #[inline]
-    pub(crate) fn writable(&self) -> bool {
-        self.writable
+        // INVARIANT: `get_user_pages_fast()` took the reference, for us to give back.
+        Ok(Self { page, folio })
     }
 
     /// The index in the file of the precise page (not of its folio), in units of the page size.
@@ -97,6 +80,13 @@ impl PageRef {
     /// Of use only for a page of a file.
     #[inline]
     pub(crate) fn index(&self) -> usize {
+        if self.page.cast() == self.folio {
+            // The first page of its folio, which is most often the only one.
+            // SAFETY: By the type invariants, the folio is valid.
+            let folio = unsafe { &raw const (*self.folio()).__bindgen_anon_1.__bindgen_anon_1 };
+            // SAFETY: As above.
+            return unsafe { (&raw const (*folio).__bindgen_anon_2.index).read_volatile() };
+        }
         // SAFETY: By the type invariants, both are valid and belong together.
         unsafe { helpers::rfutex_page_pgoff(self.folio.as_ptr(), self.page.as_ptr()) }
     }
@@ -118,6 +108,28 @@ impl PageRef {
     pub(super) fn folio(&self) -> *mut bindings::folio {
         self.folio.as_ptr()
     }
+}
+
+/// `page_folio()`, without a call where the page is the first of its folio.
+///
+/// # Safety
+///
+/// The caller must own a reference on the page, so that the folio that it belongs to is stable.
+#[inline]
+unsafe fn folio_of(page: NonNull<bindings::page>) -> NonNull<bindings::folio> {
+    // SAFETY: The page is valid. `PageTail()` reads the same bit.
+    let info = unsafe {
+        let info = &raw const (*page.as_ptr())
+            .__bindgen_anon_1
+            .__bindgen_anon_3
+            .compound_info;
+        info.read_volatile()
+    };
+    if info & 1 == 0 {
+        return page.cast();
+    }
+    // SAFETY: As above. A page always has a folio.
+    unsafe { NonNull::new_unchecked(helpers::rfutex_page_folio(page.as_ptr())) }
 }
 
 impl Drop for PageRef {

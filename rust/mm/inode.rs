@@ -31,27 +31,28 @@ const INTERNAL_MAGIC: [u64; 4] = [
     0xa10a_10a1,
 ];
 
-/// An inode that was seen behind a page, without a reference.
+/// An inode that hosts the pages of a file, without a reference of its own.
 ///
 /// # Invariants
 ///
-/// Valid memory for `'rcu`: it is freed only after the RCU section. It may be on its way out.
+/// Valid memory for `'a`: of an RCU section, if the inode was seen behind a page; it may then be on
+/// its way out. Or somebody else holds it meanwhile.
 #[derive(Clone, Copy)]
-pub(crate) struct Host<'rcu> {
+pub(crate) struct Host<'a> {
     inode: NonNull<bindings::inode>,
-    _rcu: PhantomData<&'rcu rcu::Guard>,
+    _guard: PhantomData<&'a ()>,
 }
 
-impl<'rcu> Host<'rcu> {
+impl Host<'_> {
     /// # Safety
     ///
-    /// `inode` must not be freed during `'rcu`.
+    /// `inode` must not be freed during the lifetime that the caller chooses.
     #[inline]
     pub(super) unsafe fn from_raw(inode: NonNull<bindings::inode>) -> Self {
         // INVARIANT: By the function's safety requirements.
         Self {
             inode,
-            _rcu: PhantomData,
+            _guard: PhantomData,
         }
     }
 
@@ -64,7 +65,7 @@ impl<'rcu> Host<'rcu> {
     #[inline]
     fn superblock(self) -> *mut bindings::super_block {
         // SAFETY: By the type invariants. `i_sb` never changes, and a superblock is freed by
-        // `call_rcu()` after its last inode is gone, so it is valid for `'rcu` as well.
+        // `call_rcu()` after its last inode is gone, so it is valid for `'a` as well.
         unsafe { (*self.inode.as_ptr()).i_sb }
     }
 
@@ -73,10 +74,54 @@ impl<'rcu> Host<'rcu> {
     #[inline]
     pub(crate) fn acceptable(self) -> bool {
         let sb = self.superblock();
-        // SAFETY: `superblock()` is valid for `'rcu`. The bit never changes.
+        // SAFETY: `superblock()` is valid for `'a`. The bit never changes.
         let internal = unsafe { (*sb).s_flags } & helpers::RFUTEX_SB_KERNMOUNT != 0;
-        // SAFETY: As above; the magic never changes.
-        !internal || INTERNAL_MAGIC.contains(&unsafe { (*sb).s_magic as u64 })
+        !internal || self.built_in()
+    }
+
+    /// Whether the file system is one of [`INTERNAL_MAGIC`].
+    #[inline]
+    fn built_in(self) -> bool {
+        #[cold]
+        #[inline(never)]
+        fn any(magic: u64) -> bool {
+            INTERNAL_MAGIC.contains(&magic)
+        }
+        // SAFETY: `superblock()` is valid for `'a`. The magic never changes.
+        let magic = unsafe { (*self.superblock()).s_magic as u64 };
+        // Most shared memory is shmem's.
+        magic == INTERNAL_MAGIC[0] || any(magic)
+    }
+
+    /// Whether a mapping of this file, as it is seen in a VMA, is one of pages of its own: of what
+    /// is [`Self::acceptable`], regular files and block devices, whose inodes are the block layer's.
+    /// Many device files share one inode, and map memory that is not the inode's.
+    #[inline]
+    pub(crate) fn mappable_by_users(self) -> bool {
+        // SAFETY: By the type invariants. The type of a file never changes.
+        let mode = u32::from(unsafe { (*self.inode.as_ptr()).i_mode }) & bindings::S_IFMT;
+        if mode == bindings::S_IFREG {
+            return self.acceptable();
+        }
+        // The page cache of a block device, and rings of aio.
+        self.built_in()
+    }
+
+    /// Takes a reference on the superblock and one on the inode, of which others have some.
+    #[inline]
+    pub(crate) fn get(self) -> InodeRef {
+        let superblock = self.superblock();
+        // SAFETY: Both are valid for `'a`, and have references already, so that another one is a
+        // plain increment.
+        unsafe {
+            bindings::ihold(self.inode.as_ptr());
+            bindings::atomic_inc(&raw mut (*superblock).s_active);
+        }
+        // INVARIANT: We just took both references.
+        InodeRef {
+            inode: self.inode,
+            superblock: ActiveRef(superblock),
+        }
     }
 
     /// Takes a reference on the superblock, then one on the inode.
@@ -90,7 +135,7 @@ impl<'rcu> Host<'rcu> {
     #[inline]
     pub(crate) fn try_get(self) -> Result<InodeRef, Leftover> {
         let sb = self.superblock();
-        // SAFETY: The superblock is valid for `'rcu`, and so for this call.
+        // SAFETY: The superblock is valid for `'a`, and so for this call.
         if !unsafe { bindings::atomic_inc_not_zero(&raw mut (*sb).s_active) } {
             return Err(Leftover::Nothing);
         }
@@ -141,23 +186,15 @@ pub(crate) struct InodeRef {
 unsafe impl Send for InodeRef {}
 
 impl InodeRef {
-    /// The inode's address: what identifies it for as long as this lives.
-    pub(crate) fn addr(&self) -> usize {
-        self.inode.as_ptr().addr()
+    /// The inode, for as long as this lives.
+    pub(crate) fn host(&self) -> Host<'_> {
+        // SAFETY: Our reference keeps the inode.
+        unsafe { Host::from_raw(self.inode) }
     }
 
     /// Another pair of references, on the same inode and superblock. Takes no lock.
     pub(crate) fn again(&self) -> Self {
-        // SAFETY: By the type invariants there is a reference already, so that another one is a
-        // plain increment, of this count and of the next.
-        unsafe { bindings::ihold(self.inode.as_ptr()) };
-        // SAFETY: As above.
-        unsafe { bindings::atomic_inc(&raw mut (*self.superblock.0).s_active) };
-        // INVARIANT: We just took both references.
-        Self {
-            inode: self.inode,
-            superblock: ActiveRef(self.superblock.0),
-        }
+        self.host().get()
     }
 
     /// Gives back `other`, which may happen under a lock: `self` is on the same inode, and so
@@ -210,8 +247,10 @@ impl Drop for InodeRef {
 
 /// References left over in an RCU section, to be dropped after it.
 #[must_use = "must be kept until the RCU section is over"]
+#[derive(Default)]
 pub(crate) enum Leftover {
     /// None.
+    #[default]
     Nothing,
     /// One on a superblock.
     Superblock(#[expect(dead_code, reason = "is there to be dropped")] ActiveRef),

@@ -7,13 +7,13 @@
 
 use crate::{
     bindings as helpers,
+    mm::arch,
     time::Deadline, //
 };
 use kernel::{
     bindings,
     prelude::*,
     task::{
-        Task,
         TASK_FREEZABLE,
         TASK_INTERRUPTIBLE, //
     },
@@ -26,14 +26,21 @@ pub(crate) const NORMAL_PRIORITY: i32 = bindings::MAX_RT_PRIO as i32;
 #[inline]
 pub(crate) fn current_priority() -> i32 {
     // SAFETY: `current` is valid. Another task may change the field; any value of it will do.
-    let priority = unsafe { (&raw const (*Task::current_raw()).normal_prio).read_volatile() };
+    let priority = unsafe { (&raw const (*arch::current()).normal_prio).read_volatile() };
     priority.min(NORMAL_PRIORITY)
 }
 
 /// The address of the current task's mm; 0 for a kernel thread that has none.
 #[inline]
 pub(crate) fn current_mm() -> usize {
-    kernel::current!().mm().map_or(0, |mm| mm.as_raw().addr())
+    current_mm_raw().addr()
+}
+
+/// The current task's mm, which it keeps; null for a kernel thread that has none.
+#[inline]
+pub(super) fn current_mm_raw() -> *mut bindings::mm_struct {
+    // SAFETY: `current` is valid, and a task's mm changes only by what it does itself.
+    unsafe { (*arch::current()).mm }
 }
 
 /// Announces that the current task is about to sleep, until it is woken or has a signal.
@@ -68,7 +75,7 @@ pub(crate) fn sleep(deadline: Option<&Deadline>) -> bool {
     let mut expires = deadline.expires();
     // SAFETY: `current` is valid; the field is read by other tasks and written by this one, or by
     // another with permission; any value of it will do.
-    let slack = unsafe { (&raw const (*Task::current_raw()).timer_slack_ns).read_volatile() };
+    let slack = unsafe { (&raw const (*arch::current()).timer_slack_ns).read_volatile() };
     // SAFETY: We may sleep, and `expires` is valid for the time of the call.
     let left = unsafe {
         bindings::schedule_hrtimeout_range_clock(

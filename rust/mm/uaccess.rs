@@ -6,22 +6,25 @@
 
 use crate::{
     bindings as helpers, lab,
+    mm::arch,
     request::{
         Size,
         Word, //
     },
 };
+use core::mem::MaybeUninit;
 use kernel::{
     bindings,
     error::to_result,
-    prelude::*, //
+    prelude::*,
+    transmute::FromBytes,
+    uaccess::UserSlice, //
 };
 
-/// Whether `size` bytes at `addr` lie below the end of user space.
+/// Whether the `size` bytes at `addr`, a multiple of `size`, lie below the end of user space.
 #[inline]
 pub(crate) fn access_ok(addr: usize, size: usize) -> bool {
-    // SAFETY: Compares numbers.
-    unsafe { helpers::rfutex_access_ok(addr, size) }
+    arch::access_ok(addr, size)
 }
 
 /// Checks that `len` bytes of user memory are zero.
@@ -42,22 +45,72 @@ pub(crate) fn check_zeroed(ptr: UserPtr, len: usize) -> Result {
     }
 }
 
-#[inline]
-fn get(word: &Word) -> Result<u64> {
-    // Each as one load: a word is never seen half changed.
-    macro_rules! get_as {
-        ($type:ty, $get:ident) => {{
-            let mut value: $type = 0;
-            // SAFETY: `value` is valid; `get_user()` checks the address.
-            to_result(unsafe { helpers::$get(&raw mut value, word.addr()) })?;
-            Ok(u64::from(value))
-        }};
+/// Reads a word with one load, by the function for its size: it is never seen half changed.
+macro_rules! get {
+    ($word:expr, $u8:ident, $u16:ident, $u32:ident, $u64:ident) => {{
+        let addr = $word.addr();
+        macro_rules! get_as {
+            ($type:ty, $get:ident) => {{
+                let mut value: $type = 0;
+                // SAFETY: `value` is valid; `get_user()` checks the address.
+                match unsafe { helpers::$get(&raw mut value, addr) } {
+                    0 => Ok(u64::from(value)),
+                    _ => Err(EFAULT),
+                }
+            }};
+        }
+        match $word.size() {
+            Size::U8 => get_as!(u8, $u8),
+            Size::U16 => get_as!(u16, $u16),
+            Size::U32 => get_as!(u32, $u32),
+            Size::U64 => get_as!(u64, $u64),
+        }
+    }};
+}
+
+/// Room for a struct that is copied in, where it is then looked at: moving it costs as much as
+/// copying it in.
+pub(crate) struct Room<T>(MaybeUninit<T>);
+
+impl<T: FromBytes> Room<T> {
+    /// Nothing in it.
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self(MaybeUninit::uninit())
     }
-    match word.size() {
-        Size::U8 => get_as!(u8, rfutex_get_user_u8),
-        Size::U16 => get_as!(u16, rfutex_get_user_u16),
-        Size::U32 => get_as!(u32, rfutex_get_user_u32),
-        Size::U64 => get_as!(u64, rfutex_get_user_u64),
+
+    /// Puts `value` in.
+    pub(crate) fn put(&mut self, value: T) -> &T {
+        self.0.write(value)
+    }
+
+    /// Copies it in from user memory.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`: it is not readable.
+    ///
+    /// # Context
+    ///
+    /// May sleep: faults the memory in.
+    #[inline(always)]
+    pub(crate) fn copy_in(&mut self, ptr: UserPtr) -> Result<&T> {
+        let copy = match size_of::<T>() {
+            32 => helpers::rfutex_copy_in_32,
+            48 => helpers::rfutex_copy_in_48,
+            56 => helpers::rfutex_copy_in_56,
+            64 => helpers::rfutex_copy_in_64,
+            _ => {
+                let value = UserSlice::new(ptr, size_of::<T>()).reader().read()?;
+                return Ok(self.put(value));
+            }
+        };
+        // SAFETY: The function of that size writes so many bytes; it checks the address.
+        match unsafe { copy(self.0.as_mut_ptr().cast(), ptr.as_const_ptr().addr()) } {
+            // SAFETY: All bytes are there, and any bytes are a `T`.
+            0 => Ok(unsafe { self.0.assume_init_ref() }),
+            _ => Err(EFAULT),
+        }
     }
 }
 
@@ -75,12 +128,13 @@ pub(crate) fn read_inatomic(word: &Word) -> Result<u64> {
     if lab::fault(lab::Point::ReadWord) {
         return Err(EFAULT);
     }
-    // SAFETY: Undone below.
-    unsafe { helpers::rfutex_pagefault_disable() };
-    let value = get(word);
-    // SAFETY: Pairs with the one above.
-    unsafe { helpers::rfutex_pagefault_enable() };
-    value
+    get!(
+        word,
+        rfutex_get_user_inatomic_u8,
+        rfutex_get_user_inatomic_u16,
+        rfutex_get_user_inatomic_u32,
+        rfutex_get_user_inatomic_u64
+    )
 }
 
 /// How often a word may change under [`update_inatomic`].
@@ -100,9 +154,6 @@ const UPDATE_TRIES: u32 = 64;
 ///
 /// Any, locks held or not. Does not sleep.
 pub(crate) fn update_inatomic(word: &Word, new: impl Fn(u64) -> u64) -> Result<u64> {
-    if lab::fault(lab::Point::ReadWord) {
-        return Err(EFAULT);
-    }
     // SAFETY: Undone below.
     unsafe { helpers::rfutex_pagefault_disable() };
     let old = update(word, new);
@@ -122,7 +173,7 @@ fn update(word: &Word, new: impl Fn(u64) -> u64) -> Result<u64> {
             (result, u64::from(value))
         }};
     }
-    let mut old = get(word)?;
+    let mut old = read_inatomic(word)?;
     for _ in 0..UPDATE_TRIES {
         let (result, value) = match word.size() {
             Size::U8 => cmpxchg_as!(u8, rfutex_cmpxchg_user_u8, old),
@@ -174,5 +225,12 @@ pub(crate) fn fault_in_writable(word: &Word) -> Result {
 ///
 /// May sleep. Must not be called under a lock.
 pub(crate) fn fault_in(word: &Word) -> Result {
-    get(word).map(|_| ())
+    get!(
+        word,
+        rfutex_get_user_u8,
+        rfutex_get_user_u16,
+        rfutex_get_user_u32,
+        rfutex_get_user_u64
+    )
+    .map(|_: u64| ())
 }

@@ -1,13 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The file that a VMA maps, as its user knows it.
+//! What is mapped where: the file behind an address, as its user knows it or as a key needs it.
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
-use crate::bindings as helpers;
+use crate::{
+    bindings as helpers,
+    lab::{
+        self,
+        Point, //
+    },
+    mm::{
+        inode::Host,
+        task, //
+    },
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
 use kernel::{
     bindings,
-    mm::MmWithUser, //
+    error::to_result,
+    mm::{
+        virt::flags,
+        MmWithUser, //
+    },
+    page::PAGE_SHIFT,
+    prelude::*,
+    types::NotThreadSafe, //
 };
 
 /// A file as `/proc/self/maps` shows it.
@@ -51,4 +72,168 @@ pub(crate) fn file_at(mm: &MmWithUser, addr: usize) -> Option<UserFile> {
         ),
         ino,
     })
+}
+
+/// The read lock of one VMA.
+///
+/// # Invariants
+///
+/// We hold it, and the address that was asked for lies in it.
+pub(crate) struct VmaLock {
+    vma: NonNull<bindings::vm_area_struct>,
+    _nts: NotThreadSafe,
+}
+
+impl VmaLock {
+    /// Locks the VMA at `addr` in the current process. `None`: there is none, or somebody is about to
+    /// change it, or this kernel does not let modules do it.
+    ///
+    /// While it is held, mmap_lock must not be waited for: who changes the VMA has that, and waits
+    /// for us.
+    #[inline(always)]
+    pub(crate) fn try_take(addr: usize) -> Option<Self> {
+        if lab::fault(Point::VmaLocked) {
+            return None;
+        }
+        #[cfg(RFUTEX_VMA_LOCK)]
+        let vma = {
+            let mm = task::current_mm_raw();
+            if mm.is_null() {
+                return None;
+            }
+            // SAFETY: It is the current task's mm, which it keeps.
+            unsafe { bindings::lock_vma_under_rcu(mm, addr) }
+        };
+        #[cfg(not(RFUTEX_VMA_LOCK))]
+        let vma = {
+            let _ = addr;
+            core::ptr::null_mut()
+        };
+        // INVARIANT: We have just locked it. The function looks that the address is there.
+        NonNull::new(vma).map(|vma| Self {
+            vma,
+            _nts: NotThreadSafe,
+        })
+    }
+
+    /// What is mapped there.
+    #[inline(always)]
+    pub(crate) fn area(&self) -> Area<'_> {
+        // INVARIANT: The lock keeps the VMA.
+        Area(self.vma, PhantomData)
+    }
+}
+
+impl Drop for VmaLock {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants, we hold it. Without the `cfg`, there never is one.
+        #[cfg(RFUTEX_VMA_LOCK)]
+        unsafe {
+            bindings::vma_end_read(self.vma.as_ptr())
+        };
+    }
+}
+
+/// mmap_lock of the current process, for reading.
+///
+/// # Invariants
+///
+/// We hold it.
+pub(crate) struct MmapLock {
+    mm: *mut bindings::mm_struct,
+    _nts: NotThreadSafe,
+}
+
+impl MmapLock {
+    /// Takes it.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`: the task has no address space. `EINTR`: it was killed while it waited.
+    ///
+    /// # Context
+    ///
+    /// Process context, no locks held. May sleep.
+    pub(crate) fn take() -> Result<Self> {
+        let mm = task::current_mm_raw();
+        if mm.is_null() {
+            return Err(EFAULT);
+        }
+        // SAFETY: It is the current task's mm, which it keeps.
+        to_result(unsafe { helpers::rfutex_mmap_read_lock_killable(mm) })?;
+        // INVARIANT: We have just taken it.
+        Ok(Self {
+            mm,
+            _nts: NotThreadSafe,
+        })
+    }
+
+    /// What is mapped at `addr`.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`: nothing.
+    pub(crate) fn area(&self, addr: usize) -> Result<Area<'_>> {
+        // SAFETY: We hold mmap_lock.
+        let vma = NonNull::new(unsafe { bindings::vma_lookup(self.mm, addr) }).ok_or(EFAULT)?;
+        // INVARIANT: The lock keeps all VMAs.
+        Ok(Area(vma, PhantomData))
+    }
+}
+
+impl Drop for MmapLock {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants, we hold it.
+        unsafe { bindings::mmap_read_unlock(self.mm) };
+    }
+}
+
+/// A part of the address space where one thing is mapped.
+///
+/// # Invariants
+///
+/// The VMA is valid for `'a`, and neither it nor its file changes.
+#[derive(Clone, Copy)]
+pub(crate) struct Area<'a>(NonNull<bindings::vm_area_struct>, PhantomData<&'a ()>);
+
+impl<'a> Area<'a> {
+    /// The file of a shared mapping: which inode hosts it, and which of its bytes is at `addr`.
+    /// `None` if it is private memory.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`: it is not memory that anybody could meet on.
+    #[inline(always)]
+    pub(crate) fn shared_file(self, addr: usize) -> Result<Option<(Host<'a>, u64)>> {
+        let vma = self.0.as_ptr();
+        // SAFETY: By the type invariants, the VMA is valid and does not change.
+        let (flags, file, has_ops, start, offset) = unsafe {
+            (
+                (*vma).__bindgen_anon_2.vm_flags,
+                (*vma).vm_file,
+                !(*vma).vm_ops.is_null(),
+                (*vma).__bindgen_anon_1.__bindgen_anon_1.vm_start,
+                (*vma).vm_pgoff,
+            )
+        };
+        if flags & (flags::IO | flags::PFNMAP | flags::MIXEDMAP) != 0 {
+            return Err(EFAULT);
+        }
+        if file.is_null() {
+            // Of the kernel's own mappings, as the vdso; else private anonymous memory.
+            return if has_ops { Err(EFAULT) } else { Ok(None) };
+        }
+        if flags & flags::MAYSHARE == 0 {
+            return Ok(None);
+        }
+        // SAFETY: The VMA keeps its file, a file its mapping, and a mapping of an open file its
+        // host, for as long as this lives.
+        let host = unsafe {
+            let host = NonNull::new((*(*file).f_mapping).host).ok_or(EFAULT)?;
+            Host::from_raw(host)
+        };
+        let position = ((offset as u64) << PAGE_SHIFT) + (addr - start) as u64;
+        Ok(Some((host, position)))
+    }
 }

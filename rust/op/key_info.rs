@@ -3,7 +3,6 @@
 //! `RFUTEX_KEY_INFO`: what identifies a word, and who waits there.
 
 use crate::{
-    bindings as uapi,
     bindings::rfutex_key_info,
     key,
     mm::{
@@ -40,7 +39,7 @@ pub(crate) fn key_info(table: &Table, request: request::KeyInfo) -> Result {
         let id = key.id();
         let mut info = rfutex_key_info {
             kind: id.kind().to_uapi(),
-            resolver: uapi::RFUTEX_RESOLVER_PAGE,
+            resolver: request.word.resolver().to_uapi(),
             index: id.index(),
             offset: id.offset(),
             folio_order: seen.map_or(-1, |seen| seen.order as i32),

@@ -20,9 +20,11 @@ const FEATURES: u64 = (uapi::RFUTEX_FEATURE_WAIT
     | uapi::RFUTEX_FEATURE_REQUEUE
     | uapi::RFUTEX_FEATURE_WAKE_OP
     | uapi::RFUTEX_FEATURE_WAITV
-    | uapi::RFUTEX_FEATURE_SWAP) as u64
+    | uapi::RFUTEX_FEATURE_SWAP
+    | uapi::RFUTEX_FEATURE_RESOLVER_PAGE
+    | uapi::RFUTEX_FEATURE_RESOLVER_VMA) as u64
     | if cfg!(RFUTEX_LAB) {
-        uapi::RFUTEX_FEATURE_LAB as u64
+        uapi::RFUTEX_FEATURE_RESOLVER_LOCKED as u64 | uapi::RFUTEX_FEATURE_LAB as u64
     } else {
         0
     };
@@ -37,7 +39,7 @@ pub(crate) fn query(table: &Table, argument: Argument) -> Result {
         argument,
         &rfutex_query {
             version: uapi::RFUTEX_VERSION,
-            resolver: uapi::RFUTEX_RESOLVER_PAGE,
+            resolver: argument.resolver().to_uapi(),
             features: FEATURES,
             sizes: Size::ALL,
             nr_buckets: table.nr_buckets() as u32,

@@ -6,7 +6,10 @@
 
 use super::wait;
 use crate::{
-    key,
+    key::{
+        self,
+        Borrowed, //
+    },
     mm::{
         task,
         uaccess, //
@@ -55,18 +58,18 @@ pub(crate) fn swap(table: &Table, request: &request::Swap) -> Result {
         stack_pin_init!(let waiter = Waiter::current(key, request.wait.mask));
         let waiter = waiter.into_ref();
         let mut chain = WakeChain::new();
-        let step = key::borrow(&request.wake, |target| {
+        let step = key::borrow(&request.wake, |target: &Borrowed<'_>| {
             let mut pair = Pair::lock(table.bucket(target.id()), bucket);
             match uaccess::read_inatomic(word) {
-                Ok(value) if value != request.wait.val => Some(Step::Changed),
+                Ok(value) if value != request.wait.val => Ok(Step::Changed),
                 Ok(_) if target.holds() => {
                     pair.wake_from(target.id(), u64::MAX, 1, &mut chain);
                     pair.queue(waiter);
-                    Some(Step::Queued)
+                    Ok(Step::Queued)
                 }
                 // The other word's page went elsewhere.
-                Ok(_) => None,
-                Err(_) => Some(Step::NotInMemory),
+                Ok(_) => Err(()),
+                Err(_) => Ok(Step::NotInMemory),
             }
         })?;
         match step {

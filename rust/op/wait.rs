@@ -3,19 +3,32 @@
 //! `RFUTEX_WAIT`: sleep while the word has a value.
 
 use crate::{
-    key,
+    key::{
+        resolve,
+        Borrowed,
+        Resolve,
+        Visit, //
+    },
     mm::{
+        gup::Access,
+        inode::Leftover,
+        slot::{
+            self,
+            Slot, //
+        },
         task,
         uaccess, //
     },
-    queue::Waiter,
+    queue::{
+        Entry,
+        Waiter, //
+    },
     request,
     table::Table,
     time::Deadline, //
 };
 use core::pin::Pin;
 use kernel::prelude::*;
-use pin_init::stack_pin_init;
 
 /// Compares the word with the value and, where they are equal, sleeps until a wake.
 ///
@@ -33,25 +46,101 @@ use pin_init::stack_pin_init;
 /// Process context, no locks held. Sleeps.
 #[inline]
 pub(crate) fn wait(table: &Table, request: &request::Wait) -> Result {
+    resolve!(request.word, By => wait_by::<By>(table, request))
+}
+
+/// A function for each resolver.
+#[inline(never)]
+fn wait_by<By: Resolve>(table: &Table, request: &request::Wait) -> Result {
+    slot::with(|slot| {
+        let step = match attempt::<By>(table, request, slot)? {
+            Step::NotInMemory => attempt_again::<By>(table, request, slot)?,
+            step => step,
+        };
+        match step {
+            Step::Queued => {
+                let waiter = slot.get().ok_or(EINVAL)?;
+                sleep(waiter, request.deadline.as_ref())
+            }
+            _ => Err(EAGAIN),
+        }
+    })
+}
+
+#[inline(always)]
+fn attempt<'t, By: Resolve>(
+    table: &'t Table,
+    request: &request::Wait,
+    slot: &mut Slot<'_, Waiter<'t>>,
+) -> Result<Step> {
+    let visitor = Visitor {
+        table,
+        request,
+        slot,
+    };
+    By::borrow(request.word, Access::Read, visitor)
+}
+
+/// Brings the word into memory, and begins again: another page may have come, with another key.
+#[cold]
+#[inline(never)]
+fn attempt_again<'t, By: Resolve>(
+    table: &'t Table,
+    request: &request::Wait,
+    slot: &mut Slot<'_, Waiter<'t>>,
+) -> Result<Step> {
     loop {
-        let key = key::own(&request.word)?;
-        let bucket = table.bucket(key.id());
-        let entry = bucket.enter();
-        match uaccess::read_inatomic(&request.word) {
-            Ok(value) if value == request.val => {
-                stack_pin_init!(let waiter = Waiter::current(key, request.mask));
-                entry.queue(waiter.as_ref());
-                return sleep(waiter.as_ref(), request.deadline.as_ref());
-            }
-            Ok(_) => return Err(EAGAIN),
-            Err(_) => {
-                // Not in memory. Another page may come, with another key: begin again.
-                drop(entry);
-                uaccess::fault_in(&request.word)?;
-                task::before_retry()?;
-            }
+        uaccess::fault_in(&request.word)?;
+        task::before_retry()?;
+        match attempt::<By>(table, request, slot)? {
+            Step::NotInMemory => {}
+            step => return Ok(step),
         }
     }
+}
+
+/// A wait in front of a key.
+struct Visitor<'w, 'm, 't> {
+    table: &'t Table,
+    request: &'w request::Wait,
+    slot: &'w mut Slot<'m, Waiter<'t>>,
+}
+
+impl Visit<Step, Leftover> for Visitor<'_, '_, '_> {
+    #[inline(always)]
+    fn visit(&mut self, key: &Borrowed<'_>) -> Result<Step, Leftover> {
+        // Most waits that do not sleep end here: they have taken no reference.
+        let entry = self.table.bucket(key.id()).enter();
+        match uaccess::read_inatomic(&self.request.word) {
+            Ok(value) if value == self.request.val => {
+                queue(entry, *key, self.request.mask, self.slot)
+            }
+            Ok(_) => Ok(Step::Changed),
+            Err(_) => Ok(Step::NotInMemory),
+        }
+    }
+}
+
+/// How far an attempt came.
+enum Step {
+    /// The caller is queued.
+    Queued,
+    /// The word has another value.
+    Changed,
+    /// The word is not in memory.
+    NotInMemory,
+}
+
+/// Queues the caller, who is in front of the bucket.
+#[inline(never)]
+fn queue<'t>(
+    entry: Entry<'t>,
+    key: Borrowed<'_>,
+    mask: u64,
+    slot: &mut Slot<'_, Waiter<'t>>,
+) -> Result<Step, Leftover> {
+    entry.queue(slot.fill(Waiter::current(key.own()?, mask)));
+    Ok(Step::Queued)
 }
 
 /// Sleeps until the waiter is woken, the deadline passes or a signal comes.
@@ -96,6 +185,7 @@ pub(super) fn sleep_until(woken: impl Fn() -> bool, deadline: Option<&Deadline>)
 mod tests {
     use super::*;
     use crate::{
+        key,
         lab::{
             kunit::{
                 allocations,
@@ -111,7 +201,10 @@ mod tests {
             Point, //
         },
         op::wake::wake,
-        request::Word,
+        request::{
+            Whom,
+            Word, //
+        },
         time::Clock, //
     };
 
@@ -194,7 +287,7 @@ mod tests {
         let waiter = beside(move || wait(&theirs, &request(word, 0)))?;
         until(|| waiting(&table, &word) == Ok(1) && is_asleep(waiter.task()))?;
         let during = on_file.counts();
-        let woken = wake(&table, &request::Wake::at(word.addr(), false, 1));
+        let woken = wake(&table, word, &Whom::any(1));
         let result = waiter.join()?;
         assert!(during == before.plus(1, 1, 0));
         assert!(woken == Ok(1));
@@ -218,7 +311,7 @@ mod tests {
             waiter.task().wake_up();
             asleep_again &= waiting(&table, &word) == Ok(1);
         }
-        let woken = wake(&table, &request::Wake::at(word.addr(), false, u32::MAX));
+        let woken = wake(&table, word, &Whom::any(u32::MAX));
         let result = waiter.join()?;
         assert!(asleep_again);
         assert!(woken == Ok(1));
@@ -301,14 +394,7 @@ mod tests {
             let theirs = table.clone();
             let waiter = beside(move || allocations(|| wait(&theirs, &request(word, 0))))?;
             until(|| waiting(&table, &word) == Ok(1))?;
-            let woken = wake(
-                &table,
-                &request::Wake {
-                    word,
-                    mask: 1,
-                    nr: 1,
-                },
-            );
+            let woken = wake(&table, word, &Whom { mask: 1, nr: 1 });
             let (result, nr) = waiter.join()??;
             assert!(woken == Ok(1));
             assert!(result == Ok(()));

@@ -5,15 +5,23 @@
 use crate::{
     key::{
         self,
-        KeyId, //
+        resolve,
+        Borrowed,
+        KeyId,
+        Resolve,
+        Visit, //
     },
+    mm::gup::Access,
     queue::Bucket,
     request::{
-        self,
+        Whom,
         Word, //
     },
     table::Table,
-    wake_chain::WakeChain, //
+    wake_chain::{
+        Tasks,
+        WakeChain, //
+    },
 };
 use kernel::prelude::*;
 
@@ -29,36 +37,76 @@ use kernel::prelude::*;
 ///
 /// Process context, no locks held. May sleep.
 #[inline(always)]
-pub(crate) fn wake(table: &Table, request: &request::Wake) -> Result<u32> {
-    let (word, mask, nr) = (request.word, request.mask, request.nr);
-    if !word.private() {
-        return wake_shared(table, word, mask, nr);
+pub(crate) fn wake(table: &Table, word: Word, whom: &Whom) -> Result<u32> {
+    if word.private() {
+        wake_private(table, word, whom)
+    } else {
+        resolve!(word, By => wake_by::<By>(table, word, whom))
     }
-    // A wake that finds nobody is the commonest call of all. It ends here.
-    let id = key::private(&word)?;
+}
+
+/// What keeps a private word's key is the process: there is nothing to let go before the tasks run.
+#[inline(never)]
+fn wake_private(table: &Table, word: Word, whom: &Whom) -> Result<u32> {
+    let id = key::private(word)?;
     let bucket = table.bucket(id);
-    if nr == 0 || bucket.is_empty() {
+    if bucket.is_empty() {
         return Ok(0);
     }
-    Ok(wake_private(bucket, id, mask, nr))
+    Ok(wake_some_private(bucket, id, whom))
 }
 
 #[inline(never)]
-fn wake_private(bucket: &Bucket, id: KeyId, mask: u64, nr: u32) -> u32 {
+fn wake_some_private(bucket: &Bucket, id: KeyId, whom: &Whom) -> u32 {
     let mut chain = WakeChain::new();
-    bucket.wake(id, mask, nr, &mut chain, || true).unwrap_or(0)
+    let woken = bucket.wake(id, whom.mask, whom.nr, &mut chain, || true);
+    woken.unwrap_or(0)
 }
 
+/// A function for each resolver, called with what fits into registers.
 #[inline(never)]
-fn wake_shared(table: &Table, word: Word, mask: u64, nr: u32) -> Result<u32> {
-    // Dropped last: the tasks run after the key is gone.
-    let mut chain = WakeChain::new();
-    key::borrow(&word, |key| {
-        let bucket = table.bucket(key.id());
-        if nr == 0 || bucket.is_empty() {
-            return Some(0);
+fn wake_by<By: Resolve>(table: &Table, word: Word, whom: &Whom) -> Result<u32> {
+    let woken = By::borrow(word, Access::Read, Visitor { table, whom })?;
+    // The key is gone: now they may run.
+    woken.tasks.wake();
+    Ok(woken.nr)
+}
+
+/// A wake in front of a key.
+struct Visitor<'w> {
+    table: &'w Table,
+    whom: &'w Whom,
+}
+
+/// How many were woken, and who they are.
+struct Woken {
+    nr: u32,
+    tasks: Tasks,
+}
+
+impl Visit<Woken, ()> for Visitor<'_> {
+    #[inline(always)]
+    fn visit(&mut self, key: &Borrowed<'_>) -> Result<Woken, ()> {
+        let bucket = self.table.bucket(key.id());
+        // A wake that finds nobody is the commonest call of all. It ends here.
+        if bucket.is_empty() {
+            return Ok(Woken {
+                nr: 0,
+                tasks: Tasks::none(),
+            });
         }
-        bucket.wake(key.id(), mask, nr, &mut chain, || key.holds())
+        wake_some(bucket, *key, self.whom)
+    }
+}
+
+/// Wakes those that there are. An error: the key no longer holds.
+#[inline(never)]
+fn wake_some(bucket: &Bucket, key: Borrowed<'_>, whom: &Whom) -> Result<Woken, ()> {
+    let mut chain = WakeChain::new();
+    let woken = bucket.wake(key.id(), whom.mask, whom.nr, &mut chain, || key.holds());
+    Ok(Woken {
+        nr: woken.ok_or(())?,
+        tasks: chain.into_tasks(),
     })
 }
 
@@ -78,8 +126,7 @@ mod tests {
             },
             Point, //
         },
-        queue::Waiter,
-        request::Word, //
+        queue::Waiter, //
     };
     use kernel::current;
 
@@ -110,7 +157,7 @@ mod tests {
         let tasks = usage(current!());
         let (result, hits) = with_waiters(&table, &word, 2, || {
             forced(Point::BorrowedMoved, 3, || {
-                wake(&table, &request::Wake::at(word.addr(), false, 1))
+                wake(&table, word, &Whom::any(1))
             })
         })?;
         assert!(result == Ok(1));
@@ -132,9 +179,7 @@ mod tests {
         let before = on_file.counts();
         for point in [Point::NoMapping, Point::HostGone] {
             let (result, hits) = with_waiters(&table, &word, 2, || {
-                forced(point, 3, || {
-                    wake(&table, &request::Wake::at(word.addr(), false, u32::MAX))
-                })
+                forced(point, 3, || wake(&table, word, &Whom::any(u32::MAX)))
             })?;
             assert!(result == Ok(2));
             assert_eq!(hits, 3);
@@ -149,10 +194,11 @@ mod tests {
         let on_file = OnFile::new()?;
         let word = on_file.word(8)?;
         let before = on_file.counts();
-        let request = request::Wake::at(word.addr(), false, u32::MAX);
+        let all = Whom::ALL;
         for nr in [0, 1, 20] {
-            let (result, allocated) =
-                with_waiters(&table, &word, nr, || allocations(|| wake(&table, &request)))??;
+            let (result, allocated) = with_waiters(&table, &word, nr, || {
+                allocations(|| wake(&table, word, &all))
+            })??;
             assert!(result == Ok(nr as u32));
             assert_eq!(allocated, 0);
             assert!(on_file.counts() == before);
@@ -165,10 +211,10 @@ mod tests {
         attach_mm()?;
         let table = Table::new(4)?;
         for nr in [0, 1, u32::MAX] {
-            let result = wake(&table, &request::Wake::at(0x1000, false, nr));
+            let result = wake(&table, Word::at(0x1000, false), &Whom::any(nr));
             assert!(result == Err(EFAULT));
             // A private word need not be there.
-            let result = wake(&table, &request::Wake::at(0x1000, true, nr));
+            let result = wake(&table, Word::at(0x1000, true), &Whom::any(nr));
             assert!(result == Ok(0));
         }
         Ok(())

@@ -3,7 +3,10 @@
 //! `RFUTEX_WAKE_OP`: change a word, and wake on two.
 
 use crate::{
-    key,
+    key::{
+        self,
+        Borrowed, //
+    },
     mm::{
         task,
         uaccess, //
@@ -34,34 +37,40 @@ pub(crate) fn wake_op(table: &Table, request: &request::WakeOp) -> Result<u32> {
     loop {
         // Dropped last: the tasks run after the keys are gone.
         let mut chain = WakeChain::new();
-        let (key, target) = key::borrow_both(&request.word, &request.target)?;
-        let mut pair = Pair::lock(table.bucket(key.id()), table.bucket(target.id()));
-
-        // From here on no waiter comes or goes. A key that holds now names the inode of those that
-        // are queued under it, which they own.
-        let result = if key.holds() && target.holds() {
-            uaccess::update_inatomic(&request.target, |old| request.apply(old))
-        } else {
-            Err(EAGAIN)
-        };
-        let old = match result {
-            Ok(old) => old,
-            Err(error) => {
-                drop(pair);
-                drop((key, target));
-                if error == EFAULT {
-                    uaccess::fault_in_writable(&request.target)?;
-                } else if error != EAGAIN {
-                    return Err(error);
-                }
-                task::before_retry()?;
-                continue;
-            }
-        };
-        let mut woken = pair.wake_from(key.id(), u64::MAX, request.nr, &mut chain);
-        if request.compares(old) {
-            woken += pair.wake_to(target.id(), u64::MAX, request.nr_target, &mut chain);
+        let result = key::borrow_both(&request.word, &request.target, |key, target| {
+            attempt(table, request, key, target, &mut chain)
+        })?;
+        match result {
+            Err(error) if error == EFAULT => uaccess::fault_in_writable(&request.target)?,
+            result => return result,
         }
-        return Ok(woken);
+        task::before_retry()?;
     }
+}
+
+#[inline(never)]
+fn attempt(
+    table: &Table,
+    request: &request::WakeOp,
+    key: &Borrowed<'_>,
+    target: &Borrowed<'_>,
+    chain: &mut WakeChain,
+) -> Option<Result<u32>> {
+    let mut pair = Pair::lock(table.bucket(key.id()), table.bucket(target.id()));
+    // From here on no waiter comes or goes. A key that holds now names the inode of those that are
+    // queued under it, which they own.
+    if !key.holds() || !target.holds() {
+        return None;
+    }
+    let old = match uaccess::update_inatomic(&request.target, |old| request.apply(old)) {
+        Ok(old) => old,
+        // Others kept changing it.
+        Err(error) if error == EAGAIN => return None,
+        Err(error) => return Some(Err(error)),
+    };
+    let mut woken = pair.wake_from(key.id(), u64::MAX, request.nr, chain);
+    if request.compares(old) {
+        woken += pair.wake_to(target.id(), u64::MAX, request.nr_target, chain);
+    }
+    Some(Ok(woken))
 }

@@ -12,7 +12,10 @@ use crate::{
         KeyId,
         Owned, //
     },
-    mm::task,
+    mm::{
+        arch,
+        task, //
+    },
     wake_chain::WakeChain, //
 };
 use core::{
@@ -22,10 +25,7 @@ use core::{
 use kernel::{
     bindings,
     sync::{
-        atomic::{
-            Full,
-            Relaxed, //
-        },
+        atomic::Relaxed,
         SpinLock,
         SpinLockGuard, //
     },
@@ -65,7 +65,7 @@ impl<'t> Pair<'t> {
     /// on their way must not find the bucket empty (kernel/futex/requeue.c). Who reads a word after
     /// this, to queue there, has (A) of [`super`] from it.
     pub(crate) fn lock(from: &'t Bucket, to: &'t Bucket) -> Self {
-        to.nr_waiters.fetch_add(1, Full);
+        arch::fetch_add(&to.nr_waiters, 1);
         let (first, second) = if ptr::eq(from, to) {
             (Some(from.queue.lock()), None)
         } else if ptr::from_ref(from) < ptr::from_ref(to) {
@@ -206,7 +206,7 @@ impl Drop for Pair<'_> {
         // A bucket never counts less than it has: up before the locks are released, down after.
         for side in [&self.from, &self.to] {
             if side.change > 0 {
-                side.bucket.nr_waiters.fetch_add(side.change, Relaxed);
+                arch::fetch_add(&side.bucket.nr_waiters, side.change);
             }
         }
         self.to.queue = None;

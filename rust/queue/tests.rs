@@ -4,7 +4,10 @@
 
 use super::*;
 use crate::{
-    key,
+    key::{
+        self,
+        Borrowed, //
+    },
     lab::{
         kunit::{
             attach_mm,
@@ -21,7 +24,7 @@ use crate::{
     },
     op,
     request::{
-        self,
+        Whom,
         Word, //
     },
     table::Table, //
@@ -69,8 +72,8 @@ fn crowd<'t>(bucket: &'t Bucket, word: &Word, nr: usize) -> Result<KVec<Pin<KBox
 /// Wakes; `EAGAIN` stands for a key that no longer holds.
 fn wake(bucket: &Bucket, word: &Word, mask: u64, nr: u32) -> Result<u32> {
     let mut chain = WakeChain::new();
-    key::borrow(word, |key| {
-        Some(bucket.wake(key.id(), mask, nr, &mut chain, || key.holds()))
+    key::borrow(word, |key: &Borrowed<'_>| {
+        Ok::<_, ()>(bucket.wake(key.id(), mask, nr, &mut chain, || key.holds()))
     })?
     .ok_or(EAGAIN)
 }
@@ -297,8 +300,7 @@ mod cases {
             leave_first_processor()?;
             their_state.store(READY, Release);
             until(|| their_state.load(Acquire) == LOCKED)?;
-            let request = request::Wake::at(word(0).addr(), true, u32::MAX);
-            let nobody = op::wake::wake(&their_table, &request);
+            let nobody = op::wake::wake(&their_table, word(0), &Whom::ALL);
             their_state.store(WOKEN, Release);
             nobody
         })?;

@@ -21,6 +21,8 @@ use crate::{
         rfutex_waitv_entry,
         rfutex_wake_op, //
     },
+    key::Resolver,
+    mm::uaccess::Room,
     time::Deadline,
 };
 use kernel::{
@@ -52,18 +54,19 @@ impl Requeue {
     ///
     /// As [`Wait::read`].
     pub(crate) fn read(argument: Argument) -> Result<Self> {
-        let raw: rfutex_requeue = argument.read()?;
+        let mut room = Room::new();
+        let raw: &rfutex_requeue = argument.read(&mut room)?;
         check_zero(raw.pad)?;
         check_zero(raw.flags & !uapi::RFUTEX_REQUEUE_CMP)?;
-        let from = Word::new(&raw.from)?;
-        let val = check_value(from.size, raw.val)?;
+        let from = argument.word(&raw.from)?;
+        let val = check_value(from.size(), raw.val)?;
         let compare = raw.flags & uapi::RFUTEX_REQUEUE_CMP != 0;
         if !compare && val != 0 {
             return Err(EINVAL);
         }
         Ok(Self {
             from,
-            to: Word::new(&raw.to)?,
+            to: argument.word(&raw.to)?,
             val: compare.then_some(val),
             nr_wake: raw.nr_wake,
             nr_move: raw.nr_move,
@@ -111,10 +114,11 @@ impl WakeOp {
     ///
     /// As [`Wait::read`].
     pub(crate) fn read(argument: Argument) -> Result<Self> {
-        let raw: rfutex_wake_op = argument.read()?;
-        let target = Word::new(&raw.target)?;
+        let mut room = Room::new();
+        let raw: &rfutex_wake_op = argument.read(&mut room)?;
+        let target = argument.word(&raw.target)?;
         Ok(Self {
-            word: Word::new(&raw.word)?,
+            word: argument.word(&raw.word)?,
             target,
             nr: raw.nr,
             nr_target: raw.nr_target,
@@ -126,7 +130,7 @@ impl WakeOp {
                 uapi::RFUTEX_OP_XOR => Op::Xor,
                 _ => return Err(EINVAL),
             },
-            operand: check_value(target.size, raw.operand)?,
+            operand: check_value(target.size(), raw.operand)?,
             compare: match raw.cmp {
                 uapi::RFUTEX_CMP_EQ => Compare::Equal,
                 uapi::RFUTEX_CMP_NE => Compare::NotEqual,
@@ -136,7 +140,7 @@ impl WakeOp {
                 uapi::RFUTEX_CMP_GE => Compare::GreaterOrEqual,
                 _ => return Err(EINVAL),
             },
-            comparand: check_value(target.size, raw.comparand)?,
+            comparand: check_value(target.size(), raw.comparand)?,
         })
     }
 
@@ -153,8 +157,8 @@ impl WakeOp {
 
     /// Whether the target's old value compares; both are taken as signed.
     pub(crate) fn compares(&self, old: u64) -> bool {
-        let old = sign_extend(self.target.size, old);
-        let comparand = sign_extend(self.target.size, self.comparand);
+        let old = sign_extend(self.target.size(), old);
+        let comparand = sign_extend(self.target.size(), self.comparand);
         match self.compare {
             Compare::Equal => old == comparand,
             Compare::NotEqual => old != comparand,
@@ -177,6 +181,7 @@ pub(crate) struct Waitv {
     entries: usize,
     entry_size: usize,
     nr: usize,
+    resolver: Resolver,
 }
 
 /// One word of it.
@@ -193,7 +198,8 @@ impl Waitv {
     ///
     /// As [`Wait::read`].
     pub(crate) fn read(argument: Argument) -> Result<Self> {
-        let raw: rfutex_waitv = argument.read()?;
+        let mut room = Room::new();
+        let raw: &rfutex_waitv = argument.read(&mut room)?;
         check_zero(raw.pad)?;
         let entry_size = raw.entry_size as usize;
         // No shorter one was ever in use.
@@ -207,6 +213,7 @@ impl Waitv {
             entries: raw.entries.try_into().map_err(|_| EFAULT)?,
             entry_size,
             nr: raw.nr as usize,
+            resolver: argument.resolver(),
         })
     }
 
@@ -222,11 +229,13 @@ impl Waitv {
     /// As [`Wait::read`].
     pub(crate) fn entry(&self, index: usize) -> Result<WaitvEntry> {
         let addr = self.entries.wrapping_add(index * self.entry_size);
-        let raw: rfutex_waitv_entry = Argument::new(addr, self.entry_size).read()?;
-        let word = Word::new(&raw.word)?;
+        let argument = Argument::new(addr, self.entry_size).by(self.resolver);
+        let mut room = Room::new();
+        let raw: &rfutex_waitv_entry = argument.read(&mut room)?;
+        let word = argument.word(&raw.word)?;
         Ok(WaitvEntry {
             word,
-            val: check_value(word.size, raw.val)?,
+            val: check_value(word.size(), raw.val)?,
             mask: super::check_mask(raw.mask)?,
         })
     }
@@ -246,10 +255,11 @@ impl Swap {
     /// As [`Wait::read`].
     #[inline]
     pub(crate) fn read(argument: Argument) -> Result<Self> {
-        let raw: rfutex_swap = argument.read()?;
+        let mut room = Room::new();
+        let raw: &rfutex_swap = argument.read(&mut room)?;
         Ok(Self {
-            wait: Wait::new(&raw.wait)?,
-            wake: Word::new(&raw.wake)?,
+            wait: Wait::new(argument, &raw.wait)?,
+            wake: argument.word(&raw.wake)?,
         })
     }
 }

@@ -10,6 +10,7 @@ mod lifetime;
 mod migrate;
 mod uffd;
 
+pub use kinds::{KINDS, Sample};
 use libtest_mimic::Trial;
 
 /// The tests of this module.

@@ -25,6 +25,7 @@ mod lifetime;
 pub mod memory;
 mod priority;
 mod requeue;
+mod resolvers;
 mod signal;
 mod smoke;
 mod swap;
@@ -53,6 +54,7 @@ pub fn main() -> ExitCode {
         compat::multi::trials(),
         keys::trials(),
         history::trials(),
+        resolvers::trials(),
         requeue::trials(),
         wake_op::trials(),
         waitv::trials(),

@@ -64,12 +64,17 @@ struct rfutex_query {
 #define RFUTEX_FEATURE_WAKE_OP	(1ULL << 4)
 #define RFUTEX_FEATURE_WAITV	(1ULL << 5)
 #define RFUTEX_FEATURE_SWAP	(1ULL << 6)
+/* Which resolvers there are (RFUTEX_SET_RESOLVER). */
+#define RFUTEX_FEATURE_RESOLVER_PAGE	(1ULL << 16)
+#define RFUTEX_FEATURE_RESOLVER_VMA	(1ULL << 17)
+#define RFUTEX_FEATURE_RESOLVER_LOCKED	(1ULL << 18)
 /* A lab build: slower, with ways to provoke every failure. Not for use. */
 #define RFUTEX_FEATURE_LAB	(1ULL << 63)
 
-#define RFUTEX_RESOLVER_PAGE	1
-#define RFUTEX_RESOLVER_VMA	2
-#define RFUTEX_RESOLVER_LOCKED	3
+/* How what identifies a word is found: */
+#define RFUTEX_RESOLVER_PAGE	1	/* by its page, without a lock */
+#define RFUTEX_RESOLVER_VMA	2	/* by what is mapped there */
+#define RFUTEX_RESOLVER_LOCKED	3	/* by its page, locked (lab builds) */
 
 /*
  * struct rfutex_wait - sleep while the word has a value
@@ -266,5 +271,11 @@ struct rfutex_key_info {
 #define RFUTEX_WAKE_ALL		_IO(RFUTEX_IOC_MAGIC, 0x11)
 #define RFUTEX_WAKE_ONE_PRIVATE	_IO(RFUTEX_IOC_MAGIC, 0x12)
 #define RFUTEX_WAKE_ALL_PRIVATE	_IO(RFUTEX_IOC_MAGIC, 0x13)
+
+/*
+ * The argument is RFUTEX_RESOLVER_*: what operations that begin later on this
+ * open file use.
+ */
+#define RFUTEX_SET_RESOLVER	_IO(RFUTEX_IOC_MAGIC, 0x14)
 
 #endif /* _UAPI_LINUX_RFUTEX_H */

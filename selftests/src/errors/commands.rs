@@ -39,7 +39,7 @@ fn buffer() -> Mapping {
 }
 
 fn commands() -> impl Iterator<Item = u32> {
-    [RFUTEX_QUERY, RFUTEX_WAITV]
+    [RFUTEX_QUERY, RFUTEX_WAITV, RFUTEX_SET_RESOLVER]
         .into_iter()
         .chain(WORD_COMMANDS)
         .chain(ADDR_COMMANDS)

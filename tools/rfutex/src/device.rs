@@ -29,6 +29,15 @@ impl Resolver {
             other => Self::Other(other),
         }
     }
+
+    fn to_uapi(self) -> u32 {
+        match self {
+            Self::Page => uapi::RFUTEX_RESOLVER_PAGE,
+            Self::Vma => uapi::RFUTEX_RESOLVER_VMA,
+            Self::Locked => uapi::RFUTEX_RESOLVER_LOCKED,
+            Self::Other(other) => other,
+        }
+    }
 }
 
 /// What a module can do: a set of `RFUTEX_FEATURE_*` bits.
@@ -50,6 +59,12 @@ impl Features {
     pub const WAITV: Self = Self(uapi::RFUTEX_FEATURE_WAITV);
     /// [`Rfutex::swap`] works.
     pub const SWAP: Self = Self(uapi::RFUTEX_FEATURE_SWAP);
+    /// There is [`Resolver::Page`].
+    pub const RESOLVER_PAGE: Self = Self(uapi::RFUTEX_FEATURE_RESOLVER_PAGE);
+    /// There is [`Resolver::Vma`].
+    pub const RESOLVER_VMA: Self = Self(uapi::RFUTEX_FEATURE_RESOLVER_VMA);
+    /// There is [`Resolver::Locked`].
+    pub const RESOLVER_LOCKED: Self = Self(uapi::RFUTEX_FEATURE_RESOLVER_LOCKED);
     /// The module is a lab build: slower, with ways to provoke every failure.
     pub const LAB: Self = Self(uapi::RFUTEX_FEATURE_LAB);
 
@@ -110,6 +125,22 @@ impl Rfutex {
             sizes: query.sizes,
             nr_buckets: query.nr_buckets,
         })
+    }
+
+    /// Chooses how this open file finds what identifies a word, in calls that
+    /// begin later. Who shares the open file shares the choice.
+    ///
+    /// The resolvers find the same, but for memory on which it is of little
+    /// use to wait: see the documentation of the module. So a waiter that came
+    /// through one is found through any other.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Unsupported`]: this module was built without it.
+    /// - [`Error::Invalid`]: there is none of that number.
+    pub fn set_resolver(&self, resolver: Resolver) -> Result<(), Error> {
+        let number = resolver.to_uapi().into();
+        raw::call_addr(self.as_fd(), uapi::RFUTEX_SET_RESOLVER, number).map(drop)
     }
 
     /// Sleeps while `word` has the value `val`, until a wake.

@@ -193,6 +193,7 @@ mod tests {
                 uapi::RFUTEX_WAKE_ALL_PRIVATE,
                 request_code_none!(MAGIC, 0x13),
             ),
+            (uapi::RFUTEX_SET_RESOLVER, request_code_none!(MAGIC, 0x14)),
         ];
         for (clang, nix) in expected {
             assert_eq!(u64::from(clang), nix);
