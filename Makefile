@@ -119,9 +119,10 @@ help:
 litmus:
 	@tools/litmus.sh $(TESTS)
 
-# ONLY=names: only these; FRESH=1: forget what earlier runs found out.
+# ONLY=names: only these; ALL=1: go on after the first test that fails; FRESH=1:
+# forget what earlier runs found out.
 mutants:
-	@tools/mutants.sh $(ONLY:%=--only %) $(if $(FRESH),--fresh)
+	@tools/mutants.sh $(ONLY:%=--only %) $(if $(ALL),--all) $(if $(FRESH),--fresh)
 
 .PHONY: all modules modules_install headers_install kernel-with-rust \
 	rust-analyzer clean demo check check-peers oracle bench bench-compare profile splats run lint doc \

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # mutants.sh [OPTION...]: prepares the debug kernel and the programs, then runs
-# rfutex-mutants, whose options these are (--only ID, --fresh, --check).
+# rfutex-mutants, whose options these are (--only ID, --all, --fresh, --check).
 
 . "$(dirname "$0")/kernel/setup.sh"
 

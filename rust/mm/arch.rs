@@ -35,9 +35,11 @@ mod x86 {
     /// `access_ok()` for an address that is a multiple of the size.
     #[inline(always)]
     pub(crate) fn access_ok(addr: usize, _size: usize) -> bool {
+        // As futex(2) sees it: the very first address above is the user's, too. Nothing is ever
+        // mapped there.
         // SAFETY: Written once, as the kernel boots. It is the end of a page, so that what begins
         // before it ends before it.
-        addr < unsafe { bindings::USER_PTR_MAX }
+        addr <= unsafe { bindings::USER_PTR_MAX }
     }
 
     /// `smp_mb()`

@@ -13,12 +13,13 @@ pub(super) fn places() -> Vec<(&'static str, u64, Vec<Mapping>)> {
         ("null", 0, vec![]),
         ("kernel", 0xffff_8880_0000_0000, vec![]),
         ("not canonical", 0x8000_0000_0000_0000, vec![]),
-        // futex(2) takes the very first address above for the user's.
+        // The kernel takes the very first address above for the user's.
         (
-            "above user space",
-            Mapping::end_of_user_space() + PAGE as u64,
+            "right above user space",
+            Mapping::end_of_user_space(),
             vec![],
         ),
+        ("above user space", Mapping::end_of_user_space() + 8, vec![]),
         ("vsyscall", 0xffff_ffff_ff60_0000, vec![]),
         ("vdso", vdso(), vec![]),
     ];

@@ -22,6 +22,7 @@ trials![
     copy_of_private_page,
     zero_page_becomes_a_page,
     read_only_waiter_writer_wakes,
+    far_apart,
 ];
 
 /// `word` and `again` are the same word, and a waiter on the first meets a wake on the second.
@@ -224,5 +225,29 @@ fn read_only_waiter_writer_wakes() {
         let reader = File::open(&path).expect("a file");
         let reader = Region::file(reader, 0, PAGE, ProtFlags::PROT_READ, MapFlags::MAP_SHARED);
         same(reader.word(4), Region::shared(&file, 0, PAGE).word(4));
+    }
+}
+
+/// Words of one file, 4 GiB and 16 TiB apart, are words of their own.
+fn far_apart() {
+    const OFFSETS: [usize; 3] = [0, 1 << 32, 1 << 44];
+    let tmpfs = Mount::tmpfs("");
+    let file = file_in(tmpfs.path(), "file", 0);
+    file.set_len((OFFSETS[2] + PAGE) as u64).expect("set_len");
+    let regions = OFFSETS.map(|offset| Region::shared(&file, offset, PAGE));
+    let words = regions.each_ref().map(|region| region.word(0));
+    for (nr, word) in words.into_iter().enumerate() {
+        let key = key_of(word);
+        let page = (OFFSETS[nr] / PAGE) as u64;
+        assert!(
+            matches!(key, Key::Inode { index, .. } if index == page),
+            "{key:?}"
+        );
+        let waiter = Waiter::start(word, 0);
+        for other in (0..words.len()).filter(|&other| other != nr) {
+            assert_eq!(fx().wake_all(words[other]), Ok(0));
+        }
+        assert_eq!(fx().wake_all(word), Ok(1));
+        waiter.woken();
     }
 }

@@ -10,6 +10,7 @@ trials![
     first_come_first_served,
     masks_keep_the_order,
     realtime_first,
+    nice_does_not_matter,
     woken_are_not_woken_again,
 ];
 
@@ -122,4 +123,29 @@ fn woken_are_not_woken_again() {
         assert!(told.try_recv().is_err(), "somebody was woken twice");
     }
     tasks.into_iter().for_each(Task::join);
+}
+
+/// Normal tasks are served as they came, however nice they are.
+fn nice_does_not_matter() {
+    let map = Mapping::private(PAGE);
+    let word = map.word(0);
+    let tasks = [5, -10, 19, 0, -20]
+        .into_iter()
+        .enumerate()
+        .map(|(nr, nice)| {
+            let task = Task::spawn(move || {
+                // SAFETY: It takes numbers. A thread's own niceness is its own.
+                let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+                assert_eq!(result, 0, "setpriority");
+                fx().wait(word, 0)
+            });
+            until("it is queued", || nr_waiters(word) as usize == nr + 1);
+            task
+        });
+    // All of them, before the first is woken.
+    let tasks: Vec<_> = tasks.collect();
+    for task in tasks {
+        assert_eq!(fx().wake_one(word), Ok(1));
+        assert_eq!(task.join(), Ok(()));
+    }
 }

@@ -17,6 +17,10 @@ pub struct Plan {
     pub limit: u64,
     /// The stages, in order.
     pub stages: Vec<Stage>,
+    /// After a test that failed, run no more trials until the next module is
+    /// loaded.
+    #[serde(default)]
+    pub first_failure: bool,
 }
 
 /// One step of a plan.

@@ -91,6 +91,10 @@ pub struct Session {
     kmsg: Kmsg,
     health: Health,
     limit: Duration,
+    /// No more trials of a module after one that failed.
+    first_failure: bool,
+    /// One has, since the last module was loaded.
+    failed: bool,
     /// The KUnit suites of the kernel itself.
     own_suites: Vec<String>,
 }
@@ -105,6 +109,8 @@ impl Session {
                 lockdep: false,
             },
             limit: Duration::from_secs(plan.limit),
+            first_failure: plan.first_failure,
+            failed: false,
             own_suites: kunit::suites().into_iter().collect(),
         })
     }
@@ -229,6 +235,7 @@ impl Session {
                 Verdict::Skipped
             }
         };
+        self.failed |= verdict == Verdict::Failed;
         let mut log = String::new();
         if verdict == Verdict::Failed || attempt.shown {
             log.push_str(&attempt.output);
@@ -251,6 +258,7 @@ impl Session {
 
     /// Loads a module, and reports the KUnit cases that ran as it came in.
     fn load(&mut self, build: &str, insmod: &mut Command, wanted: &[String]) -> Result<()> {
+        self.failed = false;
         let name = format!("{build}/insmod");
         Event::Started { name: name.clone() }.emit()?;
         let known = kunit::suites();
@@ -310,6 +318,9 @@ impl Session {
         without: &[String],
         only: &[String],
     ) -> Result<()> {
+        if self.first_failure && self.failed {
+            return Ok(());
+        }
         let prefix = if build.is_empty() {
             String::new()
         } else {
@@ -355,6 +366,9 @@ impl Session {
                 }
                 Ok(attempt)
             })?;
+            if self.first_failure && self.failed {
+                break;
+            }
         }
         Ok(())
     }

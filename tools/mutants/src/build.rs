@@ -1,38 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Builds a mutant and tries it: in a machine, or with a litmus test.
+//! Builds mutants, and asks the litmus tests about them.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
-use rfutex_guest::event::Outcome;
-use rfutex_guest::plan::{Plan, Stage};
-use serde::Deserialize;
+use anyhow::{Context, Result, ensure};
 
 use crate::Cli;
+use crate::boot::{Boot, Member};
 use crate::list::Mutant;
+use crate::tree::Tree;
 use crate::verdict::{Status, Verdict};
 
-/// How long a test may take, and how long the machine may say nothing, in
-/// seconds. A lost wake takes a test half a minute.
-const LIMIT: u64 = 60;
-const SILENCE: u64 = LIMIT + 60;
-
-/// The last test of a plan: a machine that comes to it has not crashed.
-const LAST: &str = "lab/rmmod";
-
-/// What `rfutex-vm` writes of a run.
-#[derive(Deserialize)]
-struct Report {
-    outcomes: Vec<Outcome>,
-}
-
-/// What is needed to build and to run.
+/// Makes modules out of changed trees.
 pub struct Builder<'a> {
     cli: &'a Cli,
     work: &'a Path,
+}
+
+/// Mutants that are built, and what is known of them by now.
+pub struct Batch<'m> {
+    pub mutants: Vec<&'m Mutant>,
+    /// Those of which all is known, by their places.
+    pub done: Vec<(usize, Verdict)>,
+    /// Those that still need a machine.
+    pub members: Vec<(usize, Verdict)>,
+}
+
+impl Batch<'_> {
+    /// The machine for them, if one is needed.
+    pub fn boot(&self, all: bool) -> Option<Boot> {
+        let members = self.members.iter().map(|&(place, _)| Member {
+            id: &self.mutants[place].id,
+            tests: &self.mutants[place].tests,
+        });
+        (members.len() != 0).then(|| Boot::of(members, all))
+    }
+}
+
+/// Where the output of a mutant's build is, and what failed.
+pub fn log(work: &Path, id: &str) -> PathBuf {
+    work.join("logs").join(id)
 }
 
 impl<'a> Builder<'a> {
@@ -43,65 +53,70 @@ impl<'a> Builder<'a> {
         Ok(Self { cli, work })
     }
 
-    /// Where all output of a mutant's build and tests goes.
-    pub fn log(&self, id: &str) -> PathBuf {
-        self.work.join("logs").join(id)
+    /// Builds mutants that will share a machine.
+    pub fn prepare<'m>(&self, tree: &mut Tree, mutants: Vec<&'m Mutant>) -> Result<Batch<'m>> {
+        let (mut done, mut members) = (Vec::new(), Vec::new());
+        for (place, &mutant) in mutants.iter().enumerate() {
+            let began = Instant::now();
+            let mut status = Status::Survived;
+            let mut by = Vec::new();
+            let key = format!("{} {}", tree.key_of_all()?, tree.key(mutant)?);
+            tree.with(mutant, || {
+                if !self.build(&mutant.id, &key)? {
+                    status = Status::Unbuilt;
+                } else if let Some(test) = &mutant.litmus
+                    && !self.litmus(test, &mutant.id)?
+                {
+                    status = Status::Killed;
+                    by.push(format!("litmus {test}"));
+                }
+                Ok(())
+            })?;
+            let verdict = Verdict {
+                status,
+                by,
+                seconds: began.elapsed().as_secs_f64(),
+            };
+            if status == Status::Unbuilt || !mutant.needs_machine() {
+                done.push((place, verdict));
+            } else {
+                members.push((place, verdict));
+            }
+        }
+        Ok(Batch {
+            mutants,
+            done,
+            members,
+        })
     }
 
-    /// Tries the mutant that the tree is now.
-    pub fn attempt(&self, mutant: &Mutant) -> Result<Verdict> {
-        let began = Instant::now();
-        let mut log = File::create(self.log(&mutant.id))?;
-        if !self.module(&mut log)? {
-            let seconds = began.elapsed().as_secs_f64();
-            return Ok(Verdict {
-                status: Status::Unbuilt,
-                by: Vec::new(),
-                seconds,
-            });
-        }
-        let (mut outcomes, mut finished) = (Vec::new(), true);
-        if mutant.needs_machine() {
-            (outcomes, finished) = self.machine(&mutant.tests, &mut log)?;
-        }
-        let seconds = began.elapsed().as_secs_f64();
-        let mut verdict = Verdict::of(&outcomes, finished, mutant.fatal, seconds);
-        if let Some(test) = &mutant.litmus
-            && !self.litmus(test, &mut log)?
-        {
-            verdict.by.push(format!("litmus {test}"));
-            verdict.status = Status::Killed;
-        }
-        Ok(verdict)
-    }
-
-    /// Runs the tests of that name on the tree as it is; each has to be there.
-    pub fn unchanged(&self, tests: &[String]) -> Result<Verdict> {
-        let began = Instant::now();
-        let mut log = File::create(self.log("unchanged"))?;
+    /// Builds the tree as it is and keeps the module under the name `id`.
+    pub fn unchanged(&self, tree: &Tree, id: &str) -> Result<()> {
         ensure!(
-            self.module(&mut log)?,
+            self.build(id, &tree.key_of_all()?)?,
             "the module does not build, see {}",
-            self.log("unchanged").display()
+            log(self.work, id).display()
         );
-        let (outcomes, finished) = self.machine(tests, &mut log)?;
-        for test in tests {
-            ensure!(
-                outcomes.iter().any(|o| o.name.contains(test)),
-                "there is no test {test}"
-            );
-        }
-        Ok(Verdict::of(
-            &outcomes,
-            finished,
-            false,
-            began.elapsed().as_secs_f64(),
-        ))
+        Ok(())
     }
 
-    /// Builds the module. False if the compiler refuses.
-    fn module(&self, log: &mut File) -> Result<bool> {
-        let module = self.work.join("modules/lab/rfutex.ko");
+    /// Where the module of a mutant is kept.
+    fn module(&self, id: &str) -> PathBuf {
+        self.work.join("modules").join(id).join("rfutex.ko")
+    }
+
+    /// Builds the tree as it is and keeps the module, unless one is kept that
+    /// was built from the same, which `key` stands for. False if the compiler
+    /// refuses.
+    fn build(&self, id: &str, key: &str) -> Result<bool> {
+        let kept = self.module(id);
+        let note = kept.with_file_name("key");
+        let key = format!("{key} {}", self.cli.kdir.display());
+        if kept.exists() && fs::read_to_string(&note).is_ok_and(|of| of == key) {
+            return Ok(true);
+        }
+        let objects = self.work.join("objects");
+        let module = objects.join("rfutex.ko");
         // An old one must not be taken for this one.
         if module.exists() {
             fs::remove_file(&module)?;
@@ -109,92 +124,36 @@ impl<'a> Builder<'a> {
         let mut make = Command::new("make");
         make.args(["--no-print-directory", "modules", "RFUTEX_LAB=y"])
             .arg(format!("KDIR={}", self.cli.kdir.display()))
-            .arg(format!("MO={}", self.work.join("modules/lab").display()))
+            .arg(format!("MO={}", objects.display()))
             .current_dir(self.work.join("tree"));
-        Ok(logged(&mut make, log)?.success() && module.exists())
-    }
-
-    /// Boots a machine with the module and runs KUnit and these selftests.
-    /// Returns also whether the machine lived to the end.
-    fn machine(&self, tests: &[String], log: &mut File) -> Result<(Vec<Outcome>, bool)> {
-        let (plan, report) = (self.work.join("plan.json"), self.work.join("report.json"));
-        fs::write(&plan, serde_json::to_vec(&plan_of(tests))?)?;
-        if report.exists() {
-            fs::remove_file(&report)?;
+        let log = File::create(log(self.work, id))?;
+        if !logged(&mut make, &log)?.success() || !module.exists() {
+            return Ok(false);
         }
-        let mut vm = Command::new(self.cli.programs.join("rfutex-vm"));
-        vm.arg("--kdir")
-            .arg(&self.cli.kdir)
-            .arg("--top")
-            .arg(self.work);
-        vm.arg("--modules").arg(self.work.join("modules"));
-        vm.arg("--programs")
-            .arg(&self.cli.programs)
-            .arg("--cache")
-            .arg(&self.cli.cache);
-        vm.args(["--limit", &LIMIT.to_string(), "session", "--selftests"]);
-        vm.arg("--plan").arg(&plan).arg("--report").arg(&report);
-        vm.args(["--silence", &SILENCE.to_string()]);
-        logged(&mut vm, log)?;
-        if !report.exists() {
-            bail!("rfutex-vm failed, see {}", self.work.join("logs").display());
+        fs::create_dir_all(self.work.join("modules").join(id))?;
+        if note.exists() {
+            fs::remove_file(&note)?;
         }
-        let report: Report = serde_json::from_slice(&fs::read(&report)?)?;
-        let finished = report.outcomes.iter().any(|o| o.name == LAST);
-        Ok((report.outcomes, finished))
+        fs::copy(&module, &kept)?;
+        fs::write(&note, &key)?;
+        Ok(true)
     }
 
     /// Whether a litmus test still says what it should.
-    fn litmus(&self, test: &str, log: &mut File) -> Result<bool> {
+    fn litmus(&self, test: &str, id: &str) -> Result<bool> {
         let mut litmus = Command::new(self.work.join("tree/tools/litmus.sh"));
         litmus.arg(test).env("RFUTEX_CACHE", &self.cli.cache);
-        Ok(logged(&mut litmus, log)?.success())
+        let log = File::options().append(true).open(log(self.work, id))?;
+        Ok(logged(&mut litmus, &log)?.success())
     }
 }
 
 /// Runs `command` with all of its output in `log`.
-fn logged(command: &mut Command, log: &mut File) -> Result<ExitStatus> {
+pub fn logged(command: &mut Command, log: &File) -> Result<ExitStatus> {
     command
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log.try_clone()?)
         .status()
         .with_context(|| format!("{:?}", command.get_program()))
-}
-
-fn plan_of(tests: &[String]) -> Plan {
-    let lab = || "lab".to_owned();
-    let mut stages = vec![
-        Stage::Boot,
-        Stage::Load {
-            build: lab(),
-            module: "/lib/modules/lab/rfutex.ko".to_owned(),
-            parameters: vec!["buckets=512".to_owned()],
-            suites: Vec::new(),
-        },
-    ];
-    if !tests.is_empty() {
-        stages.push(Stage::Trials {
-            build: String::new(),
-            program: "/bin/rfutex-selftests".to_owned(),
-            without: Vec::new(),
-            only: tests.to_vec(),
-        });
-    }
-    stages.push(Stage::Unload { build: lab() });
-    Plan {
-        limit: LIMIT,
-        stages,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_plan_without_tests_runs_kunit_alone() {
-        assert_eq!(plan_of(&[]).stages.len(), 3);
-        assert_eq!(plan_of(&["a".to_owned()]).stages.len(), 4);
-    }
 }

@@ -41,6 +41,9 @@ pub struct Mutant {
     /// The machine may crash or hang: that counts as noticed.
     #[serde(default)]
     pub fatal: bool,
+    /// It may leave something behind that others would stumble over.
+    #[serde(default)]
+    pub alone: bool,
     /// Why nothing can notice.
     #[serde(default)]
     pub survives: Option<String>,
@@ -50,6 +53,11 @@ impl Mutant {
     /// Whether it has to be tried in a machine.
     pub fn needs_machine(&self) -> bool {
         !self.tests.is_empty() || self.litmus.is_none()
+    }
+
+    /// Whether the machine may be used for another one after it.
+    pub fn can_share(&self) -> bool {
+        !self.fatal && !self.alone
     }
 }
 
@@ -65,7 +73,7 @@ pub struct List {
 }
 
 impl List {
-    /// Reads the files in `dir` in the order of their names, and checks them.
+    /// Reads the files in `dir`, and checks what they say.
     pub fn read(dir: &Path) -> Result<Self> {
         let entries = fs::read_dir(dir).with_context(|| dir.display().to_string())?;
         let mut paths = entries
@@ -80,7 +88,23 @@ impl List {
             list.mutants.extend(part.mutants);
         }
         list.check()?;
+        list.sort();
         Ok(list)
+    }
+
+    /// The first mutant of each row, then the second, and so on: a run that is
+    /// stopped has something of everything.
+    fn sort(&mut self) {
+        let Self { rows, mutants } = self;
+        let mut seen = vec![0; rows.len()];
+        mutants.sort_by_cached_key(|mutant| {
+            let row = rows.iter().position(|row| *row == mutant.row);
+            let count = row.map_or(0, |row| {
+                seen[row] += 1;
+                seen[row]
+            });
+            (count, row)
+        });
     }
 
     fn check(&self) -> Result<()> {
@@ -154,6 +178,24 @@ mod tests {
         assert_eq!(list.chosen(&[]).unwrap().len(), 1);
         assert!(list.chosen(&["b".to_owned()]).is_err());
         assert!(list.mutants()[0].needs_machine());
+    }
+
+    #[test]
+    fn each_row_has_its_turn() {
+        let mutant = |id: &str, row: &str| {
+            let text = MUTANT.replace("id = 'a'", &format!("id = '{id}'"));
+            text.replace("'r'", &format!("'{row}'"))
+        };
+        let parts = [
+            mutant("b", "s"),
+            mutant("a", "r"),
+            mutant("c", "s"),
+            mutant("d", "r"),
+        ];
+        let mut list = list(&format!("rows = ['r', 's']\n{}", parts.concat())).unwrap();
+        list.sort();
+        let ids: Vec<_> = list.mutants().iter().map(|m| m.id.as_str()).collect();
+        assert_eq!(ids, ["a", "b", "d", "c"]);
     }
 
     #[test]

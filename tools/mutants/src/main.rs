@@ -2,21 +2,28 @@
 //! Breaks a copy of the module in one place at a time, and sees which test
 //! notices. A change that none notices is a test that is missing.
 
+mod boot;
 mod build;
 mod list;
+mod machine;
 mod results;
+mod table;
 mod tree;
 mod verdict;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use clap::Parser;
 
-use build::Builder;
+use build::{Batch, Builder};
 use list::{List, Mutant};
+use machine::Machine;
 use results::Results;
+use table::Table;
 use tree::Tree;
 use verdict::{Status, Verdict};
 
@@ -41,6 +48,12 @@ struct Cli {
     /// Forget the results of earlier runs
     #[arg(long)]
     fresh: bool,
+    /// Run all tests of a mutant, not only until one fails
+    #[arg(long)]
+    all: bool,
+    /// How many may share a machine
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    batch: usize,
     /// Only see whether each change can still be made
     #[arg(long)]
     check: bool,
@@ -65,98 +78,162 @@ fn run(cli: &Cli) -> Result<bool> {
     let work = build.join("mutants");
     let mut tree = Tree::copy(&cli.top, &work.join("tree"))?;
     // All of them before the first is built: a stale one is found at once.
-    for mutant in list.mutants() {
-        tree.changed(mutant).with_context(|| mutant.id.clone())?;
-    }
+    let stale: Vec<_> = list
+        .mutants()
+        .iter()
+        .filter_map(|mutant| Some(format!("{}: {:#}", mutant.id, tree.changed(mutant).err()?)))
+        .collect();
+    ensure!(
+        stale.is_empty(),
+        "the module is not what these are changes of\n{}",
+        stale.join("\n")
+    );
     if cli.check {
         println!("{} mutants, each can be made", list.mutants().len());
         return Ok(true);
     }
-    let path = build.join("mutants.json");
-    let mut results = Results::read(&path, cli.fresh)?;
+    let mut results = Results::read(&build.join("mutants.json"), cli.fresh)?;
     let builder = Builder::new(cli, &work)?;
+    let machine = Machine::new(cli, &work);
+    control(
+        &tree,
+        &builder,
+        &machine,
+        &list::tests(&chosen),
+        &mut results,
+    )?;
 
-    let key = tree.key_of_all(&list::tests(&chosen))?;
-    if results.get("unchanged", &key).is_none() {
-        let verdict = control(&builder, &chosen)?;
-        results.set("unchanged", key, verdict)?;
+    let mut table = Table::new(&build.join("mutants.txt"), list.mutants().len());
+    let mut left = Vec::new();
+    for &mutant in &chosen {
+        match results.get(&mutant.id, &key(cli, &tree, mutant)?) {
+            Some(verdict) => table.add(mutant, verdict)?,
+            None => left.push(mutant),
+        }
     }
-    for (number, &mutant) in chosen.iter().enumerate() {
-        let key = tree.key(mutant)?;
-        let verdict = match results.get(&mutant.id, &key) {
-            Some(verdict) => verdict.clone(),
-            None => {
-                let verdict = tree.with(mutant, || builder.attempt(mutant))?;
-                results.set(&mutant.id, key, verdict.clone())?;
-                verdict
+    // While the machine has some, the next are built.
+    thread::scope(|scope| {
+        let mut running = None;
+        while running.is_some() || !left.is_empty() {
+            let next = match next_batch(&mut left, cli.batch) {
+                batch if batch.is_empty() => None,
+                batch => Some(builder.prepare(&mut tree, batch)?),
+            };
+            if let Some(running) = running.take() {
+                let running: thread::ScopedJoinHandle<'_, Result<Tried<'_>>> = running;
+                let (batch, verdicts) = running.join().map_err(|_| anyhow!("a panic"))??;
+                let mut known = BTreeSet::new();
+                for (place, verdict) in verdicts {
+                    let mutant = batch.mutants[place];
+                    table.add(mutant, &verdict)?;
+                    results.set(&mutant.id, key(cli, &tree, mutant)?, verdict)?;
+                    known.insert(place);
+                }
+                let unknown = batch.mutants.into_iter().enumerate();
+                let unknown = unknown.filter(|(place, _)| !known.contains(place));
+                left.splice(0..0, unknown.map(|(_, mutant)| mutant));
             }
-        };
-        println!(
-            "{:3}/{} {}",
-            number + 1,
-            chosen.len(),
-            line(mutant, &verdict)
-        );
+            running = next.map(|mut batch| {
+                let machine = &machine;
+                scope.spawn(move || {
+                    let verdicts = machine.attempt(&mut batch)?;
+                    Ok((batch, verdicts))
+                })
+            });
+        }
+        Ok(table.close())
+    })
+}
+
+/// Mutants that were tried, and what became of them by their places.
+type Tried<'m> = (Batch<'m>, Vec<(usize, Verdict)>);
+
+/// What a result is a result of.
+fn key(cli: &Cli, tree: &Tree, mutant: &Mutant) -> Result<String> {
+    let which = if cli.all { "all" } else { "first" };
+    Ok(format!("{which}-{}", tree.key(mutant)?))
+}
+
+/// Takes out of `left` the next mutants that can share a machine: at least one,
+/// if there is one.
+fn next_batch<'m>(left: &mut Vec<&'m Mutant>, size: usize) -> Vec<&'m Mutant> {
+    if left.is_empty() {
+        return Vec::new();
     }
-    Ok(close(&chosen, &results))
+    let mut batch = vec![left.remove(0)];
+    let mut place = 0;
+    while batch[0].can_share() && batch.len() < size && place < left.len() {
+        if left[place].can_share() {
+            batch.push(left.remove(place));
+        } else {
+            place += 1;
+        }
+    }
+    batch
 }
 
 /// The module as it is must pass every test that is to notice something.
-fn control(builder: &Builder, chosen: &[&Mutant]) -> Result<Verdict> {
-    let tests = list::tests(chosen);
-    println!(
-        "        the module unchanged, with all {} tests or groups of them",
-        tests.len()
-    );
-    let verdict = builder.unchanged(&tests)?;
+fn control(
+    tree: &Tree,
+    builder: &Builder,
+    machine: &Machine,
+    tests: &[String],
+    results: &mut Results,
+) -> Result<()> {
+    let key = tree.key_of_all()?;
+    let name = |test: &String| format!("unchanged {test}");
+    let new = |test: &&String| results.get(&name(test), &key).is_none();
+    let tests: Vec<_> = tests.iter().filter(new).cloned().collect();
+    if tests.is_empty() && results.get("unchanged", &key).is_some() {
+        return Ok(());
+    }
+    const ID: &str = "unchanged";
+    println!("the module unchanged: KUnit and {} selftests", tests.len());
+    builder.unchanged(tree, ID)?;
+    let verdict = machine.unchanged(ID, &tests)?;
     ensure!(
         verdict.status == Status::Survived,
-        "the module fails without any change: {}; see {}",
-        verdict.by.join(", "),
-        builder.log("unchanged").display()
+        "the module fails without any change: {}",
+        verdict.by.join(", ")
     );
-    Ok(verdict)
+    for test in &tests {
+        results.set(&name(test), key.clone(), verdict.clone())?;
+    }
+    results.set("unchanged", key, verdict)
 }
 
-/// What became of one mutant.
-fn line(mutant: &Mutant, verdict: &Verdict) -> String {
-    let word = match verdict.judge(mutant) {
-        Ok(word) | Err(word) => word,
-    };
-    let mut text = format!("{word:9} {:30} {}", mutant.id, mutant.what);
-    if !verdict.by.is_empty() {
-        text += &format!("\n{:20}by {}", "", verdict.by.join(", "));
-    }
-    if let Some(reason) = &mutant.survives {
-        text += &format!("\n{:20}because {reason}", "");
-    }
-    text
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Prints what is left to explain, and the totals.
-fn close(chosen: &[&Mutant], results: &Results) -> bool {
-    let mut counts = std::collections::BTreeMap::new();
-    let mut bad = Vec::new();
-    for mutant in chosen {
-        let Some(verdict) = results.last(&mutant.id) else {
-            continue;
+    #[test]
+    fn who_may_crash_is_alone() {
+        let mutant = |id: &str, fatal| Mutant {
+            id: id.to_owned(),
+            row: String::new(),
+            what: String::new(),
+            edits: vec![],
+            tests: vec![],
+            litmus: None,
+            fatal,
+            alone: false,
+            survives: None,
         };
-        let word = match verdict.judge(mutant) {
-            Ok(word) => word,
-            Err(word) => {
-                bad.push(format!("{word}: {}", mutant.id));
-                word
-            }
+        let all = [
+            mutant("a", false),
+            mutant("b", true),
+            mutant("c", false),
+            mutant("d", false),
+        ];
+        let mut left: Vec<_> = all.iter().collect();
+        let mut ids = || {
+            next_batch(&mut left, 2)
+                .iter()
+                .map(|m| m.id.clone())
+                .collect::<Vec<_>>()
         };
-        *counts.entry(word).or_insert(0) += 1;
+        assert_eq!(ids(), ["a", "c"]);
+        assert_eq!(ids(), ["b"]);
+        assert_eq!(ids(), ["d"]);
     }
-    for line in &bad {
-        println!("{line}");
-    }
-    let counts: Vec<_> = counts
-        .iter()
-        .map(|(word, count)| format!("{count} {word}"))
-        .collect();
-    println!("{}", counts.join(", "));
-    bad.is_empty()
 }

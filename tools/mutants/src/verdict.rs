@@ -34,7 +34,7 @@ pub struct Verdict {
 impl Verdict {
     /// What to say of `outcomes`, from a machine that did `finished` all that
     /// it was to do. `fatal`: it need not.
-    pub fn of(outcomes: &[Outcome], finished: bool, fatal: bool, seconds: f64) -> Self {
+    pub fn of(outcomes: &[Outcome], finished: bool, fatal: bool) -> Self {
         let failed = |o: &&Outcome| o.verdict == event::Verdict::Failed;
         let mut by: Vec<_> = outcomes
             .iter()
@@ -51,11 +51,22 @@ impl Verdict {
         if let Some(last) = by.last_mut().filter(|_| !finished) {
             *last += " (the machine's end)";
         }
+        let seconds = outcomes.iter().map(|o| o.seconds).sum();
         Self {
             status,
             by,
             seconds,
         }
+    }
+
+    /// With what was found out before.
+    pub fn after(mut self, before: Self) -> Self {
+        if before.status == Status::Killed {
+            self.status = Status::Killed;
+        }
+        self.by.splice(0..0, before.by);
+        self.seconds += before.seconds;
+        self
     }
 
     /// The word for it; an error if that is not as it should be.
@@ -94,13 +105,27 @@ mod tests {
 
     fn status(good: &[bool], finished: bool, fatal: bool) -> Status {
         let outcomes: Vec<_> = good.iter().map(|&good| outcome("t", good)).collect();
-        Verdict::of(&outcomes, finished, fatal, 0.0).status
+        Verdict::of(&outcomes, finished, fatal).status
     }
 
     #[test]
     fn a_failed_test_kills() {
         assert_eq!(status(&[true, false, true], true, false), Status::Killed);
         assert_eq!(status(&[true, true], true, false), Status::Survived);
+    }
+
+    #[test]
+    fn one_killer_is_enough() {
+        let before = |status| Verdict {
+            status,
+            by: vec!["litmus".to_owned()],
+            seconds: 1.0,
+        };
+        let survived = || Verdict::of(&[outcome("t", true)], true, false);
+        let verdict = survived().after(before(Status::Killed));
+        assert_eq!((verdict.status, verdict.by.len()), (Status::Killed, 1));
+        let verdict = survived().after(before(Status::Survived));
+        assert_eq!(verdict.status, Status::Survived);
     }
 
     #[test]

@@ -86,10 +86,13 @@ pub(crate) unsafe fn call(counter: Counter, command: u32, argument: u64) -> Opti
                 // SAFETY: The caller's promise.
                 let result = unsafe { ioctl(fd, command, argument) };
                 // Another file knows none of our commands, and says so in
-                // ways of its own. These errors are no file's but ours.
+                // ways of its own. Some errors are no file's but ours, and
+                // some never ours: by now another thread may have opened the
+                // device at the number that was closed, or was another file's.
                 let ours = match kernel::error(result) {
                     None | Some(libc::EAGAIN | libc::ETIMEDOUT | libc::EINTR) => true,
-                    Some(_) => is_device(fd),
+                    Some(libc::EBADF | libc::ENOTTY) => false,
+                    Some(_) => is_device(fd) && State::load() == state,
                 };
                 if ours {
                     return Some(result);

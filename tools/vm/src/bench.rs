@@ -153,6 +153,10 @@ impl Choice {
     }
 }
 
+/// Seconds. A clock that counts instructions leaps when the guest is idle: a file
+/// that the host is slow to read may take it minutes. The host's limits hold.
+const NO_LIMIT: u64 = 24 * 60 * 60;
+
 /// Everything that is needed for a run.
 pub struct Bench<'a> {
     options: &'a Options,
@@ -237,8 +241,13 @@ impl<'a> Bench<'a> {
             build: boot.name.to_owned(),
         });
         let plan = Plan {
-            limit: self.options.limit,
+            limit: if boot.counting {
+                NO_LIMIT
+            } else {
+                self.options.limit
+            },
             stages,
+            first_failure: false,
         };
         let progress = ProgressBar::new_spinner();
         progress.enable_steady_tick(Duration::from_millis(200));

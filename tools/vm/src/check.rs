@@ -99,6 +99,7 @@ impl<'a> Check<'a> {
         let plan = Plan {
             limit: self.options.limit,
             stages: stages(suites, only),
+            first_failure: false,
         };
         let ran = session.run(&root, &plan, "check", &mut self.report)?;
         self.phases.add("boot", ran.boot);

@@ -123,6 +123,9 @@ enum Do {
         /// With the selftests and what they need in the machine
         #[arg(long)]
         selftests: bool,
+        /// With this build of the module as well (may be given more than once)
+        #[arg(long, value_name = "BUILD")]
+        module: Vec<String>,
         #[arg(long)]
         plan: PathBuf,
         #[arg(long)]
@@ -243,6 +246,7 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
         }
         Do::Session {
             selftests,
+            module,
             plan,
             report,
             silence,
@@ -259,6 +263,9 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
             } else {
                 places.root(&[])?
             };
+            for build in module {
+                places.add_module(&root, build)?;
+            }
             session.choose_accelerator(&root)?;
             let mut result = Report::default();
             session.run(&root, &plan, "splats", &mut result)?;
@@ -313,6 +320,7 @@ fn show(
         &Plan {
             limit: options.limit,
             stages,
+            first_failure: false,
         },
         "run",
         &mut report,

@@ -8,7 +8,7 @@ mod table;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -29,11 +29,11 @@ const SIDES: [&str; 2] = ["futex(2)", "rfutex"];
 /// Where the programs are in the guest.
 const DIRECTORY: &str = "/peers";
 
-/// How long one program may take, in seconds.
-const LIMIT: u64 = 120;
-
 /// Arguments of the selftests that need any: this one works for ten seconds.
 const ARGUMENTS: &[(&str, &[&str])] = &[("futex_numa", &["-s", "1"])];
+
+/// The build of the module that they run on.
+const MODULE: &str = "module";
 
 /// perf's benchmarks: their arguments, and whether they go by what they see
 /// and not by a time after which the threads should be asleep.
@@ -73,6 +73,14 @@ struct Boot {
     /// A processor that counts time in instructions: whoever else uses the host,
     /// a program that sleeps "long enough" has slept long enough.
     counting: bool,
+}
+
+impl Boot {
+    /// How long one program may take, in seconds. If these are instructions, many
+    /// go by while the host is asked for something, however little that is.
+    fn limit(&self) -> u64 {
+        if self.counting { 3600 } else { 300 }
+    }
 }
 
 const BOOTS: [Boot; 2] = [
@@ -130,8 +138,9 @@ pub fn run(
         }
         let mut report = Report::default();
         let plan = Plan {
-            limit: LIMIT,
+            limit: boot.limit(),
             stages: stages(boot, &directories, &selftests, only),
+            first_failure: false,
         };
         session.run(&root, &plan, "peers", &mut report)?;
         table.add(boot.name, report.outcomes());
@@ -147,7 +156,9 @@ fn root(
     selftests: &[PathBuf],
 ) -> Result<(Root, BTreeSet<PathBuf>)> {
     let root = places.root(&[])?;
+    let module = PathBuf::from(guest_module(MODULE));
     let mut directories = BTreeSet::from([PathBuf::from(DIRECTORY)]);
+    directories.extend(module.parent().map(Path::to_owned));
     let programs = selftests
         .iter()
         .chain([&built.perf, &built.preload, &built.preload_check]);
@@ -197,11 +208,11 @@ fn stages(
         }
     }
     let name = boot.name;
-    let module = guest_module("module");
+    let module = guest_module(MODULE);
     let build = name.to_owned();
     let mut stages = vec![
         Stage::Boot,
-        to_memory(name, directories),
+        to_memory(boot, directories),
         Stage::Load {
             build: build.clone(),
             module,
@@ -215,17 +226,26 @@ fn stages(
                 name: format!("{name}/{side}/{program}"),
                 argv: argv.clone(),
                 env: environment(side),
-                limit: LIMIT,
+                limit: boot.limit(),
             });
         }
     }
-    if wanted("rfutex-preload-check") {
+    // Its tests have names like this.
+    let (all, tests): (bool, Vec<_>) = (
+        wanted("rfutex-preload-check"),
+        only.iter().filter(|part| part.contains("::")).collect(),
+    );
+    if all || !tests.is_empty() {
         for (side, without) in SIDES.iter().zip([vec!["preload".to_owned()], Vec::new()]) {
             stages.push(Stage::Trials {
                 build: format!("{name}/{side}"),
                 program: format!("{DIRECTORY}/check-{side}"),
                 without,
-                only: Vec::new(),
+                only: tests
+                    .iter()
+                    .filter(|_| !all)
+                    .map(|&part| part.clone())
+                    .collect(),
             });
         }
     }
@@ -236,7 +256,7 @@ fn stages(
 /// Copies directories of the guest's root to its memory. A processor that counts
 /// time in instructions lets it run while a file is read from the host: for a
 /// program's thread that is a long time.
-fn to_memory(boot: &str, directories: &BTreeSet<PathBuf>) -> Stage {
+fn to_memory(boot: &Boot, directories: &BTreeSet<PathBuf>) -> Stage {
     let mut script = "set -e\n".to_owned();
     for directory in directories {
         let directory = directory.display();
@@ -247,10 +267,10 @@ fn to_memory(boot: &str, directories: &BTreeSet<PathBuf>) -> Stage {
         );
     }
     Stage::Peer {
-        name: format!("{boot}/copy"),
+        name: format!("{}/copy", boot.name),
         argv: ["/bin/sh", "-c", &script].map(str::to_owned).to_vec(),
         env: Vec::new(),
-        limit: LIMIT,
+        limit: boot.limit(),
     }
 }
 

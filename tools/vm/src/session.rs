@@ -76,6 +76,16 @@ impl Places {
         self.programs.join(name)
     }
 
+    /// A build of the module.
+    fn module(&self, build: &str) -> PathBuf {
+        self.modules.join(build).join("rfutex.ko")
+    }
+
+    /// Adds a build of the module to a root.
+    pub fn add_module(&self, root: &Root, build: &str) -> Result<()> {
+        root.add_file(&self.module(build), &guest_module(build))
+    }
+
     /// A root that has our programs `names`, the guest's runner, and both modules.
     pub fn root(&self, names: &[&str]) -> Result<Root> {
         let root = Root::new(&self.build.join("vm"))?;
@@ -84,9 +94,8 @@ impl Places {
             root.add_program(&self.program(name))?;
         }
         for build in ["lab", "module"] {
-            let module = self.modules.join(build).join("rfutex.ko");
-            if module.exists() {
-                root.add_file(&module, &guest_module(build))?;
+            if self.module(build).exists() {
+                self.add_module(&root, build)?;
             }
         }
         Ok(root)

@@ -168,6 +168,7 @@ fn carry_out(options: &Options, places: &Places, cases: &[Case]) -> Result<Inner
         serde_json::to_vec(&Plan {
             limit: LIMIT,
             stages,
+            first_failure: false,
         })?,
     )?;
     // Not by its path: somebody may have built it anew meanwhile.

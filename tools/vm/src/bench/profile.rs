@@ -20,7 +20,7 @@ use rfutex_bench::record::Record;
 use rfutex_guest::plan::{Plan, Stage};
 use rustc_demangle::demangle;
 
-use super::{Bench, table};
+use super::{Bench, NO_LIMIT, table};
 use crate::qmp::Monitor;
 use crate::report::Report;
 use crate::session::guest_module;
@@ -86,8 +86,9 @@ impl Bench<'_> {
         argv.push(format!("--seconds={REPEAT}"));
         let module = guest_module(operation.build());
         let plan = Plan {
-            limit: self.options.limit,
+            limit: NO_LIMIT,
             stages: vec![Stage::Insmod { module }, Stage::Exec { argv }],
+            first_failure: false,
         };
         let mut symbols = Symbols::read(&self.places.kdir.join("System.map"))?;
         let mut logged = Ok(());
