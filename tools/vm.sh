@@ -16,13 +16,9 @@ shift
 case $command in
 check) flavour=debug builds='module lab' packages='selftests' ;;
 splats) flavour=debug builds=lab packages= ;;
-<<<<<<< HEAD
 peers) flavour=${FLAVOUR:-lean} builds=module packages= ;;
-=======
-peers) flavour=${FLAVOUR:-debug} builds=module packages= ;;
 bench | profile) flavour=lean builds='module lab' packages=bench ;;
 bench-compare) flavour=lean builds=module packages=bench ;;
->>>>>>> main
 demo) flavour=lean builds=module packages=samples ;;
 run) flavour=${FLAVOUR:-lean} builds='module lab' packages='selftests samples' ;;
 *) usage ;;
