@@ -198,7 +198,7 @@ impl<'a> Borrowed<'a> {
     ///
     /// # Errors
     ///
-    /// As [`private`].
+    /// As [`private()`].
     #[inline]
     fn private(word: Word) -> Result<Self> {
         Ok(Self {
