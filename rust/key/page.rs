@@ -387,6 +387,21 @@ mod tests {
     }
 
     #[test]
+    fn page_that_left_its_mapping_is_looked_at_again() -> Result {
+        let (one, other) = (OnFile::new()?, OnFile::new()?);
+        let (word, elsewhere) = (one.word(0)?, other.word(0)?);
+        let page = PageRef::get(word.addr(), Access::Read)?;
+        let Mapping::File(left) = PageRef::get(elsewhere.addr(), Access::Read)?.mapping() else {
+            return Err(EINVAL);
+        };
+        let rcu = rcu::read_lock();
+        let again = matches!(key_on_file(&page, left, word, &rcu), Ok(None));
+        drop(rcu);
+        assert!(again);
+        Ok(())
+    }
+
+    #[test]
     fn page_that_gets_no_mapping_is_given_up() -> Result {
         // The zero page.
         let memory = Memory::anonymous(1, crate::lab::kunit::Access::Read)?;
