@@ -4,7 +4,7 @@
 use super::*;
 use crate::harness::{Handler, Mapping, PAGE, Ticker};
 use fastrand::Rng;
-use libc::{E2BIG, EAGAIN, EFAULT, EINTR, EINVAL, ENOTTY, ETIMEDOUT};
+use libc::{E2BIG, EAGAIN, EFAULT, EINTR, EINVAL, ENOTTY, EOPNOTSUPP, ETIMEDOUT};
 use nix::sys::mman::{MapFlags, ProtFlags};
 use nix::sys::signal::{SaFlags, Signal};
 use std::time::Duration;
@@ -181,6 +181,7 @@ fn documented(request: u32) -> &'static [i32] {
         1 | 6 | 7 => &[EAGAIN, ETIMEDOUT, EINTR, EINVAL, EFAULT, E2BIG, ENOTTY],
         4 => &[0, EAGAIN, EINVAL, EFAULT, E2BIG, ENOTTY],
         2 | 3 | 5 => &[0, EINVAL, EFAULT, E2BIG, ENOTTY],
+        0x14 => &[0, EINVAL, EOPNOTSUPP, ENOTTY],
         _ => &[0, EFAULT, ENOTTY],
     }
 }
@@ -195,9 +196,9 @@ fn documented_errors_only() {
     let _ticker = Ticker::start(Duration::from_millis(5));
     for turn in 0..CALLS {
         let command = [
-            0, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 0x10, 0x11, 0x12, 0x13,
-        ][rng.usize(..20)];
-        let known = [RFUTEX_QUERY, RFUTEX_WAITV]
+            0, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 0x10, 0x11, 0x12, 0x13, 0x14,
+        ][rng.usize(..21)];
+        let known = [RFUTEX_QUERY, RFUTEX_WAITV, RFUTEX_SET_RESOLVER]
             .into_iter()
             .chain(WORD_COMMANDS)
             .chain(ADDR_COMMANDS);
@@ -210,6 +211,9 @@ fn documented_errors_only() {
         if rng.u8(..8) != 0 && raw::size(request) > 0 {
             arg = places.maps[0].addr() + rng.u64(..PAGE as u64);
             places.maps[0].write((arg - places.maps[0].addr()) as usize, &bytes);
+        }
+        if request == RFUTEX_SET_RESOLVER {
+            arg = rng.u64(..5);
         }
         match rng.u8(..16) {
             0 => request = raw::with_size(request, rng.usize(..=16383)),
