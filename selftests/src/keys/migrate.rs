@@ -5,7 +5,7 @@
 //! low end of memory to free frames at the high end.
 
 use super::each::key_of;
-use crate::harness::{PAGE, Waiter, fx, until};
+use crate::harness::{PAGE, Waiter, fx};
 use crate::memory::{HUGE, Region, memfd, page_of};
 use rfutex::Word;
 
@@ -17,6 +17,8 @@ const LEN: usize = 32 << 20;
 const EVERY: usize = 512;
 /// How many words to wait on.
 const WAITERS: usize = 8;
+/// How many times to look for frames that compaction would move.
+const REGIONS: usize = 40;
 
 /// Gives away all pages of `region` but one in [`EVERY`], and returns the words on those with the
 /// lowest frame numbers.
@@ -34,43 +36,57 @@ fn thin_out(region: &Region, advice: i32) -> Vec<Word<'static>> {
     words
 }
 
-/// Waits on `words`, has their pages moved, and wakes.
-fn moved(words: Vec<Word<'static>>) {
+/// Waits on the words that `thinned` gives with their region, until pages are moved under waiters.
+///
+/// Some frames compaction does not take or finds no better place for, however often it is told to.
+/// Then what is left of the region is kept, so that the next one lies elsewhere.
+fn moved(thinned: impl Fn() -> (Region, Vec<Word<'static>>)) {
+    let mut kept = Vec::new();
+    let moved = (0..REGIONS).any(|_| {
+        let (region, words) = thinned();
+        kept.push(region);
+        moved_from(words)
+    });
+    assert!(moved, "compaction moves nothing of {REGIONS} regions");
+}
+
+/// Waits on `words`, has memory compacted, and wakes. Returns whether a page was moved.
+fn moved_from(words: Vec<Word<'static>>) -> bool {
     let waiters: Vec<_> = words
         .into_iter()
         .map(|word| {
-            (
-                word,
-                key_of(word),
-                page_of(word).pfn,
-                Waiter::start(word, 0),
-            )
+            let waiter = Waiter::start(word, 0);
+            (word, key_of(word), page_of(word).pfn, waiter)
         })
         .collect();
-    until("pages with waiters are moved", || {
-        std::fs::write("/proc/sys/vm/compact_memory", "1").expect("compact_memory");
-        waiters
-            .iter()
-            .any(|&(word, _, pfn, _)| page_of(word).pfn != pfn)
-    });
-    for (word, key, _, waiter) in waiters {
+    std::fs::write("/proc/sys/vm/compact_memory", "1").expect("compact_memory");
+    let mut moved = false;
+    for (word, key, pfn, waiter) in waiters {
+        moved |= page_of(word).pfn != pfn;
         assert!(!waiter.is_finished(), "nobody woke it");
         assert_eq!(key_of(word), key);
         assert_eq!(fx().wake_all(word), Ok(1));
         waiter.woken();
     }
+    moved
 }
 
 fn anonymous() {
-    let region = Region::reserve(LEN, HUGE);
-    region.map_over_anonymous(0, LEN);
-    region.advise(libc::MADV_NOHUGEPAGE);
-    region.touch();
-    moved(thin_out(&region, libc::MADV_DONTNEED));
+    moved(|| {
+        let region = Region::reserve(LEN, HUGE);
+        region.map_over_anonymous(0, LEN);
+        region.advise(libc::MADV_NOHUGEPAGE);
+        region.touch();
+        let words = thin_out(&region, libc::MADV_DONTNEED);
+        (region, words)
+    });
 }
 
 fn shared() {
-    let region = Region::shared(memfd(LEN), 0, LEN);
-    region.touch();
-    moved(thin_out(&region, libc::MADV_REMOVE));
+    moved(|| {
+        let region = Region::shared(memfd(LEN), 0, LEN);
+        region.touch();
+        let words = thin_out(&region, libc::MADV_REMOVE);
+        (region, words)
+    });
 }
