@@ -10,6 +10,7 @@
 //! files have no name. Only a [`Setting`] (a sysctl) needs its drop to run.
 
 mod disk;
+mod each;
 mod huge;
 mod ksm;
 mod maps;
@@ -22,6 +23,7 @@ mod swap;
 mod uffd;
 
 pub use disk::{Disk, LoopDevice};
+pub use each::EachKind;
 pub use huge::{
     HugePages, collapse, huge_tmpfs, is_huge, split, split_file, thp, try_collapse, try_split,
     try_split_file,

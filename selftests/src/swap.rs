@@ -5,7 +5,7 @@ use crate::harness::{
     Child, Fault, Handler, Mapping, PAGE, Service, Sleeper, Task, Waiter, fx, nr_waiters,
     signal_thread, until, until_queued,
 };
-use crate::memory::{Region, RegionWord, memfd};
+use crate::memory::{EachKind, Region, RegionWord, memfd};
 use nix::sys::mman::ProtFlags;
 use nix::sys::signal::{SaFlags, Signal};
 use rfutex::raw::uapi::RFUTEX_MASK_ANY;
@@ -81,15 +81,8 @@ fn wakes_one() {
 }
 
 fn every_pair_of_kinds() {
-    let (private, shared) = (Mapping::private(PAGE), Mapping::shared(PAGE));
-    let file = Region::shared(memfd(PAGE), 0, PAGE);
-    let words = [
-        private.sized_word(0, 1).private(),
-        private.sized_word(64, 2),
-        shared.sized_word(0, 4),
-        shared.sized_word(64, 8).private(),
-        file.word(0),
-    ];
+    let memory = EachKind::new();
+    let words = memory.words();
     for word in words {
         for other in words.into_iter().filter(|other| *other != word) {
             let waiter = Waiter::start(other, 0);

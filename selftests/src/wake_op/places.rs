@@ -5,7 +5,7 @@ use super::{change, target};
 use crate::harness::{
     Child, Fault, Mapping, PAGE, Service, Sleeper, Waiter, fx, nr_waiters, until_queued,
 };
-use crate::memory::{Region, RegionWord, memfd};
+use crate::memory::{EachKind, Region, RegionWord, memfd};
 use nix::sys::mman::{MapFlags, ProtFlags};
 use rfutex::{Compare, Error, Op, WaitOptions, Word};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -74,15 +74,8 @@ fn one_word() {
 }
 
 fn every_pair_of_kinds() {
-    let (private, shared) = (Mapping::private(PAGE), Mapping::shared(PAGE));
-    let file = Region::shared(memfd(PAGE), 0, PAGE);
-    let words = [
-        private.sized_word(0, 1).private(),
-        private.sized_word(64, 2),
-        shared.sized_word(0, 4),
-        shared.sized_word(64, 8).private(),
-        file.word(0),
-    ];
+    let memory = EachKind::new();
+    let words = memory.words();
     for word in &words {
         for other in &words {
             let [on_word, on_target] = [word, other].map(|word| Waiter::start(*word, 0));
