@@ -2,9 +2,7 @@
 //! Who is measured: futex(2), and rfutex with each of its resolvers.
 
 use nix::errno::Errno;
-use rfutex::raw::{self, uapi};
 use rfutex::{Resolver, Rfutex};
-use std::os::fd::AsFd;
 
 /// futex(2), or a device that resolves in one way.
 #[derive(Clone, Copy, Debug)]
@@ -16,27 +14,19 @@ pub enum Side {
 }
 
 /// The resolvers, by their names.
-const RESOLVERS: [(&str, Resolver, u64); 3] = [
-    ("page", Resolver::Page, uapi::RFUTEX_RESOLVER_PAGE as u64),
-    ("vma", Resolver::Vma, uapi::RFUTEX_RESOLVER_VMA as u64),
-    (
-        "locked",
-        Resolver::Locked,
-        uapi::RFUTEX_RESOLVER_LOCKED as u64,
-    ),
+const RESOLVERS: [(&str, Resolver); 3] = [
+    ("page", Resolver::Page),
+    ("vma", Resolver::Vma),
+    ("locked", Resolver::Locked),
 ];
 
-/// The command that chooses an open file's resolver.
-const SET_RESOLVER: u32 = 0xf714;
-
 /// The device, opened for the resolver `wanted`; nothing if the module has not got it.
-fn open(wanted: Resolver, number: u64) -> Option<Rfutex> {
+fn open(wanted: Resolver) -> Option<Rfutex> {
     let device = Rfutex::open().expect("/dev/rfutex opens");
-    // SAFETY: The command takes a number.
-    let set = unsafe { raw::ioctl(device.as_fd(), SET_RESOLVER, number) };
+    let set = device.set_resolver(wanted);
     let used = device.query().expect("a query").resolver;
     match set.map_err(|error| Errno::from_raw(error.errno())) {
-        Ok(_) => assert_eq!(used, wanted, "the resolver that was asked for"),
+        Ok(()) => assert_eq!(used, wanted, "the resolver that was asked for"),
         // A module that has one resolver, or a build that has not this one.
         Err(Errno::ENOTTY | Errno::EINVAL | Errno::EOPNOTSUPP) if used != wanted => return None,
         Err(Errno::ENOTTY) => {}
@@ -50,8 +40,8 @@ impl Side {
     pub fn ours() -> Vec<Self> {
         RESOLVERS
             .into_iter()
-            .filter_map(|(name, wanted, number)| {
-                let device = Box::leak(Box::new(open(wanted, number)?));
+            .filter_map(|(name, wanted)| {
+                let device = Box::leak(Box::new(open(wanted)?));
                 Some(Self::Ours(device, name))
             })
             .collect()
