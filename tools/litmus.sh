@@ -29,20 +29,20 @@ unpack_herd() {
 	for package in herdtools7 libc6 libgmp10; do
 		mkdir "$dir/$package"
 		DEBIAN_SUITE=$HERD_SUITE debian_fetch "$dir/$package" "$package" '*'
-		dpkg-deb -x "$dir/$package/$package.deb" "$dir/root"
+		dpkg-deb -x "$dir/$package/$package.deb" "$dir/debian"
 		rm "$dir/$package/$package.deb"
 	done
 	mkdir "$dir/bin"
-	loader=$(cd "$dir" && echo root/usr/lib/*/ld-linux-*.so.*)
+	loader=$(cd "$dir" && echo debian/usr/lib/*/ld-linux-*.so.*)
 	cat >"$dir/bin/herd7" <<-SCRIPT
 	#!/bin/sh
 	dir=\$(cd "\$(dirname "\$0")/.." && pwd)
-	exec "\$dir/$loader" --library-path "\$dir/${loader%/*}" "\$dir/root/usr/bin/herd7" \
-		-set-libdir "\$dir/root/usr/share/herdtools7/herd" "\$@"
+	exec "\$dir/$loader" --library-path "\$dir/${loader%/*}" "\$dir/debian/usr/bin/herd7" \
+		-set-libdir "\$dir/debian/usr/share/herdtools7/herd" "\$@"
 	SCRIPT
 	chmod +x "$dir/bin/herd7"
-	entry_finish "$dir" bin/herd7 "$loader" root/usr/bin/herd7 \
-		root/usr/share/herdtools7/herd/stdlib.cat
+	entry_finish "$dir" bin/herd7 "$loader" debian/usr/bin/herd7 \
+		debian/usr/share/herdtools7/herd/stdlib.cat
 }
 
 # The system's own wins where it is new enough for the kernel's model.
