@@ -43,6 +43,10 @@ use crate::{
     },
     mm::{
         arch,
+        spinlock::{
+            SpinLock,
+            SpinLockGuard, //
+        },
         task, //
     },
     wake_chain::WakeChain, //
@@ -65,20 +69,12 @@ use core::{
 };
 use kernel::{
     bindings,
-    new_spinlock,
     prelude::*,
-    sync::{
-        aref::ARef,
-        atomic::{
-            Acquire,
-            Atomic,
-            Relaxed,
-            Release, //
-        },
-        SpinLock,
-        SpinLockGuard, //
+    static_lock_class,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
     },
-    task::Task, //
 };
 
 /// Where waiters with some of the keys queue. On cache lines of its own.
@@ -97,7 +93,7 @@ impl Bucket {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             nr_waiters: Atomic::new(0),
-            queue <- new_spinlock!(Queue::default(), "rfutex_bucket"),
+            queue <- SpinLock::new(Queue::default(), c"rfutex_bucket", static_lock_class!()),
         })
     }
 
@@ -266,7 +262,7 @@ impl Waiter<'_> {
     #[inline]
     pub(crate) fn is_woken(&self) -> bool {
         // Pairs with the release in `Bucket::wake`: what the waker did before is seen.
-        self.bucket.load(Acquire).is_null()
+        arch::load_acquire(&self.bucket).is_null()
     }
 
     /// The key, while it is in no queue.
@@ -282,7 +278,7 @@ impl Waiter<'_> {
     /// Does not sleep. Takes the bucket's lock, unless it was woken.
     pub(crate) fn leave(&self) -> bool {
         loop {
-            let bucket = self.bucket.load(Acquire);
+            let bucket = arch::load_acquire(&self.bucket);
             if bucket.is_null() {
                 return false;
             }
@@ -402,34 +398,45 @@ impl Queue {
         chain: &mut WakeChain,
         holds: impl FnOnce() -> bool,
     ) -> Option<u32> {
+        let mut next = self.first;
         let mut holds = Some(holds);
         let mut woken = 0;
-        let mut next = self.first;
-        while let Some(waiter) = next {
-            if woken == nr {
+        while woken != nr {
+            let Some(waiter) = self.first_meeting(next, id, mask) else {
                 break;
+            };
+            if !holds.take().is_none_or(|holds| holds()) {
+                return None;
             }
             // SAFETY: A waiter in the queue is alive, and its task cannot end meanwhile.
             let waiter = unsafe { waiter.as_ref() };
             // SAFETY: We have the queue, so nobody changes its links.
             next = unsafe { &*waiter.links.get() }.next;
-            // SAFETY: As above.
-            if unsafe { waiter.id() } != id || waiter.mask & mask == 0 {
-                continue;
-            }
-            if !holds.take().is_none_or(|holds| holds()) {
-                return None;
-            }
-            // SAFETY: The waiter's task cannot end before the waiter is out of the queue. `Task` is
-            // a transparent wrapper of `task_struct`.
-            let task = ARef::from(unsafe { &*waiter.task.cast::<Task>() });
+            // SAFETY: The waiter's task cannot end before the waiter is out of the queue.
+            let task = unsafe { task::get(waiter.task) };
             self.unlink(waiter);
             // From here on `waiter` may be gone.
-            waiter.bucket.store(ptr::null_mut(), Release);
+            arch::store_release(&waiter.bucket, ptr::null_mut());
             chain.add(task);
             woken += 1;
         }
         Some(woken)
+    }
+
+    /// The first waiter under `id` and meeting `mask`, from `next` on.
+    #[inline]
+    fn first_meeting(&self, mut next: Link, id: KeyId, mask: u64) -> Link {
+        while let Some(waiter) = next {
+            // SAFETY: A waiter in the queue is alive.
+            let waiter = unsafe { waiter.as_ref() };
+            // SAFETY: We have the queue that it is in.
+            if unsafe { waiter.id() } == id && waiter.mask & mask != 0 {
+                break;
+            }
+            // SAFETY: We have the queue, so nobody changes its links.
+            next = unsafe { &*waiter.links.get() }.next;
+        }
+        next
     }
 
     fn first_less_urgent(&self, priority: i32) -> Link {
@@ -450,7 +457,7 @@ impl Queue {
     #[inline]
     fn unlink(&mut self, waiter: &Waiter<'_>) {
         // SAFETY: The waiter is in this queue, which we have to ourselves.
-        let Links { prev, next } = unsafe { ptr::replace(waiter.links.get(), Links::default()) };
+        let Links { prev, next } = unsafe { ptr::read(waiter.links.get()) };
         match prev {
             // SAFETY: `prev` is in this queue.
             Some(prev) => unsafe { self.links(prev) }.next = next,

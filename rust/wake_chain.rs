@@ -2,9 +2,10 @@
 
 //! Tasks to be woken after the lock is released: any number, without allocating.
 //!
-//! The tasks are linked through `task->wake_q`, by the protocol of the kernel's own `wake_q_add()`
-//! and `wake_up_q()` (kernel/sched/core.c), which are not exported. A task can be in one chain at a
-//! time; who finds it in another one leaves the wake to that one.
+//! One task, which is the commonest, is remembered by itself, and woken as it is. More are linked
+//! through `task->wake_q`, by the protocol of the kernel's own `wake_q_add()` and `wake_up_q()`
+//! (kernel/sched/core.c), which are not exported. A task can be in one chain at a time; who finds it
+//! in another one leaves the wake to that one.
 
 use crate::mm::arch;
 use core::{
@@ -18,30 +19,27 @@ use core::{
 use kernel::{
     bindings,
     container_of,
-    sync::{
-        aref::ARef,
-        atomic::{
-            atomic_store,
-            cmpxchg,
-            Relaxed, //
-        }, //
-    },
+    sync::aref::ARef,
     task::Task, //
 };
 
 /// The end of a chain: not null, which stands for "in no chain".
 const TAIL: NonNull<bindings::wake_q_node> = NonNull::without_provenance(NonZero::<usize>::MIN);
 
-/// Tasks that are to be woken, in order. A plain pointer, so that it travels in a register: nothing
-/// happens to the tasks when it is forgotten.
+/// Tasks that are to be woken, in order. Two plain values, so that they travel in registers:
+/// nothing happens to the tasks when they are forgotten.
 ///
 /// # Invariants
 ///
-/// `first` leads over `next` to [`TAIL`], through the `wake_q` of tasks on each of which we own a
-/// reference.
+/// - `nr` is 1, and `first` the `wake_q` of a task on which we own a reference. It is in no chain of
+///   ours.
+/// - Otherwise, `first` leads over `next` to [`TAIL`], through the `wake_q` of tasks on each of
+///   which we own a reference.
 #[must_use = "the tasks are to be woken"]
 pub(crate) struct Tasks {
     first: NonNull<bindings::wake_q_node>,
+    /// How many were added.
+    nr: u32,
 }
 
 impl Tasks {
@@ -49,36 +47,57 @@ impl Tasks {
     #[inline]
     pub(crate) fn none() -> Self {
         // INVARIANT: There are none.
-        Self { first: TAIL }
+        Self { first: TAIL, nr: 0 }
+    }
+
+    /// How many are woken, some of them perhaps by others.
+    #[inline]
+    pub(crate) fn nr(&self) -> u32 {
+        self.nr
     }
 
     /// Wakes all.
     #[inline]
     pub(crate) fn wake(self) {
-        if self.first != TAIL {
-            self.wake_some();
+        match self.nr {
+            0 => {}
+            // SAFETY: By the type invariants, it is a task's, and the reference is ours.
+            1 => unsafe { wake_one(self.first.as_ptr()) },
+            _ => self.wake_many(),
         }
     }
 
-    /// The same where there are some. Not inlined: most wakes find nobody.
+    /// The same where there are many.
     #[inline(never)]
-    fn wake_some(self) {
+    fn wake_many(self) {
         let mut node = self.first.as_ptr();
         while node != TAIL.as_ptr() {
-            // SAFETY: By the type invariants, `node` is the `wake_q` of a task that is alive.
-            let raw = unsafe { container_of!(node, bindings::task_struct, wake_q) };
-            // SAFETY: As above; the field is ours until it is null.
+            // SAFETY: By the type invariants, `node` is the `wake_q` of a task that is alive; the
+            // field is ours until it is null.
             let next = unsafe { (*node).next };
             // SAFETY: As above. From here on, another chain may take the task.
-            unsafe { atomic_store(&raw mut (*node).next, ptr::null_mut(), Relaxed) };
+            unsafe { (&raw mut (*node).next).write_volatile(ptr::null_mut()) };
+            // SAFETY: By the type invariants, the reference on the task is ours.
+            unsafe { wake_one(node) };
             node = next;
-            // SAFETY: By the type invariants, the reference on the task is ours. `Task` is a
-            // transparent wrapper of `task_struct`.
-            let task: ARef<Task> = unsafe { ARef::from_raw(NonNull::new_unchecked(raw).cast()) };
-            // Implies a full barrier: the task sees why it was woken.
-            task.wake_up();
         }
     }
+}
+
+/// Wakes the task that `node` is the `wake_q` of, and gives back a reference on it.
+///
+/// # Safety
+///
+/// The caller must give that reference.
+#[inline(always)]
+unsafe fn wake_one(node: *mut bindings::wake_q_node) {
+    // SAFETY: By the function's requirements.
+    let task = unsafe { container_of!(node, bindings::task_struct, wake_q) };
+    // Implies a full barrier: the task sees why it was woken.
+    // SAFETY: By the function's requirements, the task is valid.
+    unsafe { bindings::wake_up_process(task) };
+    // SAFETY: The reference is ours to give back.
+    unsafe { arch::put_task(task) };
 }
 
 /// A chain of tasks that are to be woken, in order, when it is dropped, and to which more can be
@@ -86,7 +105,7 @@ impl Tasks {
 ///
 /// # Invariants
 ///
-/// `last` is the last of the tasks, null if there is none.
+/// If `tasks` has more than one, `last` is the last that is linked; null if none is.
 pub(crate) struct WakeChain {
     tasks: Tasks,
     last: *mut bindings::wake_q_node,
@@ -112,33 +131,50 @@ impl WakeChain {
     /// Adds a task, which must be ready to be woken at once: another chain may do that.
     #[inline]
     pub(crate) fn add(&mut self, task: ARef<Task>) {
-        // SAFETY: We have a reference on the task.
-        let first = unsafe { NonNull::new_unchecked(&raw mut (*task.as_ptr()).wake_q) };
-        let node = first.as_ptr();
-        // What made the task ready comes before the wake, if it is another chain's as well.
-        arch::smp_mb();
-        // SAFETY: As above; the field is only ever accessed atomically by who does not own it.
-        let added = unsafe {
-            cmpxchg(
-                &raw mut (*node).next,
-                ptr::null_mut(),
-                TAIL.as_ptr(),
-                Relaxed,
-            )
-        };
-        if added.is_err() {
+        let task = ARef::into_raw(task).cast::<bindings::task_struct>();
+        // SAFETY: We have a reference on the task, which is the chain's from here on.
+        let node = unsafe { NonNull::new_unchecked(&raw mut (*task.as_ptr()).wake_q) };
+        self.tasks.nr += 1;
+        if self.tasks.nr == 1 {
+            // INVARIANT: It is the only one.
+            self.tasks.first = node;
             return;
         }
-        // The chain has the reference now; `Tasks::wake` gives it back.
-        let _ = ARef::into_raw(task);
+        if self.tasks.nr == 2 {
+            let first = mem::replace(&mut self.tasks.first, TAIL);
+            // SAFETY: By the type invariants, the reference is ours.
+            unsafe { self.link(first) };
+        }
+        // SAFETY: As above.
+        unsafe { self.link(node) };
+    }
+
+    /// Puts a task at the end, unless it is in a chain.
+    ///
+    /// # Safety
+    ///
+    /// `node` must be the `wake_q` of a task. The caller must give a reference on it.
+    #[inline]
+    unsafe fn link(&mut self, node: NonNull<bindings::wake_q_node>) {
+        let raw = node.as_ptr();
+        // SAFETY: By the function's requirements, the task is valid.
+        let next = unsafe { &raw mut (*raw).next };
+        // The barrier: what made the task ready comes before the wake, if it is another chain's as
+        // well.
+        // SAFETY: As above; the field is only ever accessed atomically by who does not own it.
+        if !unsafe { arch::mb_cmpxchg(next, ptr::null_mut(), TAIL.as_ptr()) } {
+            // SAFETY: As above; the reference is ours to give back.
+            unsafe { arch::put_task(container_of!(raw, bindings::task_struct, wake_q)) };
+            return;
+        }
         if self.last.is_null() {
-            self.tasks.first = first;
+            self.tasks.first = node;
         } else {
             // SAFETY: `last` is in our chain, so the task is alive, and the field is ours.
-            unsafe { atomic_store(&raw mut (*self.last).next, node, Relaxed) };
+            unsafe { (&raw mut (*self.last).next).write_volatile(raw) };
         }
         // INVARIANT: `node` leads to `TAIL`, and what was the last one to `node`.
-        self.last = node;
+        self.last = raw;
     }
 }
 
@@ -168,7 +204,10 @@ mod tests {
         current,
         prelude::*,
         sync::{
-            atomic::Atomic,
+            atomic::{
+                Atomic,
+                Relaxed, //
+            },
             Arc, //
         }, //
     };
@@ -203,7 +242,7 @@ mod tests {
         let before = usage(current!());
         for _ in 0..2 {
             let mut chain = WakeChain::new();
-            chain.add(ARef::from(&**current!()));
+            add_twice(&mut chain);
             let during = usage(current!());
             assert_eq!(during, before + 1);
             assert!(wakes_us(chain));
@@ -214,12 +253,35 @@ mod tests {
         Ok(())
     }
 
+    /// Adds the current task twice, which links it.
+    fn add_twice(chain: &mut WakeChain) {
+        chain.add(ARef::from(&**current!()));
+        chain.add(ARef::from(&**current!()));
+    }
+
+    #[test]
+    fn task_alone_is_in_no_chain() -> Result {
+        let before = usage(current!());
+        let (mut first, mut second) = (WakeChain::new(), WakeChain::new());
+        first.add(ARef::from(&**current!()));
+        second.add(ARef::from(&**current!()));
+        let during = usage(current!());
+        let unlinked = next(node(current!())).is_null();
+        let by_second = wakes_us(second);
+        let by_first = wakes_us(first);
+        assert_eq!(during, before + 2);
+        assert!(unlinked);
+        assert!(by_second);
+        assert!(by_first);
+        assert_eq!(usage(current!()), before);
+        Ok(())
+    }
+
     #[test]
     fn task_added_twice_is_there_once() -> Result {
         let before = usage(current!());
         let mut chain = WakeChain::new();
-        chain.add(ARef::from(&**current!()));
-        chain.add(ARef::from(&**current!()));
+        add_twice(&mut chain);
         let alone = chain.tasks.first.as_ptr() == node(current!())
             && next(chain.tasks.first.as_ptr()) == TAIL.as_ptr();
         let during = usage(current!());
@@ -235,8 +297,8 @@ mod tests {
     fn task_in_another_chain_is_left_to_that_one() -> Result {
         let before = usage(current!());
         let (mut first, mut second) = (WakeChain::new(), WakeChain::new());
-        first.add(ARef::from(&**current!()));
-        second.add(ARef::from(&**current!()));
+        add_twice(&mut first);
+        add_twice(&mut second);
         let during = usage(current!());
         let by_second = wakes_us(second);
         let by_first = wakes_us(first);

@@ -5,9 +5,11 @@
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use crate::{
-    bindings as helpers,
-    lab,
-    mm::task, //
+    bindings as helpers, lab,
+    mm::{
+        arch,
+        task, //
+    },
 };
 use core::{
     marker::PhantomData,
@@ -136,13 +138,13 @@ impl Host<'_> {
     pub(crate) fn try_get(self) -> Result<InodeRef, Leftover> {
         let sb = self.superblock();
         // SAFETY: The superblock is valid for `'a`, and so for this call.
-        if !unsafe { bindings::atomic_inc_not_zero(&raw mut (*sb).s_active) } {
+        if !unsafe { arch::inc_not_zero(&raw mut (*sb).s_active) } {
             return Err(Leftover::Nothing);
         }
         // INVARIANT: We just took the reference.
         let superblock = ActiveRef(sb);
         // SAFETY: By the type invariants.
-        if !unsafe { bindings::atomic_inc_not_zero(&raw mut (*self.inode.as_ptr()).i_count) } {
+        if !unsafe { arch::inc_not_zero(&raw mut (*self.inode.as_ptr()).i_count) } {
             return Err(Leftover::Superblock(superblock));
         }
         // INVARIANT: We just took the reference on the inode, and have one on its superblock.
@@ -161,10 +163,16 @@ impl Host<'_> {
 pub(crate) struct ActiveRef(*mut bindings::super_block);
 
 impl Drop for ActiveRef {
+    /// As `deactivate_super()`, which is only called for the last one.
+    #[inline]
     fn drop(&mut self) {
         assert_may_release();
-        // SAFETY: By the type invariants, the reference is ours to give back.
-        unsafe { bindings::deactivate_super(self.0) };
+        // SAFETY: By the type invariants, the superblock is valid, and the reference is ours to
+        // give back.
+        if !unsafe { arch::dec_unless_last(&raw mut (*self.0).s_active) } {
+            // SAFETY: As above.
+            unsafe { bindings::deactivate_super(self.0) };
+        }
     }
 }
 
@@ -224,8 +232,7 @@ impl InodeRef {
     #[inline]
     pub(crate) fn give_back(self, _rcu: &rcu::Guard) -> Leftover {
         // SAFETY: By the type invariants, the inode is valid, and the reference ours to give back.
-        let given =
-            unsafe { bindings::atomic_add_unless(&raw mut (*self.inode.as_ptr()).i_count, -1, 1) };
+        let given = unsafe { arch::dec_unless_last(&raw mut (*self.inode.as_ptr()).i_count) };
         if !given {
             return Leftover::Both(self);
         }
@@ -237,11 +244,19 @@ impl InodeRef {
 }
 
 impl Drop for InodeRef {
+    /// As `iput()`, which is called for the last one, and where it makes sure of more. The
+    /// superblock's reference goes after it, when the field is dropped.
+    #[inline]
     fn drop(&mut self) {
         assert_may_release();
-        // SAFETY: By the type invariants, the reference is ours to give back. The superblock's goes
-        // after it, when the field is dropped.
-        unsafe { bindings::iput(self.inode.as_ptr()) };
+        let inode = self.inode.as_ptr();
+        // SAFETY: By the type invariants, the inode is valid, and the reference ours to give back.
+        let given =
+            !cfg!(CONFIG_DEBUG_VFS) && unsafe { arch::dec_unless_last(&raw mut (*inode).i_count) };
+        if !given {
+            // SAFETY: As above.
+            unsafe { bindings::iput(inode) };
+        }
     }
 }
 
@@ -262,8 +277,10 @@ pub(crate) enum Leftover {
 #[inline]
 fn assert_may_release() {
     // Sees spinlocks and RCU.
-    might_sleep();
-    // Sees mmap_lock and VMA locks as well, where lockdep is on.
+    if cfg!(CONFIG_DEBUG_ATOMIC_SLEEP) {
+        might_sleep();
+    }
+    // Sees mmap_lock and VMA locks as well.
     kernel::warn_on!(task::holds_a_lock());
     lab::assert_no_page_ref();
 }

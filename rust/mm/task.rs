@@ -10,10 +10,13 @@ use crate::{
     mm::arch,
     time::Deadline, //
 };
+use core::ptr::NonNull;
 use kernel::{
     bindings,
     prelude::*,
+    sync::aref::ARef,
     task::{
+        Task,
         TASK_FREEZABLE,
         TASK_INTERRUPTIBLE, //
     },
@@ -48,8 +51,8 @@ pub(super) fn current_mm_raw() -> *mut bindings::mm_struct {
 /// Implies a full barrier: what is read after this was not yet so when a waker looked for sleepers.
 #[inline]
 pub(crate) fn prepare_to_sleep() {
-    // SAFETY: Any task may change its own state. The caller goes on to `sleep()` or `stay_awake()`.
-    unsafe { helpers::rfutex_set_current_state((TASK_INTERRUPTIBLE | TASK_FREEZABLE) as u32) };
+    // The caller goes on to `sleep()` or `stay_awake()`.
+    arch::set_current_state((TASK_INTERRUPTIBLE | TASK_FREEZABLE) as u32);
 }
 
 /// Takes [`prepare_to_sleep`] back.
@@ -88,6 +91,19 @@ pub(crate) fn sleep(deadline: Option<&Deadline>) -> bool {
     left == 0
 }
 
+/// A reference on a task.
+///
+/// # Safety
+///
+/// `task` must be valid.
+#[inline(always)]
+pub(crate) unsafe fn get(task: *mut bindings::task_struct) -> ARef<Task> {
+    // SAFETY: By the function's requirements.
+    unsafe { arch::get_task(task) };
+    // SAFETY: We just took the reference. `Task` is a transparent wrapper of `task_struct`.
+    unsafe { ARef::from_raw(NonNull::new_unchecked(task.cast())) }
+}
+
 /// Whether a signal waits for the current task.
 #[inline]
 pub(crate) fn signal_pending() -> bool {
@@ -117,5 +133,5 @@ pub(crate) fn before_retry() -> Result {
 #[inline]
 pub(crate) fn holds_a_lock() -> bool {
     // SAFETY: Looks at the current task only.
-    unsafe { helpers::rfutex_holds_a_lock() }
+    cfg!(CONFIG_LOCKDEP) && unsafe { helpers::rfutex_holds_a_lock() }
 }

@@ -59,17 +59,21 @@ fn wake_private(table: &Table, word: Word, whom: &Whom) -> Result<u32> {
 #[inline(never)]
 fn wake_some_private(bucket: &Bucket, id: KeyId, whom: &Whom) -> u32 {
     let mut chain = WakeChain::new();
-    let woken = bucket.wake(id, whom.mask, whom.nr, &mut chain, || true);
-    woken.unwrap_or(0)
+    bucket.wake(id, whom.mask, whom.nr, &mut chain, || true);
+    let tasks = chain.into_tasks();
+    let woken = tasks.nr();
+    tasks.wake();
+    woken
 }
 
 /// A function for each resolver, called with what fits into registers.
 #[inline(never)]
 fn wake_by<By: Resolve>(table: &Table, word: Word, whom: &Whom) -> Result<u32> {
-    let woken = By::borrow(word, Access::Read, Visitor { table, whom })?;
+    let tasks = By::borrow(word, Access::Read, Visitor { table, whom })?;
+    let woken = tasks.nr();
     // The key is gone: now they may run.
-    woken.tasks.wake();
-    Ok(woken.nr)
+    tasks.wake();
+    Ok(woken)
 }
 
 /// A wake in front of a key.
@@ -78,22 +82,13 @@ struct Visitor<'w> {
     whom: &'w Whom,
 }
 
-/// How many were woken, and who they are.
-struct Woken {
-    nr: u32,
-    tasks: Tasks,
-}
-
-impl Visit<Woken, ()> for Visitor<'_> {
+impl Visit<Tasks, ()> for Visitor<'_> {
     #[inline(always)]
-    fn visit(&mut self, key: &Borrowed<'_>) -> Result<Woken, ()> {
+    fn visit(&mut self, key: &Borrowed<'_>) -> Result<Tasks, ()> {
         let bucket = self.table.bucket(key.id());
         // A wake that finds nobody is the commonest call of all. It ends here.
         if bucket.is_empty() {
-            return Ok(Woken {
-                nr: 0,
-                tasks: Tasks::none(),
-            });
+            return Ok(Tasks::none());
         }
         wake_some(bucket, *key, self.whom)
     }
@@ -101,13 +96,10 @@ impl Visit<Woken, ()> for Visitor<'_> {
 
 /// Wakes those that there are. An error: the key no longer holds.
 #[inline(never)]
-fn wake_some(bucket: &Bucket, key: Borrowed<'_>, whom: &Whom) -> Result<Woken, ()> {
+fn wake_some(bucket: &Bucket, key: Borrowed<'_>, whom: &Whom) -> Result<Tasks, ()> {
     let mut chain = WakeChain::new();
     let woken = bucket.wake(key.id(), whom.mask, whom.nr, &mut chain, || key.holds());
-    Ok(Woken {
-        nr: woken.ok_or(())?,
-        tasks: chain.into_tasks(),
-    })
+    woken.map(|_| chain.into_tasks()).ok_or(())
 }
 
 #[cfg(CONFIG_KUNIT)]

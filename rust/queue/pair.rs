@@ -14,6 +14,10 @@ use crate::{
     },
     mm::{
         arch,
+        spinlock::{
+            lock_second,
+            SpinLockGuard, //
+        },
         task, //
     },
     wake_chain::WakeChain, //
@@ -22,14 +26,7 @@ use core::{
     pin::Pin,
     ptr, //
 };
-use kernel::{
-    bindings,
-    sync::{
-        atomic::Relaxed,
-        SpinLock,
-        SpinLockGuard, //
-    },
-};
+use kernel::sync::atomic::Relaxed;
 
 /// Two buckets, locked; they may be one.
 ///
@@ -44,18 +41,6 @@ struct Side<'t> {
     bucket: &'t Bucket,
     queue: Option<SpinLockGuard<'t, Queue>>,
     change: i32,
-}
-
-/// Locks a bucket's queue while another bucket's is locked.
-fn lock_second(lock: &SpinLock<Queue>) -> SpinLockGuard<'_, Queue> {
-    // A lock begins with its `spinlock_t`: see `Lock::from_raw`.
-    let raw = ptr::from_ref(lock)
-        .cast_mut()
-        .cast::<bindings::spinlock_t>();
-    // SAFETY: It is an initialised spinlock.
-    unsafe { crate::bindings::rfutex_spin_lock_nested(raw) };
-    // SAFETY: We just locked it.
-    unsafe { SpinLockGuard::new(lock, ()) }
 }
 
 impl<'t> Pair<'t> {
