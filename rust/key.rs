@@ -228,7 +228,7 @@ impl<'a> Borrowed<'a> {
     ///
     /// To be asked under the bucket's lock, before the first waiter is marked: if it says no, the
     /// inode may have become another one, and the wake has to begin again with a new key.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn holds(&self) -> bool {
         if lab::fault(Point::BorrowedMoved) {
             return false;
@@ -244,7 +244,7 @@ impl<'a> Borrowed<'a> {
     /// # Errors
     ///
     /// What it names is on its way out: look again, for another key.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn own(&self) -> Result<Owned, Leftover> {
         let inode = match self.place {
             Place::Process => None,

@@ -43,6 +43,7 @@ use crate::{
     },
     mm::{
         arch,
+        slot::Slot,
         spinlock::{
             SpinLock,
             SpinLockGuard, //
@@ -107,9 +108,10 @@ impl Bucket {
         // (A) The count goes up, then a full barrier (which the function implies), and only then
         // does the caller read the word.
         arch::fetch_add(&self.nr_waiters, 1);
+        let counted = Counted(self);
         Entry {
-            bucket: self,
-            queue: Some(self.queue.lock()),
+            queue: self.queue.lock(),
+            counted,
         }
     }
 
@@ -136,6 +138,7 @@ impl Bucket {
     /// # Context
     ///
     /// Does not sleep. Takes the bucket's lock: ask [`Self::is_empty`] first.
+    #[inline(always)]
     pub(crate) fn wake(
         &self,
         id: KeyId,
@@ -175,10 +178,15 @@ impl Bucket {
 }
 
 /// A stay in front of a bucket: counted as a waiter, with the queue locked.
+///
+/// When it ends and nothing was queued, it unlocks first.
 pub(crate) struct Entry<'t> {
-    bucket: &'t Bucket,
-    queue: Option<SpinLockGuard<'t, Queue>>,
+    queue: SpinLockGuard<'t, Queue>,
+    counted: Counted<'t>,
 }
+
+/// A count of the caller as a waiter, which goes when this is dropped.
+struct Counted<'t>(&'t Bucket);
 
 impl<'t> Entry<'t> {
     /// Queues `waiter`, and unlocks.
@@ -188,22 +196,32 @@ impl<'t> Entry<'t> {
         if kernel::warn_on!(!waiter.is_woken()) {
             return;
         }
-        if let Some(mut queue) = self.queue.take() {
-            queue.link(&waiter);
-            waiter
-                .bucket
-                .store(ptr::from_ref(self.bucket).cast_mut(), Relaxed);
-        }
+        self.queue.link(&waiter);
+        // INVARIANT: It is linked into the queue of this bucket, whose lock we hold.
+        waiter.bucket.store(self.counted.keep(), Relaxed);
+    }
+
+    /// Makes the current task a waiter, as [`Waiter::current`] does, queues it, and unlocks.
+    #[inline(always)]
+    pub(crate) fn queue_new(mut self, slot: &mut Slot<'_, Waiter<'t>>, key: Owned, mask: u64) {
+        // INVARIANT: It is linked into the queue of this bucket, whose lock we hold.
+        let waiter = slot.fill(Waiter::new(key, mask, self.counted.keep()));
+        self.queue.link(&waiter);
     }
 }
 
-impl Drop for Entry<'_> {
+impl Counted<'_> {
+    /// Leaves the count as it is.
+    #[inline]
+    fn keep(self) -> *mut Bucket {
+        ptr::from_ref(ManuallyDrop::new(self).0).cast_mut()
+    }
+}
+
+impl Drop for Counted<'_> {
     #[inline]
     fn drop(&mut self) {
-        // Nothing was queued: unlock, and count the caller out again.
-        if self.queue.take().is_some() {
-            self.bucket.left(1);
-        }
+        self.0.left(1);
     }
 }
 
@@ -245,10 +263,15 @@ impl Waiter<'_> {
     #[inline]
     pub(crate) fn current(key: Owned, mask: u64) -> impl PinInit<Self> {
         // INVARIANT: `bucket` is null, and nobody else knows the waiter yet.
+        Self::new(key, mask, ptr::null_mut())
+    }
+
+    #[inline(always)]
+    fn new(key: Owned, mask: u64, bucket: *mut Bucket) -> impl PinInit<Self> {
         pin_init!(Self {
             links: UnsafeCell::new(Links::default()),
             key: UnsafeCell::new(ManuallyDrop::new(key)),
-            bucket: Atomic::new(ptr::null_mut()),
+            bucket: Atomic::new(bucket),
             mask,
             priority: task::current_priority(),
             mm: task::current_mm(),
@@ -276,7 +299,14 @@ impl Waiter<'_> {
     /// # Context
     ///
     /// Does not sleep. Takes the bucket's lock, unless it was woken.
+    #[inline]
     pub(crate) fn leave(&self) -> bool {
+        !self.is_woken() && self.leave_queue()
+    }
+
+    /// The same where it may be in one. Not inlined: most waiters are woken.
+    #[inline(never)]
+    fn leave_queue(&self) -> bool {
         loop {
             let bucket = arch::load_acquire(&self.bucket);
             if bucket.is_null() {
@@ -363,7 +393,7 @@ impl Queue {
     }
 
     /// Puts a waiter in its place: behind all that are as urgent as it is, or more.
-    #[inline]
+    #[inline(always)]
     fn link(&mut self, waiter: &Waiter<'_>) {
         // Normal tasks, which are most, go to the end without a search; a real-time task passes
         // only over more urgent ones.
@@ -389,7 +419,7 @@ impl Queue {
 
     /// Takes up to `nr` waiters under `id` and meeting `mask` out, marks them as woken and adds their
     /// tasks to `chain`. `None` if `holds` says no, which it is asked before the first is touched.
-    #[inline]
+    #[inline(always)]
     fn wake(
         &mut self,
         id: KeyId,
@@ -398,20 +428,19 @@ impl Queue {
         chain: &mut WakeChain,
         holds: impl FnOnce() -> bool,
     ) -> Option<u32> {
-        let mut next = self.first;
-        let mut holds = Some(holds);
+        if nr == 0 {
+            return Some(0);
+        }
+        let mut next = self.first_meeting(self.first, id, mask);
+        if next.is_some() && !holds() {
+            return None;
+        }
         let mut woken = 0;
-        while woken != nr {
-            let Some(waiter) = self.first_meeting(next, id, mask) else {
-                break;
-            };
-            if !holds.take().is_none_or(|holds| holds()) {
-                return None;
-            }
+        while let Some(waiter) = next {
             // SAFETY: A waiter in the queue is alive, and its task cannot end meanwhile.
             let waiter = unsafe { waiter.as_ref() };
             // SAFETY: We have the queue, so nobody changes its links.
-            next = unsafe { &*waiter.links.get() }.next;
+            let behind = unsafe { &*waiter.links.get() }.next;
             // SAFETY: The waiter's task cannot end before the waiter is out of the queue.
             let task = unsafe { task::get(waiter.task) };
             self.unlink(waiter);
@@ -419,6 +448,10 @@ impl Queue {
             arch::store_release(&waiter.bucket, ptr::null_mut());
             chain.add(task);
             woken += 1;
+            if woken == nr {
+                break;
+            }
+            next = self.first_meeting(behind, id, mask);
         }
         Some(woken)
     }
@@ -439,6 +472,8 @@ impl Queue {
         next
     }
 
+    #[cold]
+    #[inline(never)]
     fn first_less_urgent(&self, priority: i32) -> Link {
         let mut next = self.first;
         while let Some(waiter) = next {

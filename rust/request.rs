@@ -272,11 +272,11 @@ impl Word {
     }
 }
 
-/// Whether a value fits in a word of this size.
+/// Whether a value fits in a word.
 #[inline]
-fn check_value(size: Size, value: u64) -> Result<u64> {
-    let above = u64::MAX.checked_shl(8 * size.bytes() as u32).unwrap_or(0);
-    if value & above == 0 {
+fn check_value(word: Word, value: u64) -> Result<u64> {
+    // In two steps: all bits at once cannot be shifted out.
+    if value >> (8 * (word.how & Word::SIZE) - 1) >> 1 == 0 {
         Ok(value)
     } else {
         Err(EINVAL)
@@ -286,8 +286,16 @@ fn check_value(size: Size, value: u64) -> Result<u64> {
 /// The deadline of a wait; `None` for none.
 #[inline]
 fn check_deadline(clock: u32, ns: i64) -> Result<Option<Deadline>> {
+    if clock == uapi::RFUTEX_CLOCK_NONE {
+        return if ns == 0 { Ok(None) } else { Err(EINVAL) };
+    }
+    deadline(clock, ns).map(Some)
+}
+
+/// The deadline of a wait that has one.
+#[inline(never)]
+fn deadline(clock: u32, ns: i64) -> Result<Deadline> {
     let clock = match clock {
-        uapi::RFUTEX_CLOCK_NONE if ns == 0 => return Ok(None),
         uapi::RFUTEX_CLOCK_MONOTONIC => Clock::Monotonic,
         uapi::RFUTEX_CLOCK_REALTIME => Clock::Realtime,
         uapi::RFUTEX_CLOCK_BOOTTIME => Clock::Boottime,
@@ -296,7 +304,7 @@ fn check_deadline(clock: u32, ns: i64) -> Result<Option<Deadline>> {
     if ns < 0 {
         return Err(EINVAL);
     }
-    Ok(Some(Deadline::new(clock, ns)))
+    Ok(Deadline::new(clock, ns))
 }
 
 #[inline]
@@ -318,6 +326,7 @@ fn check_zero(padding: u32) -> Result {
 }
 
 /// `RFUTEX_WAIT`
+#[derive(Clone, Copy)]
 pub(crate) struct Wait {
     pub(crate) word: Word,
     pub(crate) val: u64,
@@ -342,7 +351,7 @@ impl Wait {
         let word = argument.word(&raw.word)?;
         Ok(Self {
             word,
-            val: check_value(word.size(), raw.val)?,
+            val: check_value(word, raw.val)?,
             mask: check_mask(raw.mask)?,
             deadline: check_deadline(raw.clock, raw.deadline)?,
         })

@@ -18,6 +18,7 @@ pub(crate) enum Clock {
 }
 
 /// A point in time, as the timer code wants it.
+#[derive(Clone, Copy)]
 pub(crate) struct Deadline {
     clock: i32,
     expires: i64,

@@ -9,7 +9,10 @@
 
 use crate::mm::arch;
 use core::{
-    mem,
+    mem::{
+        self,
+        ManuallyDrop, //
+    },
     num::NonZero,
     ptr::{
         self,
@@ -124,8 +127,10 @@ impl WakeChain {
 
     /// The tasks: no more are added.
     #[inline]
-    pub(crate) fn into_tasks(mut self) -> Tasks {
-        mem::replace(&mut self.tasks, Tasks::none())
+    pub(crate) fn into_tasks(self) -> Tasks {
+        let this = ManuallyDrop::new(self);
+        // INVARIANT: They move here; the chain is never dropped.
+        Tasks { ..this.tasks }
     }
 
     /// Adds a task, which must be ready to be woken at once: another chain may do that.

@@ -134,7 +134,7 @@ impl Host<'_> {
     /// # Errors
     ///
     /// One of them is on its way out. What comes back is to be dropped after the RCU section.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn try_get(self) -> Result<InodeRef, Leftover> {
         let sb = self.superblock();
         // SAFETY: The superblock is valid for `'a`, and so for this call.
@@ -229,7 +229,8 @@ impl InodeRef {
     /// For an inode that turned out to be the wrong one. It may be in the middle of being recycled
     /// in place (XFS), and a plain `iput()` on such a one is a bug; so the count goes down by
     /// itself, unless ours is the last.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     pub(crate) fn give_back(self, _rcu: &rcu::Guard) -> Leftover {
         // SAFETY: By the type invariants, the inode is valid, and the reference ours to give back.
         let given = unsafe { arch::dec_unless_last(&raw mut (*self.inode.as_ptr()).i_count) };

@@ -35,9 +35,11 @@ pub(crate) fn with<T, R>(f: impl FnOnce(&mut Slot<'_, T>) -> R) -> R {
 
 impl<T> Slot<'_, T> {
     /// Makes the value. One that is there already is dropped.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fill(&mut self, init: impl PinInit<T, Infallible>) -> Pin<&T> {
-        self.empty();
+        if self.filled {
+            self.empty();
+        }
         let place = self.place.as_mut_ptr();
         // SAFETY: The place is free memory for a `T`. It stays where it is, and what is in it is
         // dropped before the memory is used for anything else: our destructor runs before `with`
@@ -57,8 +59,14 @@ impl<T> Slot<'_, T> {
             .then(|| unsafe { Pin::new_unchecked(self.place.assume_init_ref()) })
     }
 
-    #[inline]
+    #[cold]
+    #[inline(never)]
     fn empty(&mut self) {
+        self.drop_value();
+    }
+
+    #[inline(always)]
+    fn drop_value(&mut self) {
         if core::mem::take(&mut self.filled) {
             // SAFETY: By the type invariants, there was a value; nobody uses it after this.
             unsafe { self.place.assume_init_drop() };
@@ -67,8 +75,8 @@ impl<T> Slot<'_, T> {
 }
 
 impl<T> Drop for Slot<'_, T> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        self.empty();
+        self.drop_value();
     }
 }

@@ -69,12 +69,20 @@ pub(crate) fn stay_awake() {
 /// # Context
 ///
 /// Process context, after [`prepare_to_sleep`]. Sleeps.
-pub(crate) fn sleep(deadline: Option<&Deadline>) -> bool {
-    let Some(deadline) = deadline else {
-        // SAFETY: We may sleep.
-        unsafe { bindings::schedule() };
-        return false;
-    };
+#[inline(always)]
+pub(crate) fn sleep(deadline: Option<Deadline>) -> bool {
+    match deadline {
+        None => {
+            // SAFETY: We may sleep.
+            unsafe { bindings::schedule() };
+            false
+        }
+        Some(deadline) => sleep_until(deadline),
+    }
+}
+
+#[inline(never)]
+fn sleep_until(deadline: Deadline) -> bool {
     let mut expires = deadline.expires();
     // SAFETY: `current` is valid; the field is read by other tasks and written by this one, or by
     // another with permission; any value of it will do.

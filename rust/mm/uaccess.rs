@@ -128,6 +128,21 @@ pub(crate) fn read_inatomic(word: &Word) -> Result<u64> {
     if lab::fault(lab::Point::ReadWord) {
         return Err(EFAULT);
     }
+    // The commonest first.
+    if word.size() != Size::U32 {
+        return read_other_inatomic(*word);
+    }
+    let mut value = 0;
+    // SAFETY: `value` is valid; `get_user()` checks the address.
+    match unsafe { helpers::rfutex_get_user_inatomic_u32(&raw mut value, word.addr()) } {
+        0 => Ok(u64::from(value)),
+        _ => Err(EFAULT),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn read_other_inatomic(word: Word) -> Result<u64> {
     get!(
         word,
         rfutex_get_user_inatomic_u8,

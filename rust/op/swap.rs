@@ -81,7 +81,7 @@ pub(crate) fn swap(table: &Table, request: &request::Swap) -> Result {
                 continue;
             }
         }
-        return match wait::sleep(waiter, request.wait.deadline.as_ref()) {
+        return match wait::sleep(waiter, request.wait.deadline) {
             Err(error) if error == ERESTARTSYS => Err(EINTR),
             result => result,
         };

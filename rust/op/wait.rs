@@ -19,10 +19,7 @@ use crate::{
         task,
         uaccess, //
     },
-    queue::{
-        Entry,
-        Waiter, //
-    },
+    queue::Waiter,
     request,
     table::Table,
     time::Deadline, //
@@ -44,14 +41,14 @@ use kernel::prelude::*;
 /// # Context
 ///
 /// Process context, no locks held. Sleeps.
-#[inline]
+#[inline(always)]
 pub(crate) fn wait(table: &Table, request: &request::Wait) -> Result {
-    resolve!(request.word, By => wait_by::<By>(table, request))
+    resolve!(request.word, By => wait_by::<By>(table, *request))
 }
 
-/// A function for each resolver.
-#[inline(never)]
-fn wait_by<By: Resolve>(table: &Table, request: &request::Wait) -> Result {
+// The request travels by value: it is in memory only where something uncommon is called with it.
+#[inline(always)]
+fn wait_by<By: Resolve>(table: &Table, request: request::Wait) -> Result {
     slot::with(|slot| {
         let step = match attempt::<By>(table, request, slot)? {
             Step::NotInMemory => attempt_again::<By>(table, request, slot)?,
@@ -60,7 +57,7 @@ fn wait_by<By: Resolve>(table: &Table, request: &request::Wait) -> Result {
         match step {
             Step::Queued => {
                 let waiter = slot.get().ok_or(EINVAL)?;
-                sleep(waiter, request.deadline.as_ref())
+                sleep(waiter, request.deadline)
             }
             _ => Err(EAGAIN),
         }
@@ -70,7 +67,7 @@ fn wait_by<By: Resolve>(table: &Table, request: &request::Wait) -> Result {
 #[inline(always)]
 fn attempt<'t, By: Resolve>(
     table: &'t Table,
-    request: &request::Wait,
+    request: request::Wait,
     slot: &mut Slot<'_, Waiter<'t>>,
 ) -> Result<Step> {
     let visitor = Visitor {
@@ -86,7 +83,7 @@ fn attempt<'t, By: Resolve>(
 #[inline(never)]
 fn attempt_again<'t, By: Resolve>(
     table: &'t Table,
-    request: &request::Wait,
+    request: request::Wait,
     slot: &mut Slot<'_, Waiter<'t>>,
 ) -> Result<Step> {
     loop {
@@ -100,10 +97,10 @@ fn attempt_again<'t, By: Resolve>(
 }
 
 /// A wait in front of a key.
-struct Visitor<'w, 'm, 't> {
+struct Visitor<'m, 's, 't> {
     table: &'t Table,
-    request: &'w request::Wait,
-    slot: &'w mut Slot<'m, Waiter<'t>>,
+    request: request::Wait,
+    slot: &'s mut Slot<'m, Waiter<'t>>,
 }
 
 impl Visit<Step, Leftover> for Visitor<'_, '_, '_> {
@@ -113,7 +110,8 @@ impl Visit<Step, Leftover> for Visitor<'_, '_, '_> {
         let entry = self.table.bucket(key.id()).enter();
         match uaccess::read_inatomic(&self.request.word) {
             Ok(value) if value == self.request.val => {
-                queue(entry, *key, self.request.mask, self.slot)
+                entry.queue_new(self.slot, key.own()?, self.request.mask);
+                Ok(Step::Queued)
             }
             Ok(_) => Ok(Step::Changed),
             Err(_) => Ok(Step::NotInMemory),
@@ -131,22 +129,11 @@ enum Step {
     NotInMemory,
 }
 
-/// Queues the caller, who is in front of the bucket.
-#[inline(never)]
-fn queue<'t>(
-    entry: Entry<'t>,
-    key: Borrowed<'_>,
-    mask: u64,
-    slot: &mut Slot<'_, Waiter<'t>>,
-) -> Result<Step, Leftover> {
-    entry.queue(slot.fill(Waiter::current(key.own()?, mask)));
-    Ok(Step::Queued)
-}
-
 /// Sleeps until the waiter is woken, the deadline passes or a signal comes.
 ///
 /// A wake that was there first wins over the other two: it is never lost.
-pub(super) fn sleep(waiter: Pin<&Waiter<'_>>, deadline: Option<&Deadline>) -> Result {
+#[inline(always)]
+pub(super) fn sleep(waiter: Pin<&Waiter<'_>>, deadline: Option<Deadline>) -> Result {
     match sleep_until(|| waiter.is_woken(), deadline) {
         Err(reason) if waiter.leave() => Err(reason),
         _ => Ok(()),
@@ -159,7 +146,8 @@ pub(super) fn sleep(waiter: Pin<&Waiter<'_>>, deadline: Option<&Deadline>) -> Re
 /// # Errors
 ///
 /// `ETIMEDOUT`, `ERESTARTSYS`: the deadline passed, a signal came.
-pub(super) fn sleep_until(woken: impl Fn() -> bool, deadline: Option<&Deadline>) -> Result {
+#[inline(always)]
+pub(super) fn sleep_until(woken: impl Fn() -> bool, deadline: Option<Deadline>) -> Result {
     loop {
         task::prepare_to_sleep();
         if woken() {

@@ -101,7 +101,7 @@ fn attempt<'t>(
         };
     }
     let any_woken = || waiters.iter().any(|(waiter, _)| waiter.is_woken());
-    let result = wait::sleep_until(any_woken, request.deadline.as_ref());
+    let result = wait::sleep_until(any_woken, request.deadline);
     match leave(waiters, request.nr()) {
         Some(index) => Ok(Some(index)),
         None => result.map(|()| None),

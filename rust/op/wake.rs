@@ -95,7 +95,7 @@ impl Visit<Tasks, ()> for Visitor<'_> {
 }
 
 /// Wakes those that there are. An error: the key no longer holds.
-#[inline(never)]
+#[inline(always)]
 fn wake_some(bucket: &Bucket, key: Borrowed<'_>, whom: &Whom) -> Result<Tasks, ()> {
     let mut chain = WakeChain::new();
     let woken = bucket.wake(key.id(), whom.mask, whom.nr, &mut chain, || key.holds());

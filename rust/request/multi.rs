@@ -59,7 +59,7 @@ impl Requeue {
         check_zero(raw.pad)?;
         check_zero(raw.flags & !uapi::RFUTEX_REQUEUE_CMP)?;
         let from = argument.word(&raw.from)?;
-        let val = check_value(from.size(), raw.val)?;
+        let val = check_value(from, raw.val)?;
         let compare = raw.flags & uapi::RFUTEX_REQUEUE_CMP != 0;
         if !compare && val != 0 {
             return Err(EINVAL);
@@ -130,7 +130,7 @@ impl WakeOp {
                 uapi::RFUTEX_OP_XOR => Op::Xor,
                 _ => return Err(EINVAL),
             },
-            operand: check_value(target.size(), raw.operand)?,
+            operand: check_value(target, raw.operand)?,
             compare: match raw.cmp {
                 uapi::RFUTEX_CMP_EQ => Compare::Equal,
                 uapi::RFUTEX_CMP_NE => Compare::NotEqual,
@@ -140,7 +140,7 @@ impl WakeOp {
                 uapi::RFUTEX_CMP_GE => Compare::GreaterOrEqual,
                 _ => return Err(EINVAL),
             },
-            comparand: check_value(target.size(), raw.comparand)?,
+            comparand: check_value(target, raw.comparand)?,
         })
     }
 
@@ -235,7 +235,7 @@ impl Waitv {
         let word = argument.word(&raw.word)?;
         Ok(WaitvEntry {
             word,
-            val: check_value(word.size(), raw.val)?,
+            val: check_value(word, raw.val)?,
             mask: super::check_mask(raw.mask)?,
         })
     }
