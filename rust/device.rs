@@ -86,6 +86,7 @@ impl MiscDevice for Device {
             // The commonest with one, at the size that we know.
             uapi::RFUTEX_CMD_WAKE => wake(device, arg, _IOC_SIZE(uapi::RFUTEX_CMD_WAKE)),
             uapi::RFUTEX_CMD_WAIT => wait(device, arg, _IOC_SIZE(uapi::RFUTEX_CMD_WAIT)),
+            uapi::RFUTEX_CMD_SWAP => swap(device, arg, _IOC_SIZE(uapi::RFUTEX_CMD_SWAP)),
             uapi::RFUTEX_CMD_SET_RESOLVER => set_resolver(device, arg).map(|()| 0),
             _ => with_struct(device, cmd, arg),
         };
@@ -139,9 +140,7 @@ fn with_struct(device: &Device, cmd: u32, arg: usize) -> Result<u32> {
         WAITV => call(device, arg, size, request::Waitv::read, |table, request| {
             op::waitv::waitv(table, &request)
         }),
-        SWAP => call(device, arg, size, request::Swap::read, |table, request| {
-            op::swap::swap(table, &request).map(done)
-        }),
+        SWAP => swap(device, arg, size),
         KEY_INFO => call(
             device,
             arg,
@@ -168,6 +167,13 @@ fn wake(device: &Device, arg: usize, size: usize) -> Result<u32> {
 fn wait(device: &Device, arg: usize, size: usize) -> Result<u32> {
     call(device, arg, size, request::Wait::read, |table, request| {
         op::wait::wait(table, &request).map(|()| 0)
+    })
+}
+
+#[inline(always)]
+fn swap(device: &Device, arg: usize, size: usize) -> Result<u32> {
+    call(device, arg, size, request::Swap::read, |table, request| {
+        op::swap::swap(table, &request).map(|()| 0)
     })
 }
 

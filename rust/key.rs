@@ -377,10 +377,20 @@ pub(crate) fn own(word: &Word) -> Result<Owned> {
     }
 
     if word.private() {
-        let id = private(*word)?;
-        return Ok(Owned { id, inode: None });
+        return own_private(*word);
     }
     resolve!(word, By => own_by::<By>(*word))
+}
+
+/// Resolves a private word for a wait.
+///
+/// # Errors
+///
+/// As [`private()`].
+#[inline(always)]
+pub(crate) fn own_private(word: Word) -> Result<Owned> {
+    let id = private(word)?;
+    Ok(Owned { id, inode: None })
 }
 
 /// Resolves `word`, and tells where it was seen, where a page was looked at.

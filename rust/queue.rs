@@ -15,7 +15,7 @@
 //! ```
 //!
 //! That is the store-buffering pattern: with both barriers, at least one side sees the other. (A)
-//! is in [`Bucket::enter`], (B) in [`Bucket::is_empty`]. From kernel/futex/core.c, and from the bugs
+//! is in [`Counted::new`], (B) in [`Bucket::is_empty`]. From kernel/futex/core.c, and from the bugs
 //! that it had (11d4616bd07f, 76835b0ebf8a).
 //!
 //! # Lifetimes
@@ -34,7 +34,10 @@ mod pair;
 #[cfg(RFUTEX_LAB)]
 mod tests;
 
-pub(crate) use self::pair::Pair;
+pub(crate) use self::pair::{
+    Exchange,
+    Pair, //
+};
 
 use crate::{
     key::{
@@ -72,10 +75,14 @@ use kernel::{
     bindings,
     prelude::*,
     static_lock_class,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        }, //
     },
+    task::Task, //
 };
 
 /// Where waiters with some of the keys queue. On cache lines of its own.
@@ -105,10 +112,7 @@ impl Bucket {
     /// Does not sleep. No other bucket may be locked.
     #[inline]
     pub(crate) fn enter(&self) -> Entry<'_> {
-        // (A) The count goes up, then a full barrier (which the function implies), and only then
-        // does the caller read the word.
-        arch::fetch_add(&self.nr_waiters, 1);
-        let counted = Counted(self);
+        let counted = Counted::new(self);
         Entry {
             queue: self.queue.lock(),
             counted,
@@ -210,7 +214,15 @@ impl<'t> Entry<'t> {
     }
 }
 
-impl Counted<'_> {
+impl<'t> Counted<'t> {
+    #[inline]
+    fn new(bucket: &'t Bucket) -> Self {
+        // (A) The count goes up, then a full barrier (which the function implies), and only then
+        // does the caller read the word.
+        arch::fetch_add(&bucket.nr_waiters, 1);
+        Self(bucket)
+    }
+
     /// Leaves the count as it is.
     #[inline]
     fn keep(self) -> *mut Bucket {
@@ -437,16 +449,11 @@ impl Queue {
         }
         let mut woken = 0;
         while let Some(waiter) = next {
-            // SAFETY: A waiter in the queue is alive, and its task cannot end meanwhile.
+            // SAFETY: A waiter in the queue is alive.
             let waiter = unsafe { waiter.as_ref() };
             // SAFETY: We have the queue, so nobody changes its links.
             let behind = unsafe { &*waiter.links.get() }.next;
-            // SAFETY: The waiter's task cannot end before the waiter is out of the queue.
-            let task = unsafe { task::get(waiter.task) };
-            self.unlink(waiter);
-            // From here on `waiter` may be gone.
-            arch::store_release(&waiter.bucket, ptr::null_mut());
-            chain.add(task);
+            chain.add(self.take(waiter));
             woken += 1;
             if woken == nr {
                 break;
@@ -454,6 +461,25 @@ impl Queue {
             next = self.first_meeting(behind, id, mask);
         }
         Some(woken)
+    }
+
+    /// The same for one waiter, whatever its mask. Returns its task.
+    #[inline(always)]
+    fn wake_one(&mut self, id: KeyId) -> Option<ARef<Task>> {
+        let waiter = self.first_meeting(self.first, id, u64::MAX)?;
+        // SAFETY: A waiter in the queue is alive.
+        Some(self.take(unsafe { waiter.as_ref() }))
+    }
+
+    /// Takes out a waiter, which must be in this queue, and marks it as woken. Returns its task.
+    #[inline(always)]
+    fn take(&mut self, waiter: &Waiter<'_>) -> ARef<Task> {
+        // SAFETY: The waiter's task cannot end before the waiter is out of the queue.
+        let task = unsafe { task::get(waiter.task) };
+        self.unlink(waiter);
+        // From here on `waiter` may be gone.
+        arch::store_release(&waiter.bucket, ptr::null_mut());
+        task
     }
 
     /// The first waiter under `id` and meeting `mask`, from `next` on.

@@ -11,35 +11,31 @@ use kernel::bindings;
 
 /// The clocks of the interface.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
 pub(crate) enum Clock {
-    Monotonic,
-    Realtime,
-    Boottime,
+    Monotonic = bindings::CLOCK_MONOTONIC as i32,
+    Realtime = bindings::CLOCK_REALTIME as i32,
+    Boottime = bindings::CLOCK_BOOTTIME as i32,
 }
 
-/// A point in time, as the timer code wants it.
+/// A point in time, as the timer code wants it. Like an `Option` of one, it fits into two registers.
 #[derive(Clone, Copy)]
 pub(crate) struct Deadline {
-    clock: i32,
+    clock: Clock,
     expires: i64,
 }
 
 impl Deadline {
     /// The time `ns` (nanoseconds) on `clock`, as the current task's time namespace has it.
     pub(crate) fn new(clock: Clock, ns: i64) -> Self {
-        let clock = match clock {
-            Clock::Monotonic => bindings::CLOCK_MONOTONIC,
-            Clock::Realtime => bindings::CLOCK_REALTIME,
-            Clock::Boottime => bindings::CLOCK_BOOTTIME,
-        } as i32;
         // SAFETY: Reads the current task's namespace, which it alone replaces.
-        let expires = unsafe { helpers::rfutex_timens_to_host(clock, ns) };
+        let expires = unsafe { helpers::rfutex_timens_to_host(clock as i32, ns) };
         Self { clock, expires }
     }
 
     /// The clock's number.
     pub(crate) fn clock(&self) -> i32 {
-        self.clock
+        self.clock as i32
     }
 
     /// Nanoseconds on that clock, outside of any time namespace.

@@ -53,6 +53,16 @@ impl Tasks {
         Self { first: TAIL, nr: 0 }
     }
 
+    /// One.
+    #[inline(always)]
+    pub(crate) fn one(task: ARef<Task>) -> Self {
+        let task = ARef::into_raw(task).cast::<bindings::task_struct>();
+        // SAFETY: We have a reference on the task.
+        let first = unsafe { NonNull::new_unchecked(&raw mut (*task.as_ptr()).wake_q) };
+        // INVARIANT: The reference is ours from here on.
+        Self { first, nr: 1 }
+    }
+
     /// How many are woken, some of them perhaps by others.
     #[inline]
     pub(crate) fn nr(&self) -> u32 {
@@ -134,24 +144,21 @@ impl WakeChain {
     }
 
     /// Adds a task, which must be ready to be woken at once: another chain may do that.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn add(&mut self, task: ARef<Task>) {
-        let task = ARef::into_raw(task).cast::<bindings::task_struct>();
-        // SAFETY: We have a reference on the task, which is the chain's from here on.
-        let node = unsafe { NonNull::new_unchecked(&raw mut (*task.as_ptr()).wake_q) };
-        self.tasks.nr += 1;
-        if self.tasks.nr == 1 {
-            // INVARIANT: It is the only one.
-            self.tasks.first = node;
+        let one = Tasks::one(task);
+        if self.tasks.nr == 0 {
+            self.tasks = one;
             return;
         }
+        self.tasks.nr += 1;
         if self.tasks.nr == 2 {
             let first = mem::replace(&mut self.tasks.first, TAIL);
             // SAFETY: By the type invariants, the reference is ours.
             unsafe { self.link(first) };
         }
         // SAFETY: As above.
-        unsafe { self.link(node) };
+        unsafe { self.link(one.first) };
     }
 
     /// Puts a task at the end, unless it is in a chain.

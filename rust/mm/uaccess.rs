@@ -130,7 +130,7 @@ pub(crate) fn read_inatomic(word: &Word) -> Result<u64> {
     }
     // The commonest first.
     if word.size() != Size::U32 {
-        return read_other_inatomic(*word);
+        return read_other_inatomic(*word).ok_or(EFAULT);
     }
     let mut value = 0;
     // SAFETY: `value` is valid; `get_user()` checks the address.
@@ -140,9 +140,10 @@ pub(crate) fn read_inatomic(word: &Word) -> Result<u64> {
     }
 }
 
+// What fits into registers comes back: not a `Result`.
 #[cold]
 #[inline(never)]
-fn read_other_inatomic(word: Word) -> Result<u64> {
+fn read_other_inatomic(word: Word) -> Option<u64> {
     get!(
         word,
         rfutex_get_user_inatomic_u8,
@@ -150,6 +151,7 @@ fn read_other_inatomic(word: Word) -> Result<u64> {
         rfutex_get_user_inatomic_u32,
         rfutex_get_user_inatomic_u64
     )
+    .ok()
 }
 
 /// How often a word may change under [`update_inatomic`].

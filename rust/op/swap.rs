@@ -8,32 +8,36 @@ use super::wait;
 use crate::{
     key::{
         self,
-        Borrowed, //
+        private::Private,
+        resolve,
+        Borrowed,
+        Owned,
+        Resolve,
+        Visit, //
     },
     mm::{
+        gup::Access,
+        slot::{
+            self,
+            Slot, //
+        },
         task,
         uaccess, //
     },
     queue::{
-        Pair,
+        Bucket,
+        Exchange,
         Waiter, //
     },
-    request,
+    request::{
+        self,
+        Word, //
+    },
     table::Table,
-    wake_chain::WakeChain, //
+    time::Deadline,
+    wake_chain::Tasks, //
 };
 use kernel::prelude::*;
-use pin_init::stack_pin_init;
-
-/// How far an attempt came.
-enum Step {
-    /// The caller is queued, and who there was to wake is about to be.
-    Queued,
-    /// The caller's word has another value.
-    Changed,
-    /// The caller's word is not in memory. Nothing was done.
-    NotInMemory,
-}
 
 /// Wakes one waiter on the word `wake`, queues the caller on the word of `wait`, and sleeps.
 ///
@@ -49,41 +53,151 @@ enum Step {
 /// # Context
 ///
 /// Process context, no locks held. Sleeps.
-#[inline]
+#[inline(always)]
 pub(crate) fn swap(table: &Table, request: &request::Swap) -> Result {
-    let word = &request.wait.word;
-    loop {
-        let key = key::own(word)?;
-        let bucket = table.bucket(key.id());
-        stack_pin_init!(let waiter = Waiter::current(key, request.wait.mask));
-        let waiter = waiter.into_ref();
-        let mut chain = WakeChain::new();
-        let step = key::borrow(&request.wake, |target: &Borrowed<'_>| {
-            let mut pair = Pair::lock(table.bucket(target.id()), bucket);
-            match uaccess::read_inatomic(word) {
-                Ok(value) if value != request.wait.val => Ok(Step::Changed),
-                Ok(_) if target.holds() => {
-                    pair.wake_from(target.id(), u64::MAX, 1, &mut chain);
-                    pair.queue(waiter);
-                    Ok(Step::Queued)
-                }
-                // The other word's page went elsewhere.
-                Ok(_) => Err(()),
-                Err(_) => Ok(Step::NotInMemory),
-            }
-        })?;
-        match step {
-            Step::Queued => drop(chain),
+    let word = request.wait.word;
+    if word.private() && request.wake.private() {
+        // Nothing to look for: a function without what the others need.
+        return swap_by::<Private>(table, *request, key::own_private);
+    }
+    let request::Wait { val, mask, .. } = request.wait;
+    swap_resolved(table, word, val, mask, request.wait.deadline, request.wake)
+}
+
+/// For words of which one or both have to be resolved.
+// One by one, what a request is made of is in memory only for this call.
+#[inline(never)]
+fn swap_resolved(
+    table: &Table,
+    word: Word,
+    val: u64,
+    mask: u64,
+    deadline: Option<Deadline>,
+    wake: Word,
+) -> Result {
+    let wait = request::Wait {
+        word,
+        val,
+        mask,
+        deadline,
+    };
+    let request = request::Swap { wait, wake };
+    resolve!(wake, By => swap_by::<By>(table, request, |word| key::own(&word)))
+}
+
+// By value, as in `wait`.
+#[inline(always)]
+fn swap_by<By: Resolve>(
+    table: &Table,
+    request: request::Swap,
+    own: impl Fn(Word) -> Result<Owned>,
+) -> Result {
+    slot::with(|slot| {
+        let key = own(request.wait.word)?;
+        let tasks = match attempt::<By>(table, request, key, slot)? {
+            Step::Queued(tasks) => tasks,
             Step::Changed => return Err(EAGAIN),
             Step::NotInMemory => {
-                uaccess::fault_in(word)?;
-                task::before_retry()?;
-                continue;
+                let request::Wait {
+                    word, val, mask, ..
+                } = request.wait;
+                attempt_again::<By>(table, word, val, mask, request.wake, own, slot)?
             }
-        }
-        return match wait::sleep(waiter, request.wait.deadline) {
+        };
+        tasks.wake();
+        let waiter = slot.get().ok_or(EINVAL)?;
+        match wait::sleep(waiter, request.wait.deadline) {
             Err(error) if error == ERESTARTSYS => Err(EINTR),
             result => result,
-        };
+        }
+    })
+}
+
+#[inline(always)]
+fn attempt<'t, By: Resolve>(
+    table: &'t Table,
+    request: request::Swap,
+    key: Owned,
+    slot: &mut Slot<'_, Waiter<'t>>,
+) -> Result<Step> {
+    let visitor = Visitor {
+        table,
+        request: request.wait,
+        bucket: table.bucket(key.id()),
+        key: Some(key),
+        slot,
+    };
+    By::borrow(request.wake, Access::Read, visitor)
+}
+
+/// Brings the caller's word into memory, and begins again, as a wait does. Returns whom to wake.
+#[cold]
+#[inline(never)]
+fn attempt_again<'t, By: Resolve>(
+    table: &'t Table,
+    word: Word,
+    val: u64,
+    mask: u64,
+    wake: Word,
+    own: impl Fn(Word) -> Result<Owned>,
+    slot: &mut Slot<'_, Waiter<'t>>,
+) -> Result<Tasks> {
+    let request = request::Swap {
+        wait: request::Wait {
+            word,
+            val,
+            mask,
+            deadline: None,
+        },
+        wake,
+    };
+    loop {
+        uaccess::fault_in(&request.wait.word)?;
+        task::before_retry()?;
+        let key = own(request.wait.word)?;
+        match attempt::<By>(table, request, key, slot)? {
+            Step::Queued(tasks) => return Ok(tasks),
+            Step::Changed => return Err(EAGAIN),
+            Step::NotInMemory => {}
+        }
     }
+}
+
+/// A swap in front of the key to wake on.
+struct Visitor<'m, 's, 't> {
+    table: &'t Table,
+    request: request::Wait,
+    /// The caller's, which it is going to queue in.
+    bucket: &'t Bucket,
+    /// The caller's, until it is queued.
+    key: Option<Owned>,
+    slot: &'s mut Slot<'m, Waiter<'t>>,
+}
+
+impl Visit<Step, ()> for Visitor<'_, '_, '_> {
+    #[inline(always)]
+    fn visit(&mut self, target: &Borrowed<'_>) -> Result<Step, ()> {
+        let exchange = Exchange::enter(self.table.bucket(target.id()), self.bucket);
+        match uaccess::read_inatomic(&self.request.word) {
+            Ok(value) if value != self.request.val => Ok(Step::Changed),
+            Ok(_) if target.holds() => {
+                let key = self.key.take().ok_or(())?;
+                let tasks = exchange.swap(target.id(), self.slot, key, self.request.mask);
+                Ok(Step::Queued(tasks))
+            }
+            // The other word's page went elsewhere.
+            Ok(_) => Err(()),
+            Err(_) => Ok(Step::NotInMemory),
+        }
+    }
+}
+
+/// How far an attempt came.
+enum Step {
+    /// The caller is queued. Whom there was to wake.
+    Queued(Tasks),
+    /// The caller's word has another value.
+    Changed,
+    /// The caller's word is not in memory. Nothing was done.
+    NotInMemory,
 }

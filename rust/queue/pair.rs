@@ -4,6 +4,7 @@
 
 use super::{
     Bucket,
+    Counted,
     Queue,
     Waiter, //
 };
@@ -14,18 +15,19 @@ use crate::{
     },
     mm::{
         arch,
+        slot::Slot,
         spinlock::{
             lock_second,
             SpinLockGuard, //
         },
         task, //
     },
-    wake_chain::WakeChain, //
+    wake_chain::{
+        Tasks,
+        WakeChain, //
+    },
 };
-use core::{
-    pin::Pin,
-    ptr, //
-};
+use core::ptr;
 use kernel::sync::atomic::Relaxed;
 
 /// Two buckets, locked; they may be one.
@@ -43,6 +45,23 @@ struct Side<'t> {
     change: i32,
 }
 
+/// Locks the queues of both, the second unless it is the first one's.
+#[inline(always)]
+fn lock_both<'t>(
+    from: &'t Bucket,
+    to: &'t Bucket,
+) -> (SpinLockGuard<'t, Queue>, Option<SpinLockGuard<'t, Queue>>) {
+    if ptr::eq(from, to) {
+        (from.queue.lock(), None)
+    } else if ptr::from_ref(from) < ptr::from_ref(to) {
+        let first = from.queue.lock();
+        (first, Some(lock_second(&to.queue)))
+    } else {
+        let first = to.queue.lock();
+        (lock_second(&from.queue), Some(first))
+    }
+}
+
 impl<'t> Pair<'t> {
     /// Locks both buckets. `to` counts a waiter more until the pair is dropped.
     ///
@@ -51,19 +70,11 @@ impl<'t> Pair<'t> {
     /// this, to queue there, has (A) of [`super`] from it.
     pub(crate) fn lock(from: &'t Bucket, to: &'t Bucket) -> Self {
         arch::fetch_add(&to.nr_waiters, 1);
-        let (first, second) = if ptr::eq(from, to) {
-            (Some(from.queue.lock()), None)
-        } else if ptr::from_ref(from) < ptr::from_ref(to) {
-            let first = from.queue.lock();
-            (Some(first), Some(lock_second(&to.queue)))
-        } else {
-            let first = to.queue.lock();
-            (Some(lock_second(&from.queue)), Some(first))
-        };
+        let (first, second) = lock_both(from, to);
         Self {
             from: Side {
                 bucket: from,
-                queue: first,
+                queue: Some(first),
                 change: 0,
             },
             to: Side {
@@ -92,22 +103,6 @@ impl<'t> Pair<'t> {
         } else {
             // Both are one bucket, and the first has the lock.
             self.from.wake(id, mask, nr, chain)
-        }
-    }
-
-    /// Queues `waiter` in the second bucket, and unlocks both.
-    pub(crate) fn queue(mut self, waiter: Pin<&Waiter<'t>>) {
-        // A waiter can be in one queue only.
-        if kernel::warn_on!(!waiter.is_woken()) {
-            return;
-        }
-        if let Some(queue) = self.to.queue.as_mut().or(self.from.queue.as_mut()) {
-            queue.link(&waiter);
-            // INVARIANT: It is linked into the queue of this bucket, whose lock we hold.
-            waiter
-                .bucket
-                .store(ptr::from_ref(self.to.bucket).cast_mut(), Relaxed);
-            self.to.change += 1;
         }
     }
 
@@ -201,5 +196,68 @@ impl Drop for Pair<'_> {
                 side.bucket.left(-side.change);
             }
         }
+    }
+}
+
+/// A stay in front of one bucket, as [`Entry`](super::Entry) is, with another bucket locked as well,
+/// or the same, to wake one who waits there.
+pub(crate) struct Exchange<'t> {
+    /// The lock of the bucket to wake in.
+    from: SpinLockGuard<'t, Queue>,
+    /// That of the other, if it is another.
+    to: Option<SpinLockGuard<'t, Queue>>,
+    bucket: &'t Bucket,
+    counted: Counted<'t>,
+}
+
+impl<'t> Exchange<'t> {
+    /// Counts the caller as a waiter in `to`, then locks both.
+    ///
+    /// # Context
+    ///
+    /// Does not sleep. No other bucket may be locked.
+    #[inline(always)]
+    pub(crate) fn enter(from: &'t Bucket, to: &'t Bucket) -> Self {
+        // (A) of the queue.
+        let counted = Counted::new(to);
+        let (first, second) = lock_both(from, to);
+        Self {
+            from: first,
+            to: second,
+            bucket: from,
+            counted,
+        }
+    }
+
+    /// Takes one waiter under `id`, which must belong to the first bucket, out of its queue; makes
+    /// the current task a waiter on `key`, as [`Waiter::current`] does, and queues it in the second
+    /// bucket; then unlocks both. Returns whom to wake.
+    #[inline(always)]
+    pub(crate) fn swap(
+        self,
+        id: KeyId,
+        slot: &mut Slot<'_, Waiter<'t>>,
+        key: Owned,
+        mask: u64,
+    ) -> Tasks {
+        let Self {
+            mut from,
+            mut to,
+            bucket,
+            counted,
+        } = self;
+        let woken = from.wake_one(id);
+        // INVARIANT: It is linked into the queue of this bucket, whose lock we hold.
+        let waiter = slot.fill(Waiter::new(key, mask, counted.keep()));
+        match &mut to {
+            Some(to) => to.link(&waiter),
+            None => from.link(&waiter),
+        }
+        drop((from, to));
+        let Some(task) = woken else {
+            return Tasks::none();
+        };
+        bucket.left(1);
+        Tasks::one(task)
     }
 }

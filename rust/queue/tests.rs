@@ -32,7 +32,13 @@ use crate::{
 use core::mem::MaybeUninit;
 use kernel::{
     current,
-    sync::Arc,
+    sync::{
+        atomic::{
+            Acquire,
+            Release, //
+        },
+        Arc, //
+    },
     time::{
         Delta,
         Instant,

@@ -242,6 +242,7 @@ impl Waitv {
 }
 
 /// `RFUTEX_SWAP`
+#[derive(Clone, Copy)]
 pub(crate) struct Swap {
     pub(crate) wait: Wait,
     pub(crate) wake: Word,
