@@ -201,3 +201,82 @@ enum Step {
     /// The caller's word is not in memory. Nothing was done.
     NotInMemory,
 }
+
+#[cfg(CONFIG_KUNIT)]
+#[cfg(RFUTEX_LAB)]
+#[kunit_tests(rfutex_swap)]
+mod tests {
+    use super::*;
+    use crate::{
+        lab::kunit::{
+            beside,
+            until,
+            Access::ReadWrite,
+            Mapping, //
+        },
+        time::Clock, //
+    };
+
+    fn wait_on(word: Word, val: u64, deadline: Option<Deadline>) -> request::Wait {
+        request::Wait {
+            word,
+            val,
+            mask: u64::MAX,
+            deadline,
+        }
+    }
+
+    /// Swaps without sleeping for long.
+    fn swap_expired(table: &Table, word: Word, val: u64, wake: Word) -> Result {
+        let wait = wait_on(word, val, Some(Deadline::new(Clock::Monotonic, 1)));
+        swap(table, &request::Swap { wait, wake })
+    }
+
+    fn waiting(table: &Table, word: &Word) -> Result<u32> {
+        let id = key::own(word)?.id();
+        Ok(table.bucket(id).count(id))
+    }
+
+    fn empty(table: &Table) -> bool {
+        let mut buckets = table.buckets().iter();
+        buckets.all(|bucket| bucket.nr_waiters() == 0)
+    }
+
+    #[test]
+    fn all_are_counted_in_and_out() -> Result {
+        let memory = Mapping::anonymous(1, ReadWrite)?;
+        memory.write(0, &[0; 16])?;
+        let (private, shared) = (memory.private_word(0), memory.word(0));
+        let (other_private, other_shared) = (memory.private_word(8), memory.word(8));
+        for nr_buckets in [1, 64] {
+            let table = Table::new(nr_buckets)?;
+            for (word, wake) in [
+                (private, other_private),
+                (private, private),
+                (private, other_shared),
+                (shared, other_private),
+                (shared, other_shared),
+                (shared, shared),
+            ] {
+                let theirs = table.clone();
+                let waiter = beside(move || wait::wait(&theirs, &wait_on(wake, 0, None)))?;
+                until(|| waiting(&table, &wake) == Ok(1))?;
+                // Another value: nothing happens.
+                let in_vain = swap_expired(&table, word, 1, wake);
+                let still_waiting = waiting(&table, &wake);
+                let result = swap_expired(&table, word, 0, wake);
+                let woken = waiter.join()?;
+                assert!(in_vain == Err(EAGAIN));
+                assert!(still_waiting == Ok(1));
+                assert!(result == Err(ETIMEDOUT));
+                assert!(woken == Ok(()));
+                assert!(empty(&table));
+                // With nobody there.
+                let result = swap_expired(&table, word, 0, wake);
+                assert!(result == Err(ETIMEDOUT));
+                assert!(empty(&table));
+            }
+        }
+        Ok(())
+    }
+}
