@@ -60,7 +60,12 @@ impl Resolve for Vma {
         second: Word,
         mut f: impl FnMut(&Borrowed<'_>, &Borrowed<'_>) -> Option<R>,
     ) -> Result<R> {
-        super::repeat(|| {
+        if let Some(result) = speculate_both(first, second, &mut f)? {
+            return Ok(result);
+        }
+        // Two VMA locks could not be taken one after the other: who changes them all waits for the
+        // first, and the second waits for that.
+        super::again((), || {
             let lock = MmapLock::take()?;
             let one = key(lock.area(first.addr())?, first, Place::Held)?;
             let other = key(lock.area(second.addr())?, second, Place::Held)?;
@@ -81,6 +86,26 @@ fn speculate<R, E>(word: Word, visitor: &mut impl Visit<R, E>) -> Result<Option<
         return Ok(None);
     };
     Ok(Some(visitor.visit(&key?)))
+}
+
+/// The same for two words.
+fn speculate_both<R>(
+    first: Word,
+    second: Word,
+    mut f: impl FnMut(&Borrowed<'_>, &Borrowed<'_>) -> Option<R>,
+) -> Result<Option<R>> {
+    let rcu = rcu::read_lock();
+    let Some(speculation) = Speculation::begin(&rcu) else {
+        return Ok(None);
+    };
+    let find = |word: Word| {
+        let place = |host| Place::Seen(host, Witness::Mapped(speculation), &rcu);
+        speculation.look(word.addr(), |area| key(area, word, place))
+    };
+    match (find(first), find(second)) {
+        (Some(one), Some(other)) => Ok(f(&one?, &other?)),
+        _ => Ok(None),
+    }
 }
 
 /// With locks: nothing is mapped there, or somebody is changing what is.
@@ -318,12 +343,17 @@ mod tests {
             anonymous.word(8).by(Resolver::VMA),
             on_file.mapping()?.private_word(8).by(Resolver::VMA),
         ];
-        for first in &words {
-            for second in &words {
-                let (one, other) = super::super::borrow_both(first, second, |one, other| {
-                    Some((one.id(), other.id()))
-                })?;
-                assert!(one == own(first)?.id() && other == own(second)?.id());
+        // Without a lock, with mmap_lock, and with that after an attempt without.
+        for (locked, times) in [(0, 1), (1, 1), (0, 2)] {
+            for (first, second) in words.iter().flat_map(|&a| words.map(|b| (a, b))) {
+                let mut left = times;
+                let (found, _) = forced(Point::MmapLocked, locked, || {
+                    super::super::borrow_both(&first, &second, |one, other| {
+                        left -= 1;
+                        (left == 0).then(|| (one.id(), other.id()))
+                    })
+                });
+                assert!(found? == (own(&first)?.id(), own(&second)?.id()));
             }
         }
         assert!(on_file.counts() == before);
