@@ -21,7 +21,6 @@ use crate::{
 use core::ptr::NonNull;
 use kernel::{
     bindings,
-    prelude::*,
     sync::rcu, //
 };
 
@@ -92,7 +91,7 @@ impl<'a> Speculation<'a> {
 
 #[cfg(CONFIG_KUNIT)]
 #[cfg(RFUTEX_LAB)]
-#[kunit_tests(rfutex_speculation)]
+#[kernel::prelude::kunit_tests(rfutex_speculation)]
 mod tests {
     use super::*;
     use crate::lab::kunit::{
@@ -100,6 +99,7 @@ mod tests {
         Access::ReadWrite,
         Mapping, //
     };
+    use kernel::prelude::*;
 
     /// Whether a time that begins before `change` still holds after it, by each way of asking.
     fn holds_over(addr: usize, change: impl FnOnce() -> Result) -> Result<(bool, bool)> {
