@@ -4,7 +4,9 @@
 //! seen.
 
 use std::fs;
+use std::panic::resume_unwind;
 use std::process::{Command, Output};
+use std::thread;
 
 use anyhow::{Context, Result};
 use rfutex_guest::event::{Outcome, Verdict};
@@ -115,30 +117,35 @@ fn second() -> Vec<Case> {
     ]
 }
 
-/// Runs all of it; each case is a test in `report`.
-pub fn run(options: &Options, places: &Places, report: &mut Report) -> Result<()> {
-    for (number, cases) in [first(), second()].into_iter().enumerate() {
-        let inner = carry_out(options, places, &cases)?;
-        let suite = "kunit/rfutex_no_such_suite";
-        judge(
-            report,
-            &inner,
-            &format!("harness/{number}/missing-suite"),
-            suite,
-            &Fail,
-        )?;
-        for Case { name, expect, .. } in &cases {
-            judge(
-                report,
-                &inner,
-                &format!("harness/{number}/{name}"),
-                name,
-                expect,
-            )?;
+/// What the runner made of all cases.
+pub struct Ran(Vec<(Vec<Case>, Inner)>);
+
+/// Runs all of it, the VMs side by side: most of their time they wait.
+pub fn run(options: &Options, places: &Places) -> Result<Ran> {
+    thread::scope(|scope| {
+        let vms = [first(), second()].map(|cases| {
+            scope.spawn(|| carry_out(options, places, &cases).map(|inner| (cases, inner)))
+        });
+        let ran = vms.map(|vm| vm.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        Ok(Ran(ran.into_iter().collect::<Result<_>>()?))
+    })
+}
+
+impl Ran {
+    /// Each case is a test in `report`.
+    pub fn judge(&self, report: &mut Report) -> Result<()> {
+        for (number, (cases, inner)) in self.0.iter().enumerate() {
+            let suite = "kunit/rfutex_no_such_suite";
+            let name = format!("harness/{number}/missing-suite");
+            judge(report, inner, &name, suite, &Fail)?;
+            for Case { name, expect, .. } in cases {
+                let ours = format!("harness/{number}/{name}");
+                judge(report, inner, &ours, name, expect)?;
+            }
+            judge_exit(report, inner, number)?;
         }
-        judge_exit(report, &inner, number)?;
+        Ok(())
     }
-    Ok(())
 }
 
 /// What the runner made of the cases.
@@ -195,7 +202,7 @@ fn carry_out(options: &Options, places: &Places, cases: &[Case]) -> Result<Inner
         .arg(&plan)
         .arg("--report")
         .arg(&result)
-        .args(["--silence", "30"]);
+        .args(["--silence", "45"]);
     let output = command.output().context("running ourselves")?;
     let report = fs::read(&result).with_context(|| {
         format!(
