@@ -24,7 +24,7 @@ const LIMIT: u64 = 60;
 
 /// What is made to happen, and what the runner has to say of it.
 struct Case {
-    name: &'static str,
+    name: String,
     script: String,
     expect: Expect,
 }
@@ -39,9 +39,9 @@ enum Expect {
 }
 use Expect::{Fail, Pass, Splat};
 
-fn case(name: &'static str, script: impl Into<String>, expect: Expect) -> Case {
+fn case(name: impl Into<String>, script: impl Into<String>, expect: Expect) -> Case {
     Case {
-        name,
+        name: name.into(),
         script: script.into(),
         expect,
     }
@@ -54,6 +54,13 @@ fn splat(kind: &'static str, before: &str) -> Case {
         format!("{before}\necho {kind} >{TRIGGER}"),
         Splat(kind),
     )
+}
+
+/// A reference on an inode is given back where it must not be.
+fn release(place: &str, kind: &'static str) -> Case {
+    let name = format!("release-{place}");
+    let script = format!("echo {name} >{TRIGGER}");
+    case(name, script, Splat(kind))
 }
 
 /// What happens in the first VM. Lockdep looks no further after its first
@@ -83,6 +90,9 @@ fn first() -> Vec<Case> {
         splat("list", ""),
         splat("refcount", ""),
         splat("odebug", ""),
+        release("under-mmap-lock", "warn"),
+        release("under-vma-lock", "warn"),
+        release("with-page", "warn"),
         splat("lockdep", ""),
         splat("kasan", ""),
         splat("bad-page", ""),
@@ -95,6 +105,8 @@ fn first() -> Vec<Case> {
             Splat("busy-inodes"),
         ),
         splat("hung-task", &hung),
+        // The kernel says so once a second at most.
+        release("in-rcu", "atomic-sleep"),
         splat("rcu-stall", stall),
         splat("soft-lockup", &format!("{sysctl}; echo 1 >watchdog_thresh")),
         case("control-again", "true", Pass),
@@ -165,7 +177,7 @@ fn carry_out(options: &Options, places: &Places, cases: &[Case]) -> Result<Inner
         suites: vec!["rfutex_no_such_suite".to_owned()],
     };
     let scripts = cases.iter().map(|case| Stage::Script {
-        name: case.name.to_owned(),
+        name: case.name.clone(),
         script: case.script.clone(),
         limit: if case.name == "time-limit" { 2 } else { LIMIT },
     });
