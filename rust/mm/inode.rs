@@ -276,7 +276,7 @@ pub(crate) enum Leftover {
 
 /// Complains, in debug builds, where references on inodes must not be given back.
 #[inline]
-fn assert_may_release() {
+pub(crate) fn assert_may_release() {
     // Sees spinlocks and RCU.
     if cfg!(CONFIG_DEBUG_ATOMIC_SLEEP) {
         might_sleep();
