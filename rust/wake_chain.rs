@@ -147,26 +147,30 @@ impl WakeChain {
     #[inline(always)]
     pub(crate) fn add(&mut self, task: ARef<Task>) {
         let one = Tasks::one(task);
-        if self.tasks.nr == 0 {
-            self.tasks = one;
-            return;
+        if self.last.is_null() {
+            // None is linked yet.
+            if self.tasks.nr == 0 {
+                self.tasks = one;
+                return;
+            }
+            if self.tasks.nr == 1 {
+                let first = mem::replace(&mut self.tasks.first, TAIL);
+                // SAFETY: By the type invariants, the reference is ours.
+                unsafe { self.link(first) };
+            }
         }
         self.tasks.nr += 1;
-        if self.tasks.nr == 2 {
-            let first = mem::replace(&mut self.tasks.first, TAIL);
-            // SAFETY: By the type invariants, the reference is ours.
-            unsafe { self.link(first) };
-        }
-        // SAFETY: As above.
+        // SAFETY: The reference is `one`'s.
         unsafe { self.link(one.first) };
     }
 
-    /// Puts a task at the end, unless it is in a chain.
+    /// Puts a task, given by its `wake_q`, at the end; unless it is in a chain, whose it is then to
+    /// wake it.
     ///
     /// # Safety
     ///
     /// `node` must be the `wake_q` of a task. The caller must give a reference on it.
-    #[inline]
+    #[inline(always)]
     unsafe fn link(&mut self, node: NonNull<bindings::wake_q_node>) {
         let raw = node.as_ptr();
         // SAFETY: By the function's requirements, the task is valid.
