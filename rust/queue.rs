@@ -26,8 +26,9 @@
 //! 1. A waiter is pinned before it is queued, and dropped before its memory goes. Dropping it takes
 //!    it out of the queue, under the bucket's lock.
 //! 2. Only who holds the bucket's lock follows the links of its queue.
-//! 3. A waker takes its reference on the task, then takes the waiter out, then marks it as woken.
-//!    From the mark on, the waiter may be gone at any moment, and is not touched again.
+//! 3. A waker takes its reference on the task and reads where the links go on, then marks the waiter
+//!    as woken. From the mark on, the waiter may be gone at any moment, and is not touched again:
+//!    links that lead to it are closed past it before the lock is released.
 
 mod pair;
 #[cfg(CONFIG_KUNIT)]
@@ -352,6 +353,17 @@ impl Waiter<'_> {
         unsafe { (*self.key.get()).id() }
     }
 
+    /// Whether a wake under `id` and `mask` is for it.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::id`].
+    #[inline]
+    unsafe fn meets(&self, id: KeyId, mask: u64) -> bool {
+        // SAFETY: By the function's requirements.
+        unsafe { self.id() == id && self.mask & mask != 0 }
+    }
+
     #[inline]
     fn as_link(&self) -> Link {
         // The queue must not outlive what the waiter borrows, and does not: it is part of it.
@@ -448,13 +460,25 @@ impl Queue {
             return None;
         }
         let mut woken = 0;
-        while let Some(waiter) = next {
-            // SAFETY: A waiter in the queue is alive.
-            let waiter = unsafe { waiter.as_ref() };
-            // SAFETY: We have the queue, so nobody changes its links.
-            let behind = unsafe { &*waiter.links.get() }.next;
-            chain.add(self.take(waiter));
-            woken += 1;
+        while let Some(mut waiter) = next {
+            // Neighbours go together: the links past them are closed once.
+            // SAFETY: A waiter in the queue is alive, and nobody changes its links.
+            let before = unsafe { (*waiter.as_ref().links.get()).prev };
+            let behind = loop {
+                // SAFETY: As above.
+                let behind = unsafe { (*waiter.as_ref().links.get()).next };
+                // SAFETY: It is in this queue, and what leads to it is not followed any more.
+                chain.add(unsafe { Self::mark(waiter.as_ref()) });
+                woken += 1;
+                match behind {
+                    // SAFETY: As above.
+                    Some(next) if woken != nr && unsafe { next.as_ref().meets(id, mask) } => {
+                        waiter = next;
+                    }
+                    _ => break behind,
+                }
+            };
+            self.close(before, behind);
             if woken == nr {
                 break;
             }
@@ -468,15 +492,21 @@ impl Queue {
     fn wake_one(&mut self, id: KeyId) -> Option<ARef<Task>> {
         let waiter = self.first_meeting(self.first, id, u64::MAX)?;
         // SAFETY: A waiter in the queue is alive.
-        Some(self.take(unsafe { waiter.as_ref() }))
+        let waiter = unsafe { waiter.as_ref() };
+        self.unlink(waiter);
+        // SAFETY: It was in this queue.
+        Some(unsafe { Self::mark(waiter) })
     }
 
-    /// Takes out a waiter, which must be in this queue, and marks it as woken. Returns its task.
+    /// Marks a waiter as woken. Returns its task.
+    ///
+    /// # Safety
+    ///
+    /// The waiter must have been in a queue whose lock is held, and not be looked at again.
     #[inline(always)]
-    fn take(&mut self, waiter: &Waiter<'_>) -> ARef<Task> {
-        // SAFETY: The waiter's task cannot end before the waiter is out of the queue.
+    unsafe fn mark(waiter: &Waiter<'_>) -> ARef<Task> {
+        // SAFETY: The waiter's task cannot end before the mark.
         let task = unsafe { task::get(waiter.task) };
-        self.unlink(waiter);
         // From here on `waiter` may be gone.
         arch::store_release(&waiter.bucket, ptr::null_mut());
         task
@@ -489,7 +519,7 @@ impl Queue {
             // SAFETY: A waiter in the queue is alive.
             let waiter = unsafe { waiter.as_ref() };
             // SAFETY: We have the queue that it is in.
-            if unsafe { waiter.id() } == id && waiter.mask & mask != 0 {
+            if unsafe { waiter.meets(id, mask) } {
                 break;
             }
             // SAFETY: We have the queue, so nobody changes its links.
@@ -519,6 +549,12 @@ impl Queue {
     fn unlink(&mut self, waiter: &Waiter<'_>) {
         // SAFETY: The waiter is in this queue, which we have to ourselves.
         let Links { prev, next } = unsafe { ptr::read(waiter.links.get()) };
+        self.close(prev, next);
+    }
+
+    /// Links two waiters of this queue, or its ends, past what was between them.
+    #[inline]
+    fn close(&mut self, prev: Link, next: Link) {
         match prev {
             // SAFETY: `prev` is in this queue.
             Some(prev) => unsafe { self.links(prev) }.next = next,
