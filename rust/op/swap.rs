@@ -54,12 +54,12 @@ pub(crate) fn swap(table: &Table, request: &request::Swap) -> Result {
     let word = &request.wait.word;
     loop {
         let key = key::own(word)?;
-        let bucket = table.bucket(key.id());
+        let spot = table.spot(key.id());
         stack_pin_init!(let waiter = Waiter::current(key, request.wait.mask));
         let waiter = waiter.into_ref();
         let mut chain = WakeChain::new();
         let step = key::borrow(&request.wake, |target: &Borrowed<'_>| {
-            let mut pair = Pair::lock(table.bucket(target.id()), bucket);
+            let mut pair = Pair::lock(table.spot(target.id()), spot);
             match uaccess::read_inatomic(word) {
                 Ok(value) if value != request.wait.val => Ok(Step::Changed),
                 Ok(_) if target.holds() => {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Two buckets at once: for operations that wake on two words, or move waiters between them.
+//! Two spots at once: for operations that wake on two words, or move waiters between them.
 
 use super::{
-    Bucket,
     Queue,
+    Spot,
     Waiter, //
 };
 use crate::{
@@ -12,10 +12,7 @@ use crate::{
         KeyId,
         Owned, //
     },
-    mm::{
-        arch,
-        task, //
-    },
+    mm::task,
     wake_chain::WakeChain, //
 };
 use core::{
@@ -31,7 +28,7 @@ use kernel::{
     },
 };
 
-/// Two buckets, locked; they may be one.
+/// Two spots, with their buckets locked, which may be one.
 ///
 /// Both locks are of one class, and taken in the order of the buckets' addresses.
 pub(crate) struct Pair<'t> {
@@ -39,9 +36,9 @@ pub(crate) struct Pair<'t> {
     to: Side<'t>,
 }
 
-/// A bucket, its lock unless the other side has it, and how many waiters came to it or left.
+/// A spot, its bucket's lock unless the other side has it, and how many waiters came to it or left.
 struct Side<'t> {
-    bucket: &'t Bucket,
+    spot: Spot<'t>,
     queue: Option<SpinLockGuard<'t, Queue>>,
     change: i32,
 }
@@ -59,37 +56,38 @@ fn lock_second(lock: &SpinLock<Queue>) -> SpinLockGuard<'_, Queue> {
 }
 
 impl<'t> Pair<'t> {
-    /// Locks both buckets. `to` counts a waiter more until the pair is dropped.
+    /// Locks both. `to` counts a waiter more until the pair is dropped.
     ///
     /// That count goes up before the locks are taken: a wake on `to` that comes while waiters are
-    /// on their way must not find the bucket empty (kernel/futex/requeue.c). Who reads a word after
+    /// on their way must not find the spot empty (kernel/futex/requeue.c). Who reads a word after
     /// this, to queue there, has (A) of [`super`] from it.
-    pub(crate) fn lock(from: &'t Bucket, to: &'t Bucket) -> Self {
-        arch::fetch_add(&to.nr_waiters, 1);
-        let (first, second) = if ptr::eq(from, to) {
-            (Some(from.queue.lock()), None)
-        } else if ptr::from_ref(from) < ptr::from_ref(to) {
-            let first = from.queue.lock();
-            (Some(first), Some(lock_second(&to.queue)))
+    pub(crate) fn lock(from: Spot<'t>, to: Spot<'t>) -> Self {
+        to.coming(1);
+        let (one, other) = (from.bucket(), to.bucket());
+        let (first, second) = if ptr::eq(one, other) {
+            (Some(one.queue.lock()), None)
+        } else if ptr::from_ref(one) < ptr::from_ref(other) {
+            let first = one.queue.lock();
+            (Some(first), Some(lock_second(&other.queue)))
         } else {
-            let first = to.queue.lock();
-            (Some(lock_second(&from.queue)), Some(first))
+            let first = other.queue.lock();
+            (Some(lock_second(&one.queue)), Some(first))
         };
         Self {
             from: Side {
-                bucket: from,
+                spot: from,
                 queue: first,
                 change: 0,
             },
             to: Side {
-                bucket: to,
+                spot: to,
                 queue: second,
                 change: -1,
             },
         }
     }
 
-    /// Wakes up to `nr` waiters under `id`, which must belong to the first bucket.
+    /// Wakes up to `nr` waiters under `id`, which must belong to the first spot.
     pub(crate) fn wake_from(
         &mut self,
         id: KeyId,
@@ -97,20 +95,21 @@ impl<'t> Pair<'t> {
         nr: u32,
         chain: &mut WakeChain,
     ) -> u32 {
-        self.from.wake(id, mask, nr, chain)
+        let woken = wake(self.from.queue.as_mut(), id, mask, nr, chain);
+        self.from.change -= woken as i32;
+        woken
     }
 
-    /// Wakes up to `nr` waiters under `id`, which must belong to the second bucket.
+    /// Wakes up to `nr` waiters under `id`, which must belong to the second spot.
     pub(crate) fn wake_to(&mut self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
-        if self.to.queue.is_some() {
-            self.to.wake(id, mask, nr, chain)
-        } else {
-            // Both are one bucket, and the first has the lock.
-            self.from.wake(id, mask, nr, chain)
-        }
+        // Where both are in one bucket, the first has the lock.
+        let queue = self.to.queue.as_mut().or(self.from.queue.as_mut());
+        let woken = wake(queue, id, mask, nr, chain);
+        self.to.change -= woken as i32;
+        woken
     }
 
-    /// Queues `waiter` in the second bucket, and unlocks both.
+    /// Queues `waiter` at the second spot, and unlocks both.
     pub(crate) fn queue(mut self, waiter: Pin<&Waiter<'t>>) {
         // A waiter can be in one queue only.
         if kernel::warn_on!(!waiter.is_woken()) {
@@ -118,10 +117,8 @@ impl<'t> Pair<'t> {
         }
         if let Some(queue) = self.to.queue.as_mut().or(self.from.queue.as_mut()) {
             queue.link(&waiter);
-            // INVARIANT: It is linked into the queue of this bucket, whose lock we hold.
-            waiter
-                .bucket
-                .store(ptr::from_ref(self.to.bucket).cast_mut(), Relaxed);
+            // INVARIANT: It is linked into the queue of this spot's bucket, whose lock we hold.
+            waiter.spot.store(self.to.spot.as_raw(), Relaxed);
             self.to.change += 1;
         }
     }
@@ -178,10 +175,8 @@ impl<'t> Pair<'t> {
             if let Some(queue) = destination {
                 queue.link(waiter);
             }
-            // INVARIANT: It is linked into the queue of this bucket, whose lock we hold.
-            waiter
-                .bucket
-                .store(ptr::from_ref(self.to.bucket).cast_mut(), Relaxed);
+            // INVARIANT: It is linked into the queue of this spot's bucket, whose lock we hold.
+            waiter.spot.store(self.to.spot.as_raw(), Relaxed);
             self.from.change -= 1;
             self.to.change += 1;
         }
@@ -189,31 +184,31 @@ impl<'t> Pair<'t> {
     }
 }
 
-impl Side<'_> {
-    fn wake(&mut self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
-        let woken = self
-            .queue
-            .as_mut()
-            .and_then(|queue| queue.wake(id, mask, nr, chain, || true))
-            .unwrap_or(0);
-        self.change -= woken as i32;
-        woken
-    }
+fn wake(
+    queue: Option<&mut SpinLockGuard<'_, Queue>>,
+    id: KeyId,
+    mask: u64,
+    nr: u32,
+    chain: &mut WakeChain,
+) -> u32 {
+    queue
+        .and_then(|queue| queue.wake(id, mask, nr, chain, || true))
+        .unwrap_or(0)
 }
 
 impl Drop for Pair<'_> {
     fn drop(&mut self) {
-        // A bucket never counts less than it has: up before the locks are released, down after.
+        // A spot never counts less than it has: up before the locks are released, down after.
         for side in [&self.from, &self.to] {
             if side.change > 0 {
-                arch::fetch_add(&side.bucket.nr_waiters, side.change);
+                side.spot.coming(side.change);
             }
         }
         self.to.queue = None;
         self.from.queue = None;
         for side in [&self.from, &self.to] {
             if side.change < 0 {
-                side.bucket.left(-side.change);
+                side.spot.left(-side.change);
             }
         }
     }
