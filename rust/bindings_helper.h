@@ -82,6 +82,8 @@ bool rfutex_holds_a_lock(void);
 
 /* Locks. */
 int rfutex_mmap_read_lock_killable(struct mm_struct *mm);
+bool rfutex_mmap_lock_speculate_try_begin(struct mm_struct *mm, unsigned int *seq);
+bool rfutex_mmap_lock_speculate_retry(struct mm_struct *mm, unsigned int seq);
 void rfutex_spin_lock_nested(spinlock_t *lock);
 
 #ifdef RFUTEX_LAB

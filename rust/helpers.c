@@ -8,6 +8,7 @@
 #include <linux/instrumented.h>
 #include <linux/lockdep.h>
 #include <linux/mm.h>
+#include <linux/mmap_lock.h>
 #include <linux/nsproxy.h>
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
@@ -211,6 +212,16 @@ bool rfutex_holds_a_lock(void)
 int rfutex_mmap_read_lock_killable(struct mm_struct *mm)
 {
 	return mmap_read_lock_killable(mm);
+}
+
+bool rfutex_mmap_lock_speculate_try_begin(struct mm_struct *mm, unsigned int *seq)
+{
+	return mmap_lock_speculate_try_begin(mm, seq);
+}
+
+bool rfutex_mmap_lock_speculate_retry(struct mm_struct *mm, unsigned int seq)
+{
+	return mmap_lock_speculate_retry(mm, seq);
 }
 
 void rfutex_spin_lock_nested(spinlock_t *lock)

@@ -50,6 +50,7 @@ use crate::{
             InodeRef,
             Leftover, //
         },
+        speculation::Speculation,
         task,
         uaccess, //
     },
@@ -177,10 +178,19 @@ pub(crate) struct Borrowed<'a> {
 enum Place<'a> {
     /// The process itself: it is its mm.
     Process,
-    /// An RCU section, in which an inode was seen behind the key's page.
-    Seen(Host<'a>, FileMapping, &'a rcu::Guard),
+    /// An RCU section, in which an inode was seen.
+    Seen(Host<'a>, Witness<'a>, &'a rcu::Guard),
     /// References that others hold on the inode meanwhile.
     Held(Host<'a>),
+}
+
+/// What tells whether an inode that was seen is still the one that it was.
+#[derive(Clone, Copy)]
+enum Witness<'a> {
+    /// The key's page, while it belongs to this mapping.
+    Page(FileMapping),
+    /// What the process has mapped, while it is as it was.
+    Mapped(Speculation<'a>),
 }
 
 impl<'a> Borrowed<'a> {
@@ -224,7 +234,7 @@ impl<'a> Borrowed<'a> {
         self.id
     }
 
-    /// Whether the page still belongs to where it was found.
+    /// Whether the word is still where it was found.
     ///
     /// To be asked under the bucket's lock, before the first waiter is marked: if it says no, the
     /// inode may have become another one, and the wake has to begin again with a new key.
@@ -233,9 +243,17 @@ impl<'a> Borrowed<'a> {
         if lab::fault(Point::BorrowedMoved) {
             return false;
         }
-        match (self.place, self.page) {
-            (Place::Seen(_, mapping, _), Some(page)) => page.belongs_to(mapping),
+        match self.place {
+            Place::Seen(_, witness, _) => self.is_there(witness),
             _ => true,
+        }
+    }
+
+    #[inline(always)]
+    fn is_there(&self, witness: Witness<'a>) -> bool {
+        match witness {
+            Witness::Page(mapping) => self.page.is_some_and(|page| page.belongs_to(mapping)),
+            Witness::Mapped(speculation) => speculation.holds(),
         }
     }
 
@@ -249,7 +267,7 @@ impl<'a> Borrowed<'a> {
         let inode = match self.place {
             Place::Process => None,
             Place::Held(host) => Some(host.get()),
-            Place::Seen(host, mapping, rcu) => {
+            Place::Seen(host, witness, rcu) => {
                 // 6. A reference on the superblock and on the inode, unless they are going. (002)
                 let inode = host.try_get()?;
                 if lab::fault(Point::InodeGoing) {
@@ -257,8 +275,7 @@ impl<'a> Borrowed<'a> {
                 }
                 // 7. The reference first, then look again: an inode that was recycled in place
                 //    between 5 and 6 no longer has this page.                             (001)
-                let moved = !self.page.is_some_and(|page| page.belongs_to(mapping));
-                if moved || lab::fault(Point::MappingChanged) {
+                if !self.is_there(witness) || lab::fault(Point::MappingChanged) {
                     return Err(inode.give_back(rcu));
                 }
                 Some(inode)

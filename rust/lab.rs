@@ -48,6 +48,8 @@ pub(crate) enum Point {
     MappingChanged,
     /// Wake: as if the page had moved before the first waiter was marked.
     BorrowedMoved,
+    /// VMA resolver: as if somebody were changing something that is mapped.
+    MmapLocked,
     /// VMA resolver: as if somebody were changing the VMA.
     VmaLocked,
 }

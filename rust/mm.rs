@@ -13,6 +13,7 @@ pub(crate) mod pinned_vec;
 pub(crate) mod ram;
 pub(crate) mod random;
 pub(crate) mod slot;
+pub(crate) mod speculation;
 pub(crate) mod task;
 pub(crate) mod uaccess;
 pub(crate) mod vma;

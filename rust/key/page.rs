@@ -18,7 +18,8 @@ use super::{
     Kind,
     Place,
     Resolve,
-    Visit, //
+    Visit,
+    Witness, //
 };
 use crate::{
     lab::{
@@ -139,7 +140,7 @@ fn key_on_file<'a>(
     match page.host(mapping, rcu) {
         Some(host) if !host.acceptable() => Err(EFAULT),
         Some(host) if !lab::fault(Point::HostGone) => {
-            let place = Place::Seen(host, mapping, rcu);
+            let place = Place::Seen(host, Witness::Page(mapping), rcu);
             let position = super::position(page.index(), word);
             let key = Borrowed::in_file(position, Some(page), host, place);
             Ok(Some(key))

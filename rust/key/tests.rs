@@ -318,7 +318,7 @@ mod cases {
             let held = key.holds();
             // As if the page had moved from there to here meanwhile.
             let mut key = *key;
-            if let Place::Seen(_, mapping, _) = &mut key.place {
+            if let Place::Seen(_, Witness::Page(mapping), _) = &mut key.place {
                 *mapping = other;
             }
             Ok::<_, ()>((held, key.holds()))

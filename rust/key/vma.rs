@@ -3,8 +3,8 @@
 //! The VMA resolver: looks at what is mapped, and touches no page.
 //!
 //! As the first futexes did (003): a shared mapping of a file is known by the file and the position
-//! in it, everything else by the address. What was mmap_lock then is a VMA's own lock here, where
-//! nobody is changing the mapping.
+//! in it, everything else by the address. What was mmap_lock then is no lock at all here, as long as
+//! nobody changes what is mapped; then a VMA's own lock, as long as nobody changes that one.
 //!
 //! A key does not tell whether there is a page. So a wake on a word that lies beyond the end of the
 //! file finds nobody, where the page resolver finds no key. The other differences are in
@@ -15,11 +15,14 @@ use super::{
     Kind,
     Place,
     Resolve,
-    Visit, //
+    Visit,
+    Witness, //
 };
 use crate::{
     mm::{
         gup::Access,
+        inode::Host,
+        speculation::Speculation,
         vma::{
             Area,
             MmapLock,
@@ -28,13 +31,16 @@ use crate::{
     },
     request::Word,
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::rcu, //
+};
 
 /// See the [module](self).
 pub(crate) struct Vma;
 
 impl Resolve for Vma {
-    /// What is written out here is the commonest case alone: nobody is about to change the VMA.
+    /// What is written out here is the commonest case alone: nobody changes what is mapped.
     /// `access` is not looked at: who may not write finds out by writing.
     #[inline(always)]
     fn borrow<R, E: Default>(
@@ -42,14 +48,10 @@ impl Resolve for Vma {
         _access: Access,
         mut visitor: impl Visit<R, E>,
     ) -> Result<R> {
-        let Some(lock) = VmaLock::try_take(word.addr()) else {
-            return slowly(word, visitor);
-        };
-        let result = visitor.visit(&key(lock.area(), word)?);
-        drop(lock);
-        match result {
-            Ok(result) => Ok(result),
-            Err(left) => super::again(left, move || attempt(word, &mut visitor)),
+        match speculate(word, &mut visitor)? {
+            Some(Ok(result)) => Ok(result),
+            Some(Err(left)) => slowly(left, word, visitor),
+            None => slowly(E::default(), word, visitor),
         }
     }
 
@@ -58,38 +60,81 @@ impl Resolve for Vma {
         second: Word,
         mut f: impl FnMut(&Borrowed<'_>, &Borrowed<'_>) -> Option<R>,
     ) -> Result<R> {
-        super::repeat(|| {
+        if let Some(result) = speculate_both(first, second, &mut f)? {
+            return Ok(result);
+        }
+        // Two VMA locks could not be taken one after the other: who changes them all waits for the
+        // first, and the second waits for that.
+        super::again((), || {
             let lock = MmapLock::take()?;
-            let one = key(lock.area(first.addr())?, first)?;
-            let other = key(lock.area(second.addr())?, second)?;
+            let one = key(lock.area(first.addr())?, first, Place::Held)?;
+            let other = key(lock.area(second.addr())?, second, Place::Held)?;
             Ok(f(&one, &other).ok_or(()))
         })
     }
 }
 
-/// With mmap_lock: nothing is mapped there, or somebody is changing what is.
+/// One attempt without a lock. `None`: nothing is mapped there, or somebody is changing what is.
+#[inline(always)]
+fn speculate<R, E>(word: Word, visitor: &mut impl Visit<R, E>) -> Result<Option<Result<R, E>>> {
+    let rcu = rcu::read_lock();
+    let Some(speculation) = Speculation::begin(&rcu) else {
+        return Ok(None);
+    };
+    let place = |host| Place::Seen(host, Witness::Mapped(speculation), &rcu);
+    let Some(key) = speculation.look(word.addr(), |area| key(area, word, place)) else {
+        return Ok(None);
+    };
+    Ok(Some(visitor.visit(&key?)))
+}
+
+/// The same for two words.
+fn speculate_both<R>(
+    first: Word,
+    second: Word,
+    mut f: impl FnMut(&Borrowed<'_>, &Borrowed<'_>) -> Option<R>,
+) -> Result<Option<R>> {
+    let rcu = rcu::read_lock();
+    let Some(speculation) = Speculation::begin(&rcu) else {
+        return Ok(None);
+    };
+    let find = |word: Word| {
+        let place = |host| Place::Seen(host, Witness::Mapped(speculation), &rcu);
+        speculation.look(word.addr(), |area| key(area, word, place))
+    };
+    match (find(first), find(second)) {
+        (Some(one), Some(other)) => Ok(f(&one?, &other?)),
+        _ => Ok(None),
+    }
+}
+
+/// With locks: nothing is mapped there, or somebody is changing what is.
 #[cold]
 #[inline(never)]
-fn slowly<R, E: Default>(word: Word, mut visitor: impl Visit<R, E>) -> Result<R> {
-    super::repeat(|| attempt(word, &mut visitor))
+fn slowly<R, E: Default>(left: E, word: Word, mut visitor: impl Visit<R, E>) -> Result<R> {
+    super::again(left, || attempt(word, &mut visitor))
 }
 
-/// One attempt with mmap_lock.
+/// One attempt with the VMA's lock, or with mmap_lock.
 fn attempt<R, E>(word: Word, visitor: &mut impl Visit<R, E>) -> Result<Result<R, E>> {
+    if let Some(lock) = VmaLock::try_take(word.addr()) {
+        return Ok(visitor.visit(&key(lock.area(), word, Place::Held)?));
+    }
     let lock = MmapLock::take()?;
-    let result = visitor.visit(&key(lock.area(word.addr())?, word)?);
-    drop(lock);
-    Ok(result)
+    Ok(visitor.visit(&key(lock.area(word.addr())?, word, Place::Held)?))
 }
 
-/// The key of `word`, which lies in the area.
+/// The key of `word`, which lies in the area. The `place` is what keeps an inode.
 #[inline(always)]
-fn key<'a>(area: Area<'a>, word: Word) -> Result<Borrowed<'a>> {
+fn key<'a>(
+    area: Area<'a>,
+    word: Word,
+    place: impl FnOnce(Host<'a>) -> Place<'a>,
+) -> Result<Borrowed<'a>> {
     match area.shared_file(word.addr())? {
         None => Borrowed::in_process(Kind::Mm, word, None),
-        // The lock keeps the area, the area its file, and the file the inode.
         Some((host, position)) if host.mappable_by_users() => {
-            Ok(Borrowed::in_file(position, None, host, Place::Held(host)))
+            Ok(Borrowed::in_file(position, None, host, place(host)))
         }
         Some(_) => Err(EFAULT),
     }
@@ -161,19 +206,32 @@ mod tests {
         Ok(())
     }
 
+    /// Runs `what` where the resolver has to take a lock: the VMA's, or with `mmap_lock` that one.
+    fn locked<T>(mmap_lock: bool, what: impl FnOnce() -> T) -> Result<T> {
+        let vma_locked = u32::from(mmap_lock);
+        let ((result, second), first) = forced(Point::MmapLocked, 1, || {
+            forced(Point::VmaLocked, vma_locked, what)
+        });
+        if (first, second) == (1, vma_locked) {
+            Ok(result)
+        } else {
+            Err(EDOM)
+        }
+    }
+
     #[test]
-    fn mmap_lock_will_do() -> Result {
+    fn either_lock_will_do() -> Result {
         let on_file = OnFile::new()?;
         let word = on_file.word(8)?.by(Resolver::VMA);
         let before = on_file.counts();
         let undisturbed = own(&word)?.id();
-        let (owned, hits) = forced(Point::VmaLocked, 1, || own(&word).map(|key| key.id()));
-        assert!(owned? == undisturbed);
-        assert_eq!(hits, 1);
-        let (borrowed, hits) = forced(Point::VmaLocked, 1, || borrowed(word, Resolver::VMA));
-        assert!(borrowed? == undisturbed);
-        assert_eq!(hits, 1);
-        assert!(on_file.counts() == before);
+        for mmap_lock in [false, true] {
+            let owned = locked(mmap_lock, || own(&word).map(|key| key.id()))?;
+            assert!(owned? == undisturbed);
+            let borrowed = locked(mmap_lock, || borrowed(word, Resolver::VMA))?;
+            assert!(borrowed? == undisturbed);
+            assert!(on_file.counts() == before);
+        }
         Ok(())
     }
 
@@ -181,22 +239,56 @@ mod tests {
     fn another_attempt_begins_with_no_lock() -> Result {
         let on_file = OnFile::new()?;
         let word = on_file.word(8)?.by(Resolver::VMA);
-        // In the first attempt with the VMA's lock or without, and in those that follow.
-        for without in [0, 1] {
-            let mut left = 3;
-            let (result, _) = forced(Point::VmaLocked, without, || {
-                borrow(&word, |key: &Borrowed<'_>| {
-                    left -= 1;
-                    if left == 0 {
-                        Ok(key.id())
-                    } else {
-                        Err(())
-                    }
-                })
-            });
-            assert!(result? == own(&word)?.id());
-            assert_eq!(left, 0);
+        let attempts = |left: &mut u32| {
+            borrow(&word, |key: &Borrowed<'_>| {
+                *left -= 1;
+                if *left == 0 {
+                    Ok(key.id())
+                } else {
+                    Err(())
+                }
+            })
+        };
+        // In the first attempt without a lock or with either, and in those that follow.
+        let (mut none, mut vma, mut mmap) = (3, 3, 3);
+        let found = [
+            attempts(&mut none),
+            locked(false, || attempts(&mut vma))?,
+            locked(true, || attempts(&mut mmap))?,
+        ];
+        for found in found {
+            assert!(found? == own(&word)?.id());
         }
+        assert_eq!((none, vma, mmap), (0, 0, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn key_holds_as_long_as_nothing_else_is_mapped() -> Result {
+        let on_file = OnFile::new()?;
+        let word = on_file.word(8)?.by(Resolver::VMA);
+        let before = on_file.counts();
+        let seq = Speculation::begin(&rcu::read_lock()).ok_or(EDOM)?.seq();
+        drop(Mapping::anonymous(1, ReadWrite)?);
+        let (mut held, mut holds, mut attempts) = (false, true, 0);
+        let owned = borrow(&word, |key: &Borrowed<'_>| {
+            let mut key = *key;
+            attempts += 1;
+            // The second has a lock.
+            if let Place::Seen(_, Witness::Mapped(speculation), _) = &mut key.place {
+                held = speculation.holds();
+                *speculation = speculation.begun_at(seq);
+                holds = key.holds();
+            }
+            key.own()
+        })?;
+        let during = on_file.counts();
+        assert!(held && !holds);
+        assert_eq!(attempts, 2);
+        assert!(owned.id() == own(&word)?.id());
+        drop(owned);
+        assert!(during == before.plus(1, 1, 0));
+        assert!(on_file.counts() == before);
         Ok(())
     }
 
@@ -251,12 +343,17 @@ mod tests {
             anonymous.word(8).by(Resolver::VMA),
             on_file.mapping()?.private_word(8).by(Resolver::VMA),
         ];
-        for first in &words {
-            for second in &words {
-                let (one, other) = super::super::borrow_both(first, second, |one, other| {
-                    Some((one.id(), other.id()))
-                })?;
-                assert!(one == own(first)?.id() && other == own(second)?.id());
+        // Without a lock, with mmap_lock, and with that after an attempt without.
+        for (locked, times) in [(0, 1), (1, 1), (0, 2)] {
+            for (first, second) in words.iter().flat_map(|&a| words.map(|b| (a, b))) {
+                let mut left = times;
+                let (found, _) = forced(Point::MmapLocked, locked, || {
+                    super::super::borrow_both(&first, &second, |one, other| {
+                        left -= 1;
+                        (left == 0).then(|| (one.id(), other.id()))
+                    })
+                });
+                assert!(found? == (own(&first)?.id(), own(&second)?.id()));
             }
         }
         assert!(on_file.counts() == before);

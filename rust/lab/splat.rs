@@ -5,7 +5,17 @@
 //! What only C can say is in `provoke.c`. Some of these leave memory or the calling task broken for
 //! good: they are for a VM that is thrown away.
 
-use crate::bindings;
+use crate::{
+    bindings, lab,
+    mm::{
+        inode::assert_may_release,
+        task,
+        vma::{
+            MmapLock,
+            VmaLock, //
+        },
+    },
+};
 use kernel::{
     new_mutex,
     new_spinlock,
@@ -49,6 +59,23 @@ pub(crate) fn trigger(name: &str) -> Result {
         "hung-task" => fsleep(LONG),
         "rcu-stall" => stall_rcu(),
         "soft-lockup" => lock_up()?,
+        "release-in-rcu" => {
+            let _guard = rcu::read_lock();
+            assert_may_release();
+        }
+        "release-under-mmap-lock" => {
+            let _lock = MmapLock::take()?;
+            assert_may_release();
+        }
+        "release-under-vma-lock" => {
+            let _lock = VmaLock::try_take(task::some_address()?).ok_or(EAGAIN)?;
+            assert_may_release();
+        }
+        "release-with-page" => {
+            lab::page_ref_taken();
+            assert_may_release();
+            lab::page_ref_dropped();
+        }
         // SAFETY: These may be called by any task that can sleep and holds no lock.
         _ => unsafe {
             match name {

@@ -260,7 +260,7 @@ pub(crate) enum Leftover {
 
 /// Complains, in debug builds, where references on inodes must not be given back.
 #[inline]
-fn assert_may_release() {
+pub(crate) fn assert_may_release() {
     // Sees spinlocks and RCU.
     might_sleep();
     // Sees mmap_lock and VMA locks as well, where lockdep is on.

@@ -43,6 +43,18 @@ pub(super) fn current_mm_raw() -> *mut bindings::mm_struct {
     unsafe { (*arch::current()).mm }
 }
 
+/// An address where the current task has something mapped: the top of its stack.
+///
+/// # Errors
+///
+/// `EFAULT`: it has no mm.
+#[cfg(RFUTEX_LAB)]
+pub(crate) fn some_address() -> Result<usize> {
+    let mm = core::ptr::NonNull::new(current_mm_raw()).ok_or(EFAULT)?;
+    // SAFETY: It is the current task's mm, which it keeps. The field was set as the program began.
+    Ok(unsafe { (*mm.as_ptr()).__bindgen_anon_1.start_stack })
+}
+
 /// Announces that the current task is about to sleep, until it is woken or has a signal.
 ///
 /// Implies a full barrier: what is read after this was not yet so when a waker looked for sleepers.

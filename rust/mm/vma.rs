@@ -193,11 +193,22 @@ impl Drop for MmapLock {
 ///
 /// # Invariants
 ///
-/// The VMA is valid for `'a`, and neither it nor its file changes.
+/// The VMA's memory is valid for `'a`, and that of its file, and of the inode that hosts the file. With
+/// a lock, all of them stay what they are; without, they may change or end at any time, and what was
+/// read is to be forgotten then.
 #[derive(Clone, Copy)]
 pub(crate) struct Area<'a>(NonNull<bindings::vm_area_struct>, PhantomData<&'a ()>);
 
 impl<'a> Area<'a> {
+    /// # Safety
+    ///
+    /// The type's invariants must hold for the lifetime that the caller chooses.
+    #[inline(always)]
+    pub(super) unsafe fn from_raw(vma: NonNull<bindings::vm_area_struct>) -> Self {
+        // INVARIANT: By the function's safety requirements.
+        Self(vma, PhantomData)
+    }
+
     /// The file of a shared mapping: which inode hosts it, and which of its bytes is at `addr`.
     /// `None` if it is private memory.
     ///
@@ -207,14 +218,14 @@ impl<'a> Area<'a> {
     #[inline(always)]
     pub(crate) fn shared_file(self, addr: usize) -> Result<Option<(Host<'a>, u64)>> {
         let vma = self.0.as_ptr();
-        // SAFETY: By the type invariants, the VMA is valid and does not change.
+        // SAFETY: By the type invariants, the VMA is valid. It may change meanwhile, hence volatile.
         let (flags, file, has_ops, start, offset) = unsafe {
             (
-                (*vma).__bindgen_anon_2.vm_flags,
-                (*vma).vm_file,
-                !(*vma).vm_ops.is_null(),
-                (*vma).__bindgen_anon_1.__bindgen_anon_1.vm_start,
-                (*vma).vm_pgoff,
+                (&raw const (*vma).__bindgen_anon_2.vm_flags).read_volatile(),
+                (&raw const (*vma).vm_file).read_volatile(),
+                !(&raw const (*vma).vm_ops).read_volatile().is_null(),
+                (&raw const (*vma).__bindgen_anon_1.__bindgen_anon_1.vm_start).read_volatile(),
+                (&raw const (*vma).vm_pgoff).read_volatile(),
             )
         };
         if flags & (flags::IO | flags::PFNMAP | flags::MIXEDMAP) != 0 {
@@ -228,12 +239,17 @@ impl<'a> Area<'a> {
             return Ok(None);
         }
         // SAFETY: The VMA keeps its file, a file its mapping, and a mapping of an open file its
-        // host, for as long as this lives.
+        // host; or by the type invariants, the memory of each is valid for as long as this lives.
         let host = unsafe {
-            let host = NonNull::new((*(*file).f_mapping).host).ok_or(EFAULT)?;
-            Host::from_raw(host)
+            // A file that is being opened anew has none.
+            let mapping = NonNull::new((&raw const (*file).f_mapping).read_volatile());
+            let mapping = mapping.ok_or(EFAULT)?.as_ptr();
+            NonNull::new((&raw const (*mapping).host).read_volatile()).ok_or(EFAULT)?
         };
-        let position = ((offset as u64) << PAGE_SHIFT) + (addr - start) as u64;
+        // SAFETY: As above.
+        let host = unsafe { Host::from_raw(host) };
+        let position =
+            ((offset as u64) << PAGE_SHIFT).wrapping_add(addr.wrapping_sub(start) as u64);
         Ok(Some((host, position)))
     }
 }

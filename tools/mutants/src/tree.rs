@@ -121,7 +121,7 @@ fn add(path: &Path, hash: &mut DefaultHasher) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::list::Edit;
+    use crate::list::{Edit, List};
 
     fn mutant(find: &str) -> Mutant {
         let edit = |find: &str, replace: &str| Edit {
@@ -140,6 +140,20 @@ mod tests {
             alone: false,
             survives: None,
         }
+    }
+
+    #[test]
+    fn every_change_of_the_list_can_be_made() {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let list = List::read(&top.join("tools/mutants/list")).unwrap();
+        let tree = Tree { dir: top };
+        let stale: Vec<_> = list
+            .chosen(&[])
+            .unwrap()
+            .iter()
+            .filter_map(|mutant| tree.changed(mutant).err().map(|error| (&mutant.id, error)))
+            .collect();
+        assert!(stale.is_empty(), "{stale:#?}");
     }
 
     #[test]

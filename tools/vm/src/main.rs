@@ -205,7 +205,7 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
         }
         Do::Splats => {
             let mut report = Report::default();
-            splats::run(options, &places, &mut report)?;
+            splats::run(options, &places)?.judge(&mut report)?;
             Ok(close(&report))
         }
         Do::Peers { built, only } => {

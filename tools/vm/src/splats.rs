@@ -4,7 +4,9 @@
 //! seen.
 
 use std::fs;
+use std::panic::resume_unwind;
 use std::process::{Command, Output};
+use std::thread;
 
 use anyhow::{Context, Result};
 use rfutex_guest::event::{Outcome, Verdict};
@@ -22,7 +24,7 @@ const LIMIT: u64 = 60;
 
 /// What is made to happen, and what the runner has to say of it.
 struct Case {
-    name: &'static str,
+    name: String,
     script: String,
     expect: Expect,
 }
@@ -37,9 +39,9 @@ enum Expect {
 }
 use Expect::{Fail, Pass, Splat};
 
-fn case(name: &'static str, script: impl Into<String>, expect: Expect) -> Case {
+fn case(name: impl Into<String>, script: impl Into<String>, expect: Expect) -> Case {
     Case {
-        name,
+        name: name.into(),
         script: script.into(),
         expect,
     }
@@ -52,6 +54,13 @@ fn splat(kind: &'static str, before: &str) -> Case {
         format!("{before}\necho {kind} >{TRIGGER}"),
         Splat(kind),
     )
+}
+
+/// A reference on an inode is given back where it must not be.
+fn release(place: &str, kind: &'static str) -> Case {
+    let name = format!("release-{place}");
+    let script = format!("echo {name} >{TRIGGER}");
+    case(name, script, Splat(kind))
 }
 
 /// What happens in the first VM. Lockdep looks no further after its first
@@ -81,6 +90,9 @@ fn first() -> Vec<Case> {
         splat("list", ""),
         splat("refcount", ""),
         splat("odebug", ""),
+        release("under-mmap-lock", "warn"),
+        release("under-vma-lock", "warn"),
+        release("with-page", "warn"),
         splat("lockdep", ""),
         splat("kasan", ""),
         splat("bad-page", ""),
@@ -93,6 +105,8 @@ fn first() -> Vec<Case> {
             Splat("busy-inodes"),
         ),
         splat("hung-task", &hung),
+        // The kernel says so once a second at most.
+        release("in-rcu", "atomic-sleep"),
         splat("rcu-stall", stall),
         splat("soft-lockup", &format!("{sysctl}; echo 1 >watchdog_thresh")),
         case("control-again", "true", Pass),
@@ -115,30 +129,35 @@ fn second() -> Vec<Case> {
     ]
 }
 
-/// Runs all of it; each case is a test in `report`.
-pub fn run(options: &Options, places: &Places, report: &mut Report) -> Result<()> {
-    for (number, cases) in [first(), second()].into_iter().enumerate() {
-        let inner = carry_out(options, places, &cases)?;
-        let suite = "kunit/rfutex_no_such_suite";
-        judge(
-            report,
-            &inner,
-            &format!("harness/{number}/missing-suite"),
-            suite,
-            &Fail,
-        )?;
-        for Case { name, expect, .. } in &cases {
-            judge(
-                report,
-                &inner,
-                &format!("harness/{number}/{name}"),
-                name,
-                expect,
-            )?;
+/// What the runner made of all cases.
+pub struct Ran(Vec<(Vec<Case>, Inner)>);
+
+/// Runs all of it, the VMs side by side: most of their time they wait.
+pub fn run(options: &Options, places: &Places) -> Result<Ran> {
+    thread::scope(|scope| {
+        let vms = [first(), second()].map(|cases| {
+            scope.spawn(|| carry_out(options, places, &cases).map(|inner| (cases, inner)))
+        });
+        let ran = vms.map(|vm| vm.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        Ok(Ran(ran.into_iter().collect::<Result<_>>()?))
+    })
+}
+
+impl Ran {
+    /// Each case is a test in `report`.
+    pub fn judge(&self, report: &mut Report) -> Result<()> {
+        for (number, (cases, inner)) in self.0.iter().enumerate() {
+            let suite = "kunit/rfutex_no_such_suite";
+            let name = format!("harness/{number}/missing-suite");
+            judge(report, inner, &name, suite, &Fail)?;
+            for Case { name, expect, .. } in cases {
+                let ours = format!("harness/{number}/{name}");
+                judge(report, inner, &ours, name, expect)?;
+            }
+            judge_exit(report, inner, number)?;
         }
-        judge_exit(report, &inner, number)?;
+        Ok(())
     }
-    Ok(())
 }
 
 /// What the runner made of the cases.
@@ -158,7 +177,7 @@ fn carry_out(options: &Options, places: &Places, cases: &[Case]) -> Result<Inner
         suites: vec!["rfutex_no_such_suite".to_owned()],
     };
     let scripts = cases.iter().map(|case| Stage::Script {
-        name: case.name.to_owned(),
+        name: case.name.clone(),
         script: case.script.clone(),
         limit: if case.name == "time-limit" { 2 } else { LIMIT },
     });
@@ -195,7 +214,7 @@ fn carry_out(options: &Options, places: &Places, cases: &[Case]) -> Result<Inner
         .arg(&plan)
         .arg("--report")
         .arg(&result)
-        .args(["--silence", "30"]);
+        .args(["--silence", "45"]);
     let output = command.output().context("running ourselves")?;
     let report = fs::read(&result).with_context(|| {
         format!(
