@@ -9,14 +9,15 @@
 //! ```text
 //! wait                               wake
 //! ----                               ----
-//! bucket.nr_waiters += 1             *word = new             (the caller, in user space)
+//! counter += 1                       *word = new             (the caller, in user space)
 //! full barrier              (A)      full barrier            (B)
-//! read *word, compare                read bucket.nr_waiters
+//! read *word, compare                read counter
 //! ```
 //!
 //! That is the store-buffering pattern: with both barriers, at least one side sees the other. (A)
-//! is in [`Counted::new`], (B) in [`Bucket::is_empty`]. From kernel/futex/core.c, and from the bugs
-//! that it had (11d4616bd07f, 76835b0ebf8a).
+//! is in [`Spot::coming`], (B) in [`Spot::is_empty`]. The counter is that of the word's key: who is
+//! moved to another key moves to that one's. From kernel/futex/core.c, and from the bugs that it
+//! had (11d4616bd07f, 76835b0ebf8a).
 //!
 //! # Lifetimes
 //!
@@ -30,14 +31,25 @@
 //!    as woken. From the mark on, the waiter may be gone at any moment, and is not touched again:
 //!    links that lead to it are closed past it before the lock is released.
 
+mod bucket;
 mod pair;
 #[cfg(CONFIG_KUNIT)]
 #[cfg(RFUTEX_LAB)]
 mod tests;
 
-pub(crate) use self::pair::{
-    Exchange,
-    Pair, //
+#[cfg(CONFIG_KUNIT)]
+#[cfg(RFUTEX_LAB)]
+pub(crate) use self::bucket::NR_COUNTERS;
+pub(crate) use self::{
+    bucket::{
+        Bucket,
+        Buckets,
+        Spot, //
+    },
+    pair::{
+        Exchange,
+        Pair, //
+    },
 };
 
 use crate::{
@@ -48,10 +60,7 @@ use crate::{
     mm::{
         arch,
         slot::Slot,
-        spinlock::{
-            SpinLock,
-            SpinLockGuard, //
-        },
+        spinlock::SpinLockGuard,
         task, //
     },
     wake_chain::WakeChain, //
@@ -75,7 +84,6 @@ use core::{
 use kernel::{
     bindings,
     prelude::*,
-    static_lock_class,
     sync::{
         aref::ARef,
         atomic::{
@@ -86,102 +94,6 @@ use kernel::{
     task::Task, //
 };
 
-/// Where waiters with some of the keys queue. On cache lines of its own.
-#[pin_data]
-#[repr(align(64))]
-pub(crate) struct Bucket {
-    /// Waiters that are queued here, or about to be, or just woken: never less than the queue's
-    /// length.
-    nr_waiters: Atomic<i32>,
-    #[pin]
-    queue: SpinLock<Queue>,
-}
-
-impl Bucket {
-    /// An empty bucket.
-    pub(crate) fn new() -> impl PinInit<Self> {
-        pin_init!(Self {
-            nr_waiters: Atomic::new(0),
-            queue <- SpinLock::new(Queue::default(), c"rfutex_bucket", static_lock_class!()),
-        })
-    }
-
-    /// Counts the caller as a waiter, then locks the queue.
-    ///
-    /// # Context
-    ///
-    /// Does not sleep. No other bucket may be locked.
-    #[inline]
-    pub(crate) fn enter(&self) -> Entry<'_> {
-        let counted = Counted::new(self);
-        Entry {
-            queue: self.queue.lock(),
-            counted,
-        }
-    }
-
-    /// Whether nobody waits here: then a wake is done, without any lock.
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        // (B) The caller changed the word before it asked for the wake.
-        arch::smp_mb();
-        arch::read(&self.nr_waiters) == 0
-    }
-
-    /// Counts `nr` waiters less: they are no longer queued.
-    #[inline]
-    fn left(&self, nr: i32) {
-        arch::sub(&self.nr_waiters, nr);
-    }
-
-    /// Takes up to `nr` waiters under `id`, with a mask that shares a bit with `mask`, out of the
-    /// queue, marks them as woken and adds their tasks to `chain`. Returns how many.
-    ///
-    /// Before it marks the first, it asks whether the key `holds`; if not, it does nothing and
-    /// returns `None`.
-    ///
-    /// # Context
-    ///
-    /// Does not sleep. Takes the bucket's lock: ask [`Self::is_empty`] first.
-    #[inline(always)]
-    pub(crate) fn wake(
-        &self,
-        id: KeyId,
-        mask: u64,
-        nr: u32,
-        chain: &mut WakeChain,
-        holds: impl FnOnce() -> bool,
-    ) -> Option<u32> {
-        let mut queue = self.queue.lock();
-        let woken = queue.wake(id, mask, nr, chain, holds)?;
-        drop(queue);
-        if woken != 0 {
-            self.left(woken as i32);
-        }
-        Some(woken)
-    }
-
-    /// How many waiters are queued under this key.
-    ///
-    /// # Context
-    ///
-    /// Does not sleep. Takes the bucket's lock.
-    pub(crate) fn count(&self, id: KeyId) -> u32 {
-        let queue = self.queue.lock();
-        queue
-            .waiters()
-            // SAFETY: We have the queue that it is in.
-            .filter(|waiter| unsafe { waiter.id() } == id)
-            .count() as u32
-    }
-
-    /// How many waiters are counted, queued or about to be.
-    #[cfg(RFUTEX_LAB)]
-    pub(crate) fn nr_waiters(&self) -> i32 {
-        self.nr_waiters.load(Relaxed)
-    }
-}
-
 /// A stay in front of a bucket: counted as a waiter, with the queue locked.
 ///
 /// When it ends and nothing was queued, it unlocks first.
@@ -191,7 +103,7 @@ pub(crate) struct Entry<'t> {
 }
 
 /// A count of the caller as a waiter, which goes when this is dropped.
-struct Counted<'t>(&'t Bucket);
+struct Counted<'t>(Spot<'t>);
 
 impl<'t> Entry<'t> {
     /// Queues `waiter`, and unlocks.
@@ -202,14 +114,14 @@ impl<'t> Entry<'t> {
             return;
         }
         self.queue.link(&waiter);
-        // INVARIANT: It is linked into the queue of this bucket, whose lock we hold.
-        waiter.bucket.store(self.counted.keep(), Relaxed);
+        // INVARIANT: It is linked into the queue of this spot's bucket, whose lock we hold.
+        waiter.spot.store(self.counted.keep(), Relaxed);
     }
 
     /// Makes the current task a waiter, as [`Waiter::current`] does, queues it, and unlocks.
     #[inline(always)]
     pub(crate) fn queue_new(mut self, slot: &mut Slot<'_, Waiter<'t>>, key: Owned, mask: u64) {
-        // INVARIANT: It is linked into the queue of this bucket, whose lock we hold.
+        // INVARIANT: It is linked into the queue of this spot's bucket, whose lock we hold.
         let waiter = slot.fill(Waiter::new(key, mask, self.counted.keep()));
         self.queue.link(&waiter);
     }
@@ -217,17 +129,15 @@ impl<'t> Entry<'t> {
 
 impl<'t> Counted<'t> {
     #[inline]
-    fn new(bucket: &'t Bucket) -> Self {
-        // (A) The count goes up, then a full barrier (which the function implies), and only then
-        // does the caller read the word.
-        arch::fetch_add(&bucket.nr_waiters, 1);
-        Self(bucket)
+    fn new(spot: Spot<'t>) -> Self {
+        spot.coming(1);
+        Self(spot)
     }
 
     /// Leaves the count as it is.
     #[inline]
-    fn keep(self) -> *mut Bucket {
-        ptr::from_ref(ManuallyDrop::new(self).0).cast_mut()
+    fn keep(self) -> *mut u8 {
+        ManuallyDrop::new(self).0.as_raw()
     }
 }
 
@@ -252,15 +162,17 @@ struct Links {
 ///
 /// # Invariants
 ///
-/// - While `bucket` is not null, the waiter is linked into that bucket's queue; `links`, `key` and
-///   `bucket` change only under its lock, and the waiter is alive and does not move.
-/// - While `bucket` is null, the waiter is in no queue, and only its task looks at it.
+/// - `spot` is null or a [`Spot`] in the table that the waiter borrows.
+/// - While `spot` is not null, the waiter is linked into the queue of that spot's bucket, and counted
+///   there; `links`, `key` and `spot` change only under its lock, and the waiter is alive and does
+///   not move. `key` belongs to `spot`.
+/// - While `spot` is null, the waiter is in no queue, and only its task looks at it.
 /// - `key` is there until the waiter is dropped, which may sleep for its sake.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Waiter<'t> {
     links: UnsafeCell<Links>,
     key: UnsafeCell<ManuallyDrop<Owned>>,
-    bucket: Atomic<*mut Bucket>,
+    spot: Atomic<*mut u8>,
     mask: u64,
     priority: i32,
     /// The address of the task's mm, which it cannot leave while it waits.
@@ -275,16 +187,16 @@ impl Waiter<'_> {
     /// The current task as a waiter on `key`, met by wakes whose mask shares a bit with `mask`.
     #[inline]
     pub(crate) fn current(key: Owned, mask: u64) -> impl PinInit<Self> {
-        // INVARIANT: `bucket` is null, and nobody else knows the waiter yet.
+        // INVARIANT: `spot` is null, and nobody else knows the waiter yet.
         Self::new(key, mask, ptr::null_mut())
     }
 
     #[inline(always)]
-    fn new(key: Owned, mask: u64, bucket: *mut Bucket) -> impl PinInit<Self> {
+    fn new(key: Owned, mask: u64, spot: *mut u8) -> impl PinInit<Self> {
         pin_init!(Self {
             links: UnsafeCell::new(Links::default()),
             key: UnsafeCell::new(ManuallyDrop::new(key)),
-            bucket: Atomic::new(bucket),
+            spot: Atomic::new(spot),
             mask,
             priority: task::current_priority(),
             mm: task::current_mm(),
@@ -297,8 +209,8 @@ impl Waiter<'_> {
     /// Whether it is in no queue: it was woken, or never queued.
     #[inline]
     pub(crate) fn is_woken(&self) -> bool {
-        // Pairs with the release in `Bucket::wake`: what the waker did before is seen.
-        arch::load_acquire(&self.bucket).is_null()
+        // Pairs with the release in `Queue::mark`: what the waker did before is seen.
+        arch::load_acquire(&self.spot).is_null()
     }
 
     /// The key, while it is in no queue.
@@ -321,22 +233,21 @@ impl Waiter<'_> {
     #[inline(never)]
     fn leave_queue(&self) -> bool {
         loop {
-            let bucket = arch::load_acquire(&self.bucket);
-            if bucket.is_null() {
+            let raw = arch::load_acquire(&self.spot);
+            // SAFETY: By the type invariants, it is null or a spot in the table that we borrow.
+            let Some(spot) = (unsafe { Spot::from_raw(raw) }) else {
                 return false;
-            }
-            // SAFETY: By the type invariants, it is a bucket of the table that we borrow.
-            let bucket = unsafe { &*bucket };
-            let mut queue = bucket.queue.lock();
-            if !ptr::eq(self.bucket.load(Relaxed), bucket) {
-                // Woken, or moved to another bucket, while we waited for the lock.
+            };
+            let mut queue = spot.bucket().queue.lock();
+            if !ptr::eq(self.spot.load(Relaxed), raw) {
+                // Woken, or moved elsewhere, while we waited for the lock.
                 continue;
             }
             queue.unlink(self);
             // INVARIANT: It is no longer linked.
-            self.bucket.store(ptr::null_mut(), Relaxed);
+            self.spot.store(ptr::null_mut(), Relaxed);
             drop(queue);
-            bucket.left(1);
+            spot.left(1);
             return true;
         }
     }
@@ -508,7 +419,7 @@ impl Queue {
         // SAFETY: The waiter's task cannot end before the mark.
         let task = unsafe { task::get(waiter.task) };
         // From here on `waiter` may be gone.
-        arch::store_release(&waiter.bucket, ptr::null_mut());
+        arch::store_release(&waiter.spot, ptr::null_mut());
         task
     }
 

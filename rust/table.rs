@@ -6,11 +6,14 @@ use crate::{
     key::KeyId,
     lab,
     mm::{
-        pinned_slice::PinnedSlice,
         ram,
         random, //
     },
-    queue::Bucket, //
+    queue::{
+        Bucket,
+        Buckets,
+        Spot, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -18,7 +21,8 @@ use kernel::{
 };
 
 /// As many as are worth it, where the user does not say how many: with a hundred thousand waiters a
-/// bucket then has two, and to look through them costs a wake for somebody else next to nothing.
+/// bucket then has two, but of its counters one of six counts somebody; a wake for somebody else
+/// seldom looks at who it is.
 const DEFAULT_BUCKETS: usize = 1 << 16;
 
 /// But not more than this part of memory.
@@ -32,7 +36,7 @@ const MAX_BUCKETS: u32 = 1 << 20;
 
 /// A table: buckets, and the secret that says which key goes where.
 pub(crate) struct Table {
-    buckets: PinnedSlice<Bucket>,
+    buckets: Buckets,
     secret: Secret,
 }
 
@@ -105,27 +109,27 @@ impl Table {
             return Err(ENOMEM);
         }
         let table = Self {
-            buckets: PinnedSlice::new(nr, Bucket::new)?,
+            buckets: Buckets::new(nr)?,
             secret: Secret::random(),
         };
         Ok(Arc::new(table, GFP_KERNEL)?)
     }
 
-    /// The bucket of a key. The one hash of an operation.
+    /// Where the waiters under a key are. The one hash of an operation.
     #[inline]
-    pub(crate) fn bucket(&self, id: KeyId) -> &Bucket {
+    pub(crate) fn spot(&self, id: KeyId) -> Spot<'_> {
         self.buckets.at_hash(self.secret.hash(id))
     }
 
     /// How many buckets there are.
     pub(crate) fn nr_buckets(&self) -> usize {
-        self.buckets.len()
+        self.buckets.as_slice().len()
     }
 
-    /// All buckets.
+    /// How many waiters each counter of each bucket counts.
     #[cfg(RFUTEX_LAB)]
-    pub(crate) fn buckets(&self) -> &[Bucket] {
-        &self.buckets
+    pub(crate) fn nr_waiters(&self) -> impl Iterator<Item = i32> + '_ {
+        self.buckets.as_slice().iter().flat_map(Bucket::nr_waiters)
     }
 }
 
@@ -139,7 +143,8 @@ mod tests {
         lab::{
             kunit::forced,
             Point, //
-        }, //
+        },
+        queue::NR_COUNTERS, //
     };
     use core::ptr;
 
@@ -157,28 +162,50 @@ mod tests {
     }
 
     fn bucket_of(secret: Secret, id: KeyId) -> usize {
-        secret.hash(id) as usize % NR_BUCKETS
+        Buckets::counter_of(NR_BUCKETS, secret.hash(id)) / NR_COUNTERS
     }
 
-    /// How many of the keys are in each bucket.
-    fn spread(secret: Secret, keys: impl Iterator<Item = KeyId>) -> [u32; NR_BUCKETS] {
-        let mut buckets = [0; NR_BUCKETS];
-        keys.for_each(|key| buckets[bucket_of(secret, key)] += 1);
-        buckets
+    /// The counter of a key where there are as many counters as above buckets.
+    fn counter_of(secret: Secret, id: KeyId) -> usize {
+        Buckets::counter_of(NR_BUCKETS / NR_COUNTERS, secret.hash(id))
     }
 
-    /// Whether 4096 keys are spread as a random function would spread them, for each secret.
+    /// How many of the keys are in each place.
+    fn spread(
+        place_of: impl Fn(KeyId) -> usize,
+        keys: impl Iterator<Item = KeyId>,
+    ) -> [u32; NR_BUCKETS] {
+        let mut places = [0; NR_BUCKETS];
+        keys.for_each(|key| places[place_of(key)] += 1);
+        places
+    }
+
+    /// Whether 4096 keys are spread as a random function would spread them, over buckets and over
+    /// counters, for each secret.
     ///
     /// Chi-square has a mean of 255 and a deviation of 23 here; the longest of 256 chains with 16
     /// keys each on average is around 29.
     fn spreads(key: impl Fn(u64) -> KeyId) -> bool {
+        let keys = || (0..4096).map(&key);
         secrets(8).all(|secret| {
-            let buckets = spread(secret, (0..4096).map(&key));
-            let squares: u32 = buckets.iter().map(|&nr| nr * nr).sum();
-            let chi_square = squares / 16 - 4096;
-            let longest = buckets.into_iter().max();
-            chi_square < 255 + 6 * 23 && longest < Some(40)
+            let buckets = spread(|id| bucket_of(secret, id), keys());
+            let counters = spread(|id| counter_of(secret, id), keys());
+            [buckets, counters].iter().all(|places| {
+                let squares: u32 = places.iter().map(|&nr| nr * nr).sum();
+                let chi_square = squares / 16 - 4096;
+                let longest = places.iter().max();
+                chi_square < 255 + 6 * 23 && longest < Some(&40)
+            })
         })
+    }
+
+    /// The place of a key's counter among all of a table.
+    fn place(table: &Table, id: KeyId) -> Option<usize> {
+        // Who enters is counted there.
+        let entry = table.spot(id).enter();
+        let place = table.nr_waiters().position(|nr| nr == 1);
+        drop(entry);
+        place
     }
 
     const INODE: usize = 0xffff_8880_0764_2358;
@@ -261,20 +288,24 @@ mod tests {
 
     #[test]
     fn each_bit_of_object_and_position_counts() -> Result {
-        // A hash over the wrong bytes (8d67743653dc) misses some: each bit must change the bucket
-        // under nearly all of 64 secrets.
+        // A hash over the wrong bytes (8d67743653dc) misses some: each bit must change both the
+        // bucket and the counter under nearly all of 64 secrets.
         let changes = |other: KeyId| {
             let key = KeyId::made_up(Kind::Inode, INODE, 5 << 12);
-            let moved = |&secret: &Secret| bucket_of(secret, key) != bucket_of(secret, other);
-            secrets(64).filter(moved).count()
+            let places = [bucket_of, counter_of];
+            let moved = |place_of: fn(Secret, KeyId) -> usize| {
+                let moved = |&secret: &Secret| place_of(secret, key) != place_of(secret, other);
+                secrets(64).filter(moved).count()
+            };
+            places.into_iter().map(moved).min()
         };
         for bit in 3..48 {
             let object = KeyId::made_up(Kind::Inode, INODE ^ 1 << bit, 5 << 12);
-            assert!(changes(object) > 56);
+            assert!(changes(object) > Some(56));
         }
         for bit in 0..56 {
             let position = KeyId::made_up(Kind::Inode, INODE, 5 << 12 ^ 1 << bit);
-            assert!(changes(position) > 56);
+            assert!(changes(position) > Some(56));
         }
         // The kind is a part of the object.
         let private = KeyId::made_up(Kind::Private, MM, 0x1000);
@@ -295,7 +326,7 @@ mod tests {
         }
         let longest = |secret| {
             let keys = chosen.iter().map(|&i| page(i));
-            spread(secret, keys).into_iter().max()
+            spread(|id| bucket_of(secret, id), keys).into_iter().max()
         };
         assert_eq!(longest(known), Some(128));
         for secret in others {
@@ -307,20 +338,25 @@ mod tests {
     #[test]
     fn tables_have_secrets_of_their_own() -> Result {
         let (one, other) = (Table::new(1024)?, Table::new(1024)?);
-        let place = |table: &Table, id| {
-            let bucket = table.bucket(id);
-            table
-                .buckets()
-                .iter()
-                .position(|other| ptr::eq(bucket, other))
-        };
         let differ = (0..32).any(|i| {
             let id = KeyId::made_up(Kind::Inode, INODE, i << 12);
             place(&one, id) != place(&other, id)
         });
         assert!(differ);
         let id = KeyId::made_up(Kind::Inode, INODE, 0);
-        assert!(ptr::eq(one.bucket(id), one.bucket(id)));
+        assert!(place(&one, id).is_some() && place(&one, id) == place(&one, id));
+        Ok(())
+    }
+
+    #[test]
+    fn keys_in_one_bucket_are_counted_by_all_its_counters() -> Result {
+        let table = Table::new(16)?;
+        let mut seen = [false; 16 * NR_COUNTERS];
+        for i in 0..4096 {
+            let id = KeyId::made_up(Kind::Inode, INODE, i << 12);
+            seen[place(&table, id).ok_or(EDOM)?] = true;
+        }
+        assert!(seen.iter().all(|&seen| seen));
         Ok(())
     }
 
@@ -335,18 +371,15 @@ mod tests {
         let by_default = Table::new(0)?;
         assert!(by_default.nr_buckets().is_power_of_two());
         let (bytes, share) = (
-            size_of_val(by_default.buckets()),
+            size_of_val(by_default.buckets.as_slice()),
             ram::bytes() / DEFAULT_SHARE,
         );
         assert!(bytes <= share);
         assert!(by_default.nr_buckets() == DEFAULT_BUCKETS || 2 * bytes > share);
         // Each on cache lines of its own.
         let aligned = |bucket| ptr::from_ref::<Bucket>(bucket).addr() % 64 == 0;
-        assert!(by_default.buckets().iter().all(aligned));
-        assert!(by_default
-            .buckets()
-            .iter()
-            .all(|bucket| bucket.nr_waiters() == 0));
+        assert!(by_default.buckets.as_slice().iter().all(aligned));
+        assert!(by_default.nr_waiters().all(|nr| nr == 0));
         Ok(())
     }
 

@@ -9,15 +9,13 @@ use kernel::{
 };
 use pin_init::PinInit;
 
-/// A slice whose elements are initialised in place and never move. Their number is a power of two.
+/// A slice whose elements are initialised in place and never move.
 ///
 /// # Invariants
 ///
-/// The vector is never given out mutably and never grows. Its length is a power of two, and `mask`
-/// one less.
+/// The vector is never given out mutably and never grows.
 pub(crate) struct PinnedSlice<T> {
     elements: KVVec<T>,
-    mask: usize,
 }
 
 impl<T> PinnedSlice<T> {
@@ -25,15 +23,12 @@ impl<T> PinnedSlice<T> {
     ///
     /// # Errors
     ///
-    /// `EINVAL`: `len` is no power of two. `ENOMEM`. Or the initialiser's.
+    /// `ENOMEM`. Or the initialiser's.
     pub(crate) fn new<I, E>(len: usize, init: impl Fn() -> I) -> Result<Self>
     where
         I: PinInit<T, E>,
         Error: From<E>,
     {
-        if !len.is_power_of_two() {
-            return Err(EINVAL);
-        }
         let mut elements = KVVec::with_capacity(len, GFP_KERNEL_ACCOUNT)?;
         for i in 0..len {
             let slot = elements.spare_capacity_mut()[0].as_mut_ptr();
@@ -45,19 +40,8 @@ impl<T> PinnedSlice<T> {
             unsafe { elements.inc_len(1) };
             debug_assert!(elements.len() == i + 1);
         }
-        // INVARIANT: `elements` stays private from here on. The length was checked.
-        Ok(Self {
-            elements,
-            mask: len - 1,
-        })
-    }
-
-    /// The element that has the number that is left of `hash` when its higher bits are cut off.
-    #[inline]
-    pub(crate) fn at_hash(&self, hash: u64) -> &T {
-        let index = hash as usize & self.mask;
-        // SAFETY: By the type invariants, the mask is below the length, and so is the index.
-        unsafe { self.elements.get_unchecked(index) }
+        // INVARIANT: `elements` stays private from here on.
+        Ok(Self { elements })
     }
 }
 

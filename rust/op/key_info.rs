@@ -66,7 +66,7 @@ pub(crate) fn key_info(table: &Table, request: request::KeyInfo) -> Result {
                 }
             }
         }
-        info.nr_waiters = table.bucket(id).count(id);
+        info.nr_waiters = table.spot(id).count(id);
         return request.answer(info);
     }
 }

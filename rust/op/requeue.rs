@@ -36,7 +36,7 @@ pub(crate) fn requeue(table: &Table, request: &request::Requeue) -> Result<u32> 
         let from = key::own(&request.from)?;
         let to = key::own(&request.to)?;
         let mut chain = WakeChain::new();
-        let mut pair = Pair::lock(table.bucket(from.id()), table.bucket(to.id()));
+        let mut pair = Pair::lock(table.spot(from.id()), table.spot(to.id()));
 
         if let Some(val) = request.val {
             match uaccess::read_inatomic(&request.from) {

@@ -25,8 +25,8 @@ use crate::{
         uaccess, //
     },
     queue::{
-        Bucket,
         Exchange,
+        Spot,
         Waiter, //
     },
     request::{
@@ -123,7 +123,7 @@ fn attempt<'t, By: Resolve>(
     let visitor = Visitor {
         table,
         request: request.wait,
-        bucket: table.bucket(key.id()),
+        spot: table.spot(key.id()),
         key: Some(key),
         slot,
     };
@@ -168,7 +168,7 @@ struct Visitor<'m, 's, 't> {
     table: &'t Table,
     request: request::Wait,
     /// The caller's, which it is going to queue in.
-    bucket: &'t Bucket,
+    spot: Spot<'t>,
     /// The caller's, until it is queued.
     key: Option<Owned>,
     slot: &'s mut Slot<'m, Waiter<'t>>,
@@ -177,7 +177,7 @@ struct Visitor<'m, 's, 't> {
 impl Visit<Step, ()> for Visitor<'_, '_, '_> {
     #[inline(always)]
     fn visit(&mut self, target: &Borrowed<'_>) -> Result<Step, ()> {
-        let exchange = Exchange::enter(self.table.bucket(target.id()), self.bucket);
+        let exchange = Exchange::enter(self.table.spot(target.id()), self.spot);
         match uaccess::read_inatomic(&self.request.word) {
             Ok(value) if value != self.request.val => Ok(Step::Changed),
             Ok(_) if target.holds() => {
@@ -234,12 +234,11 @@ mod tests {
 
     fn waiting(table: &Table, word: &Word) -> Result<u32> {
         let id = key::own(word)?.id();
-        Ok(table.bucket(id).count(id))
+        Ok(table.spot(id).count(id))
     }
 
     fn empty(table: &Table) -> bool {
-        let mut buckets = table.buckets().iter();
-        buckets.all(|bucket| bucket.nr_waiters() == 0)
+        table.nr_waiters().all(|nr| nr == 0)
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl Visit<Step, Leftover> for Visitor<'_, '_, '_> {
     #[inline(always)]
     fn visit(&mut self, key: &Borrowed<'_>) -> Result<Step, Leftover> {
         // Most waits that do not sleep end here: they have taken no reference.
-        let entry = self.table.bucket(key.id()).enter();
+        let entry = self.table.spot(key.id()).enter();
         match uaccess::read_inatomic(&self.request.word) {
             Ok(value) if value == self.request.val => {
                 entry.queue_new(self.slot, key.own()?, self.request.mask);
@@ -216,12 +216,11 @@ mod tests {
     /// How many wait on the word.
     fn waiting(table: &Table, word: &Word) -> Result<u32> {
         let id = key::own(word)?.id();
-        Ok(table.bucket(id).count(id))
+        Ok(table.spot(id).count(id))
     }
 
     fn empty(table: &Table) -> bool {
-        let mut buckets = table.buckets().iter();
-        buckets.all(|bucket| bucket.nr_waiters() == 0)
+        table.nr_waiters().all(|nr| nr == 0)
     }
 
     #[test]

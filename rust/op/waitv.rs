@@ -81,7 +81,7 @@ fn attempt<'t>(
         let Some(id) = waiter.unqueued_id() else {
             continue;
         };
-        let entry = table.bucket(id).enter();
+        let entry = table.spot(id).enter();
         let result = match uaccess::read_inatomic(&expected.word) {
             Ok(value) if value == expected.val => {
                 entry.queue(waiter);

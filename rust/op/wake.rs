@@ -12,7 +12,7 @@ use crate::{
         Visit, //
     },
     mm::gup::Access,
-    queue::Bucket,
+    queue::Spot,
     request::{
         Whom,
         Word, //
@@ -49,17 +49,17 @@ pub(crate) fn wake(table: &Table, word: Word, whom: &Whom) -> Result<u32> {
 #[inline(never)]
 fn wake_private(table: &Table, word: Word, whom: &Whom) -> Result<u32> {
     let id = key::private(word)?;
-    let bucket = table.bucket(id);
-    if bucket.is_empty() {
+    let spot = table.spot(id);
+    if spot.is_empty() {
         return Ok(0);
     }
-    Ok(wake_some_private(bucket, id, whom))
+    Ok(wake_some_private(spot, id, whom))
 }
 
 #[inline(never)]
-fn wake_some_private(bucket: &Bucket, id: KeyId, whom: &Whom) -> u32 {
+fn wake_some_private(spot: Spot<'_>, id: KeyId, whom: &Whom) -> u32 {
     let mut chain = WakeChain::new();
-    bucket.wake(id, whom.mask, whom.nr, &mut chain, || true);
+    spot.wake(id, whom.mask, whom.nr, &mut chain, || true);
     let tasks = chain.into_tasks();
     let woken = tasks.nr();
     tasks.wake();
@@ -85,20 +85,20 @@ struct Visitor<'w> {
 impl Visit<Tasks, ()> for Visitor<'_> {
     #[inline(always)]
     fn visit(&mut self, key: &Borrowed<'_>) -> Result<Tasks, ()> {
-        let bucket = self.table.bucket(key.id());
+        let spot = self.table.spot(key.id());
         // A wake that finds nobody is the commonest call of all. It ends here.
-        if bucket.is_empty() {
+        if spot.is_empty() {
             return Ok(Tasks::none());
         }
-        wake_some(bucket, *key, self.whom)
+        wake_some(spot, *key, self.whom)
     }
 }
 
 /// Wakes those that there are. An error: the key no longer holds.
 #[inline(always)]
-fn wake_some(bucket: &Bucket, key: Borrowed<'_>, whom: &Whom) -> Result<Tasks, ()> {
+fn wake_some(spot: Spot<'_>, key: Borrowed<'_>, whom: &Whom) -> Result<Tasks, ()> {
     let mut chain = WakeChain::new();
-    let woken = bucket.wake(key.id(), whom.mask, whom.nr, &mut chain, || key.holds());
+    let woken = spot.wake(key.id(), whom.mask, whom.nr, &mut chain, || key.holds());
     woken.map(|_| chain.into_tasks()).ok_or(())
 }
 
@@ -132,9 +132,9 @@ mod tests {
         let mut waiters = KVec::with_capacity(nr, GFP_KERNEL)?;
         for _ in 0..nr {
             let key = key::own(word)?;
-            let bucket = table.bucket(key.id());
+            let spot = table.spot(key.id());
             let waiter = KBox::pin_init(Waiter::current(key, u64::MAX), GFP_KERNEL)?;
-            bucket.enter().queue(waiter.as_ref());
+            spot.enter().queue(waiter.as_ref());
             waiters.push(waiter, GFP_KERNEL)?;
         }
         Ok(what())
@@ -156,10 +156,7 @@ mod tests {
         assert_eq!(hits, 3);
         assert!(on_file.counts() == before);
         assert_eq!(usage(current!()), tasks);
-        assert!(table
-            .buckets()
-            .iter()
-            .all(|bucket| bucket.nr_waiters() == 0));
+        assert!(table.nr_waiters().all(|nr| nr == 0));
         Ok(())
     }
 

@@ -56,7 +56,7 @@ fn attempt(
     target: &Borrowed<'_>,
     chain: &mut WakeChain,
 ) -> Option<Result<u32>> {
-    let mut pair = Pair::lock(table.bucket(key.id()), table.bucket(target.id()));
+    let mut pair = Pair::lock(table.spot(key.id()), table.spot(target.id()));
     // From here on no waiter comes or goes. A key that holds now names the inode of those that are
     // queued under it, which they own.
     if !key.holds() || !target.holds() {

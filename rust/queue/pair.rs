@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Two buckets at once: for operations that wake on two words, or move waiters between them.
+//! Two spots at once: for operations that wake on two words, or move waiters between them.
 
 use super::{
-    Bucket,
     Counted,
     Queue,
+    Spot,
     Waiter, //
 };
 use crate::{
@@ -14,7 +14,6 @@ use crate::{
         Owned, //
     },
     mm::{
-        arch,
         slot::Slot,
         spinlock::{
             lock_second,
@@ -30,7 +29,7 @@ use crate::{
 use core::ptr;
 use kernel::sync::atomic::Relaxed;
 
-/// Two buckets, locked; they may be one.
+/// Two spots, with their buckets locked, which may be one.
 ///
 /// Both locks are of one class, and taken in the order of the buckets' addresses.
 pub(crate) struct Pair<'t> {
@@ -38,9 +37,9 @@ pub(crate) struct Pair<'t> {
     to: Side<'t>,
 }
 
-/// A bucket, its lock unless the other side has it, and how many waiters came to it or left.
+/// A spot, its bucket's lock unless the other side has it, and how many waiters came to it or left.
 struct Side<'t> {
-    bucket: &'t Bucket,
+    spot: Spot<'t>,
     queue: Option<SpinLockGuard<'t, Queue>>,
     change: i32,
 }
@@ -48,9 +47,10 @@ struct Side<'t> {
 /// Locks the queues of both, the second unless it is the first one's.
 #[inline(always)]
 fn lock_both<'t>(
-    from: &'t Bucket,
-    to: &'t Bucket,
+    from: Spot<'t>,
+    to: Spot<'t>,
 ) -> (SpinLockGuard<'t, Queue>, Option<SpinLockGuard<'t, Queue>>) {
+    let (from, to) = (from.bucket(), to.bucket());
     if ptr::eq(from, to) {
         (from.queue.lock(), None)
     } else if ptr::from_ref(from) < ptr::from_ref(to) {
@@ -63,29 +63,29 @@ fn lock_both<'t>(
 }
 
 impl<'t> Pair<'t> {
-    /// Locks both buckets. `to` counts a waiter more until the pair is dropped.
+    /// Locks both. `to` counts a waiter more until the pair is dropped.
     ///
     /// That count goes up before the locks are taken: a wake on `to` that comes while waiters are
-    /// on their way must not find the bucket empty (kernel/futex/requeue.c). Who reads a word after
+    /// on their way must not find the spot empty (kernel/futex/requeue.c). Who reads a word after
     /// this, to queue there, has (A) of [`super`] from it.
-    pub(crate) fn lock(from: &'t Bucket, to: &'t Bucket) -> Self {
-        arch::fetch_add(&to.nr_waiters, 1);
+    pub(crate) fn lock(from: Spot<'t>, to: Spot<'t>) -> Self {
+        to.coming(1);
         let (first, second) = lock_both(from, to);
         Self {
             from: Side {
-                bucket: from,
+                spot: from,
                 queue: Some(first),
                 change: 0,
             },
             to: Side {
-                bucket: to,
+                spot: to,
                 queue: second,
                 change: -1,
             },
         }
     }
 
-    /// Wakes up to `nr` waiters under `id`, which must belong to the first bucket.
+    /// Wakes up to `nr` waiters under `id`, which must belong to the first spot.
     pub(crate) fn wake_from(
         &mut self,
         id: KeyId,
@@ -93,17 +93,18 @@ impl<'t> Pair<'t> {
         nr: u32,
         chain: &mut WakeChain,
     ) -> u32 {
-        self.from.wake(id, mask, nr, chain)
+        let woken = wake(self.from.queue.as_mut(), id, mask, nr, chain);
+        self.from.change -= woken as i32;
+        woken
     }
 
-    /// Wakes up to `nr` waiters under `id`, which must belong to the second bucket.
+    /// Wakes up to `nr` waiters under `id`, which must belong to the second spot.
     pub(crate) fn wake_to(&mut self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
-        if self.to.queue.is_some() {
-            self.to.wake(id, mask, nr, chain)
-        } else {
-            // Both are one bucket, and the first has the lock.
-            self.from.wake(id, mask, nr, chain)
-        }
+        // Where both are in one bucket, the first has the lock.
+        let queue = self.to.queue.as_mut().or(self.from.queue.as_mut());
+        let woken = wake(queue, id, mask, nr, chain);
+        self.to.change -= woken as i32;
+        woken
     }
 
     /// Whether moving waiters from `from` to `to`, after `skip` of them, would move one of another
@@ -158,10 +159,8 @@ impl<'t> Pair<'t> {
             if let Some(queue) = destination {
                 queue.link(waiter);
             }
-            // INVARIANT: It is linked into the queue of this bucket, whose lock we hold.
-            waiter
-                .bucket
-                .store(ptr::from_ref(self.to.bucket).cast_mut(), Relaxed);
+            // INVARIANT: It is linked into the queue of this spot's bucket, whose lock we hold.
+            waiter.spot.store(self.to.spot.as_raw(), Relaxed);
             self.from.change -= 1;
             self.to.change += 1;
         }
@@ -169,44 +168,44 @@ impl<'t> Pair<'t> {
     }
 }
 
-impl Side<'_> {
-    fn wake(&mut self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
-        let woken = self
-            .queue
-            .as_mut()
-            .and_then(|queue| queue.wake(id, mask, nr, chain, || true))
-            .unwrap_or(0);
-        self.change -= woken as i32;
-        woken
-    }
+fn wake(
+    queue: Option<&mut SpinLockGuard<'_, Queue>>,
+    id: KeyId,
+    mask: u64,
+    nr: u32,
+    chain: &mut WakeChain,
+) -> u32 {
+    queue
+        .and_then(|queue| queue.wake(id, mask, nr, chain, || true))
+        .unwrap_or(0)
 }
 
 impl Drop for Pair<'_> {
     fn drop(&mut self) {
-        // A bucket never counts less than it has: up before the locks are released, down after.
+        // A spot never counts less than it has: up before the locks are released, down after.
         for side in [&self.from, &self.to] {
             if side.change > 0 {
-                arch::fetch_add(&side.bucket.nr_waiters, side.change);
+                side.spot.coming(side.change);
             }
         }
         self.to.queue = None;
         self.from.queue = None;
         for side in [&self.from, &self.to] {
             if side.change < 0 {
-                side.bucket.left(-side.change);
+                side.spot.left(-side.change);
             }
         }
     }
 }
 
-/// A stay in front of one bucket, as [`Entry`](super::Entry) is, with another bucket locked as well,
-/// or the same, to wake one who waits there.
+/// A stay at one spot, as [`Entry`](super::Entry) is, with the bucket of another locked as well, to
+/// wake one who waits there.
 pub(crate) struct Exchange<'t> {
-    /// The lock of the bucket to wake in.
+    /// The lock of the spot to wake at.
     from: SpinLockGuard<'t, Queue>,
     /// That of the other, if it is another.
     to: Option<SpinLockGuard<'t, Queue>>,
-    bucket: &'t Bucket,
+    spot: Spot<'t>,
     counted: Counted<'t>,
 }
 
@@ -217,21 +216,21 @@ impl<'t> Exchange<'t> {
     ///
     /// Does not sleep. No other bucket may be locked.
     #[inline(always)]
-    pub(crate) fn enter(from: &'t Bucket, to: &'t Bucket) -> Self {
+    pub(crate) fn enter(from: Spot<'t>, to: Spot<'t>) -> Self {
         // (A) of the queue.
         let counted = Counted::new(to);
         let (first, second) = lock_both(from, to);
         Self {
             from: first,
             to: second,
-            bucket: from,
+            spot: from,
             counted,
         }
     }
 
-    /// Takes one waiter under `id`, which must belong to the first bucket, out of its queue; makes
-    /// the current task a waiter on `key`, as [`Waiter::current`] does, and queues it in the second
-    /// bucket; then unlocks both. Returns whom to wake.
+    /// Takes one waiter under `id`, which must belong to the first spot, out of its queue; makes
+    /// the current task a waiter on `key`, as [`Waiter::current`] does, and queues it at the second
+    /// spot; then unlocks both. Returns whom to wake.
     #[inline(always)]
     pub(crate) fn swap(
         self,
@@ -243,11 +242,11 @@ impl<'t> Exchange<'t> {
         let Self {
             mut from,
             mut to,
-            bucket,
+            spot,
             counted,
         } = self;
         let woken = from.wake_one(id);
-        // INVARIANT: It is linked into the queue of this bucket, whose lock we hold.
+        // INVARIANT: It is linked into the queue of this spot's bucket, whose lock we hold.
         let waiter = slot.fill(Waiter::new(key, mask, counted.keep()));
         match &mut to {
             Some(to) => to.link(&waiter),
@@ -257,7 +256,7 @@ impl<'t> Exchange<'t> {
         let Some(task) = woken else {
             return Tasks::none();
         };
-        bucket.left(1);
+        spot.left(1);
         Tasks::one(task)
     }
 }

@@ -2,6 +2,8 @@
 
 //! Who is woken, in which order, and that everybody who left is counted out.
 
+mod counters;
+
 use super::*;
 use crate::{
     key::{
@@ -54,32 +56,32 @@ fn word(number: usize) -> Word {
     Word::at(0x10_0000 + 8 * number, true)
 }
 
-fn new_bucket() -> Result<Pin<KBox<Bucket>>> {
+pub(super) fn one_bucket() -> Result<Buckets> {
     attach_mm()?;
-    KBox::pin_init(Bucket::new(), GFP_KERNEL)
+    Buckets::new(1)
 }
 
 /// A waiter that is queued: the current task, which does not really sleep.
-fn queued<'t>(bucket: &'t Bucket, word: &Word, mask: u64) -> Result<Pin<KBox<Waiter<'t>>>> {
+fn queued<'t>(spot: Spot<'t>, word: &Word, mask: u64) -> Result<Pin<KBox<Waiter<'t>>>> {
     let waiter = KBox::pin_init(Waiter::current(key::own(word)?, mask), GFP_KERNEL)?;
-    bucket.enter().queue(waiter.as_ref());
+    spot.enter().queue(waiter.as_ref());
     Ok(waiter)
 }
 
 /// So many of them on one word.
-fn crowd<'t>(bucket: &'t Bucket, word: &Word, nr: usize) -> Result<KVec<Pin<KBox<Waiter<'t>>>>> {
+fn crowd<'t>(spot: Spot<'t>, word: &Word, nr: usize) -> Result<KVec<Pin<KBox<Waiter<'t>>>>> {
     let mut waiters = KVec::with_capacity(nr, GFP_KERNEL)?;
     for _ in 0..nr {
-        waiters.push(queued(bucket, word, ANY)?, GFP_KERNEL)?;
+        waiters.push(queued(spot, word, ANY)?, GFP_KERNEL)?;
     }
     Ok(waiters)
 }
 
 /// Wakes; `EAGAIN` stands for a key that no longer holds.
-fn wake(bucket: &Bucket, word: &Word, mask: u64, nr: u32) -> Result<u32> {
+fn wake(spot: Spot<'_>, word: &Word, mask: u64, nr: u32) -> Result<u32> {
     let mut chain = WakeChain::new();
     key::borrow(word, |key: &Borrowed<'_>| {
-        Ok::<_, ()>(bucket.wake(key.id(), mask, nr, &mut chain, || key.holds()))
+        Ok::<_, ()>(spot.wake(key.id(), mask, nr, &mut chain, || key.holds()))
     })?
     .ok_or(EAGAIN)
 }
@@ -92,11 +94,11 @@ fn woken(waiters: &[Pin<KBox<Waiter<'_>>>]) -> u32 {
 }
 
 /// The order in which they are woken one by one: a number a waiter.
-fn order(bucket: &Bucket, word: &Word, waiters: &[Pin<KBox<Waiter<'_>>>]) -> Result<KVec<u32>> {
+fn order(spot: Spot<'_>, word: &Word, waiters: &[Pin<KBox<Waiter<'_>>>]) -> Result<KVec<u32>> {
     let mut order = KVec::new();
     loop {
         let before = woken(waiters);
-        match wake(bucket, word, ANY, 1)? {
+        match wake(spot, word, ANY, 1)? {
             0 => return Ok(order),
             1 => {
                 let new = woken(waiters) ^ before;
@@ -110,19 +112,51 @@ fn order(bucket: &Bucket, word: &Word, waiters: &[Pin<KBox<Waiter<'_>>>]) -> Res
     }
 }
 
+/// Whether a wake on the word at `spot`, the first one, is done while the bucket is locked.
+fn is_done_while_locked(table: &Arc<Table>, spot: Spot<'_>) -> Result<bool> {
+    const READY: u32 = 1;
+    const LOCKED: u32 = 2;
+    const WOKEN: u32 = 3;
+    let state = Arc::new(Atomic::new(0u32), GFP_KERNEL)?;
+    let (their_table, their_state) = (table.clone(), state.clone());
+    let waker = beside(move || {
+        leave_first_processor()?;
+        their_state.store(READY, Release);
+        until(|| their_state.load(Acquire) == LOCKED)?;
+        let nobody = op::wake::wake(&their_table, word(0), &Whom::ALL);
+        their_state.store(WOKEN, Release);
+        nobody
+    })?;
+    until(|| state.load(Acquire) == READY)?;
+    let guard = spot.bucket().queue.lock();
+    state.store(LOCKED, Release);
+    // A wake that waits for the lock gets it in the end, but late.
+    let began = Instant::<Monotonic>::now();
+    while state.load(Acquire) != WOKEN && began.elapsed() < Delta::from_secs(5) {
+        core::hint::spin_loop();
+    }
+    let in_time = state.load(Acquire) == WOKEN;
+    drop(guard);
+    match waker.join()?? {
+        0 => Ok(in_time),
+        _ => Err(EDOM),
+    }
+}
+
 #[kunit_tests(rfutex_queue)]
 mod cases {
     use super::*;
 
     #[test]
     fn first_come_first_served() -> Result {
-        let bucket = new_bucket()?;
-        let waiters = crowd(&bucket, &word(0), 6)?;
+        let buckets = one_bucket()?;
+        let spot = buckets.at_hash(0);
+        let waiters = crowd(spot, &word(0), 6)?;
         assert_eq!(woken(&waiters), 0);
-        assert_eq!(bucket.nr_waiters(), 6);
-        let order = order(&bucket, &word(0), &waiters)?;
+        assert_eq!(spot.nr_waiters(), 6);
+        let order = order(spot, &word(0), &waiters)?;
         assert_eq!(&*order, &[0, 1, 2, 3, 4, 5]);
-        assert_eq!(bucket.nr_waiters(), 0);
+        assert_eq!(spot.nr_waiters(), 0);
         Ok(())
     }
 
@@ -140,7 +174,8 @@ mod cases {
 
     #[test]
     fn real_time_tasks_come_first_by_priority() -> Result {
-        let bucket = new_bucket()?;
+        let buckets = one_bucket()?;
+        let spot = buckets.at_hash(0);
         let mut waiters = KVec::new();
         for urgency in [
             Urgency::Nice(0),
@@ -151,21 +186,22 @@ mod cases {
             Urgency::Fifo,
             Urgency::Nice(19),
         ] {
-            let waiter = urgency.run(|| queued(&bucket, &word(0), ANY))?;
+            let waiter = urgency.run(|| queued(spot, &word(0), ANY))?;
             waiters.push(waiter, GFP_KERNEL)?;
         }
-        let order = order(&bucket, &word(0), &waiters)?;
+        let order = order(spot, &word(0), &waiters)?;
         assert_eq!(&*order, &[2, 5, 1, 4, 0, 3, 6]);
         Ok(())
     }
 
     #[test]
     fn real_time_task_passes_others_on_other_words() -> Result {
-        let bucket = new_bucket()?;
-        let strangers = crowd(&bucket, &word(1), 2)?;
-        let normal = queued(&bucket, &word(0), ANY)?;
-        let urgent = Urgency::Fifo.run(|| queued(&bucket, &word(0), ANY))?;
-        assert_eq!(wake(&bucket, &word(0), ANY, 1)?, 1);
+        let buckets = one_bucket()?;
+        let spot = buckets.at_hash(0);
+        let strangers = crowd(spot, &word(1), 2)?;
+        let normal = queued(spot, &word(0), ANY)?;
+        let urgent = Urgency::Fifo.run(|| queued(spot, &word(0), ANY))?;
+        assert_eq!(wake(spot, &word(0), ANY, 1)?, 1);
         assert!(urgent.is_woken());
         assert!(!normal.is_woken());
         assert_eq!(woken(&strangers), 0);
@@ -174,86 +210,91 @@ mod cases {
 
     #[test]
     fn as_many_as_asked_for() -> Result {
-        let bucket = new_bucket()?;
-        let waiters = crowd(&bucket, &word(0), 8)?;
-        assert_eq!(wake(&bucket, &word(0), ANY, 0)?, 0);
+        let buckets = one_bucket()?;
+        let spot = buckets.at_hash(0);
+        let waiters = crowd(spot, &word(0), 8)?;
+        assert_eq!(wake(spot, &word(0), ANY, 0)?, 0);
         assert_eq!(woken(&waiters), 0);
-        assert_eq!(wake(&bucket, &word(0), ANY, 3)?, 3);
+        assert_eq!(wake(spot, &word(0), ANY, 3)?, 3);
         assert_eq!(woken(&waiters), 0b111);
-        assert_eq!(bucket.nr_waiters(), 5);
-        assert_eq!(wake(&bucket, &word(0), ANY, i32::MAX as u32 + 1)?, 5);
+        assert_eq!(spot.nr_waiters(), 5);
+        assert_eq!(wake(spot, &word(0), ANY, i32::MAX as u32 + 1)?, 5);
         assert_eq!(woken(&waiters), 0xff);
-        assert_eq!(wake(&bucket, &word(0), ANY, u32::MAX)?, 0);
-        assert_eq!(bucket.nr_waiters(), 0);
+        assert_eq!(wake(spot, &word(0), ANY, u32::MAX)?, 0);
+        assert_eq!(spot.nr_waiters(), 0);
         Ok(())
     }
 
     #[test]
     fn masks_have_to_meet() -> Result {
-        let bucket = new_bucket()?;
+        let buckets = one_bucket()?;
+        let spot = buckets.at_hash(0);
         let mut waiters = KVec::new();
         for mask in [1, 2, 3, 1 << 63, ANY] {
-            waiters.push(queued(&bucket, &word(0), mask)?, GFP_KERNEL)?;
+            waiters.push(queued(spot, &word(0), mask)?, GFP_KERNEL)?;
         }
-        assert_eq!(wake(&bucket, &word(0), 4, 0)?, 0);
-        assert_eq!(wake(&bucket, &word(0), 2, 1)?, 1);
+        assert_eq!(wake(spot, &word(0), 4, 0)?, 0);
+        assert_eq!(wake(spot, &word(0), 2, 1)?, 1);
         assert_eq!(woken(&waiters), 0b00010);
-        assert_eq!(wake(&bucket, &word(0), 1 << 63, 1)?, 1);
+        assert_eq!(wake(spot, &word(0), 1 << 63, 1)?, 1);
         assert_eq!(woken(&waiters), 0b01010);
-        assert_eq!(wake(&bucket, &word(0), 1, u32::MAX)?, 3);
+        assert_eq!(wake(spot, &word(0), 1, u32::MAX)?, 3);
         assert_eq!(woken(&waiters), 0b11111);
         Ok(())
     }
 
     #[test]
     fn one_key_at_a_time() -> Result {
-        let bucket = new_bucket()?;
+        let buckets = one_bucket()?;
+        let spot = buckets.at_hash(0);
         let memory = Mapping::anonymous(1, ReadWrite)?;
         // Three keys in one bucket, two of them at one address.
         let words = [memory.word(8), memory.private_word(8), memory.word(16)];
         let mut waiters = KVec::new();
         for i in 0..6 {
-            waiters.push(queued(&bucket, &words[i % 3], ANY)?, GFP_KERNEL)?;
+            waiters.push(queued(spot, &words[i % 3], ANY)?, GFP_KERNEL)?;
         }
         for (i, word) in words.iter().enumerate() {
             let id = key::own(word)?.id();
-            assert_eq!(bucket.count(id), 2);
-            assert_eq!(wake(&bucket, word, ANY, u32::MAX)?, 2);
-            assert_eq!(bucket.count(id), 0);
+            assert_eq!(spot.count(id), 2);
+            assert_eq!(wake(spot, word, ANY, u32::MAX)?, 2);
+            assert_eq!(spot.count(id), 0);
             assert_eq!(woken(&waiters), 0b001001 * ((2 << i) - 1));
         }
-        assert_eq!(bucket.nr_waiters(), 0);
+        assert_eq!(spot.nr_waiters(), 0);
         Ok(())
     }
 
     #[test]
     fn who_leaves_is_gone_and_the_others_keep_their_order() -> Result {
-        let bucket = new_bucket()?;
+        let buckets = one_bucket()?;
+        let spot = buckets.at_hash(0);
         // First, middle, last.
         for leaver in [0, 2, 4] {
-            let waiters = crowd(&bucket, &word(0), 5)?;
+            let waiters = crowd(spot, &word(0), 5)?;
             let id = key::own(&word(0))?.id();
             assert!(waiters[leaver].leave());
             assert!(waiters[leaver].is_woken());
             assert!(!waiters[leaver].leave());
-            assert_eq!(bucket.count(id), 4);
-            assert_eq!(bucket.nr_waiters(), 4);
-            let order = order(&bucket, &word(0), &waiters)?;
+            assert_eq!(spot.count(id), 4);
+            assert_eq!(spot.nr_waiters(), 4);
+            let order = order(spot, &word(0), &waiters)?;
             let expected = (0..5).filter(|&i| i as usize != leaver);
             assert!(order.iter().copied().eq(expected));
-            assert_eq!(bucket.nr_waiters(), 0);
+            assert_eq!(spot.nr_waiters(), 0);
         }
         Ok(())
     }
 
     #[test]
     fn the_only_one_leaves_an_empty_queue() -> Result {
-        let bucket = new_bucket()?;
+        let buckets = one_bucket()?;
+        let spot = buckets.at_hash(0);
         for _ in 0..2 {
-            let waiter = queued(&bucket, &word(0), ANY)?;
+            let waiter = queued(spot, &word(0), ANY)?;
             assert!(waiter.leave());
-            assert_eq!(bucket.nr_waiters(), 0);
-            let queue = bucket.queue.lock();
+            assert_eq!(spot.nr_waiters(), 0);
+            let queue = spot.bucket().queue.lock();
             let empty = queue.first.is_none() && queue.last.is_none();
             drop(queue);
             assert!(empty);
@@ -263,96 +304,87 @@ mod cases {
 
     #[test]
     fn who_was_woken_cannot_leave() -> Result {
-        let bucket = new_bucket()?;
-        let waiter = queued(&bucket, &word(0), ANY)?;
-        assert_eq!(wake(&bucket, &word(0), ANY, 1)?, 1);
+        let buckets = one_bucket()?;
+        let spot = buckets.at_hash(0);
+        let waiter = queued(spot, &word(0), ANY)?;
+        assert_eq!(wake(spot, &word(0), ANY, 1)?, 1);
         assert!(!waiter.leave());
-        assert_eq!(bucket.nr_waiters(), 0);
+        assert_eq!(spot.nr_waiters(), 0);
         Ok(())
     }
 
     #[test]
     fn waiter_that_goes_is_taken_out() -> Result {
-        let bucket = new_bucket()?;
-        let mut waiters = crowd(&bucket, &word(0), 3)?;
+        let buckets = one_bucket()?;
+        let spot = buckets.at_hash(0);
+        let mut waiters = crowd(spot, &word(0), 3)?;
         drop(waiters.remove(1));
-        assert_eq!(bucket.nr_waiters(), 2);
-        let order = order(&bucket, &word(0), &waiters)?;
+        assert_eq!(spot.nr_waiters(), 2);
+        let order = order(spot, &word(0), &waiters)?;
         assert_eq!(&*order, &[0, 1]);
         Ok(())
     }
 
     #[test]
     fn who_comes_and_goes_is_counted_in_and_out() -> Result {
-        let bucket = new_bucket()?;
-        let entry = bucket.enter();
-        let inside = bucket.nr_waiters();
+        let buckets = one_bucket()?;
+        let spot = buckets.at_hash(0);
+        let entry = spot.enter();
+        let inside = spot.nr_waiters();
         drop(entry);
         assert_eq!(inside, 1);
-        assert_eq!(bucket.nr_waiters(), 0);
+        assert_eq!(spot.nr_waiters(), 0);
         Ok(())
     }
 
     #[test]
-    fn wake_on_an_empty_bucket_takes_no_lock() -> Result {
-        const READY: u32 = 1;
-        const LOCKED: u32 = 2;
-        const WOKEN: u32 = 3;
+    fn wake_that_finds_nobody_takes_no_lock() -> Result {
         attach_mm()?;
         let table = Table::new(1)?;
-        let state = Arc::new(Atomic::new(0u32), GFP_KERNEL)?;
-        let (their_table, their_state) = (table.clone(), state.clone());
-        let waker = beside(move || {
-            leave_first_processor()?;
-            their_state.store(READY, Release);
-            until(|| their_state.load(Acquire) == LOCKED)?;
-            let nobody = op::wake::wake(&their_table, word(0), &Whom::ALL);
-            their_state.store(WOKEN, Release);
-            nobody
-        })?;
-        until(|| state.load(Acquire) == READY)?;
-        let guard = table.bucket(key::own(&word(0))?.id()).queue.lock();
-        state.store(LOCKED, Release);
-        // A wake that waits for the lock gets it in the end, but late.
-        let began = Instant::<Monotonic>::now();
-        while state.load(Acquire) != WOKEN && began.elapsed() < Delta::from_secs(5) {
-            core::hint::spin_loop();
-        }
-        let in_time = state.load(Acquire) == WOKEN;
-        drop(guard);
-        assert_eq!(waker.join()??, 0);
-        assert!(in_time);
+        let here = table.spot(key::own(&word(0))?.id());
+        // Nobody waits at all; then somebody whom another counter of the bucket counts.
+        assert!(is_done_while_locked(&table, here)?);
+        let elsewhere = (1..100)
+            .map(word)
+            .find(|word| key::own(word).is_ok_and(|key| table.spot(key.id()) != here))
+            .ok_or(EDOM)?;
+        let spot = table.spot(key::own(&elsewhere)?.id());
+        let other = queued(spot, &elsewhere, ANY)?;
+        assert!(is_done_while_locked(&table, here)?);
+        assert!(!other.is_woken());
         Ok(())
     }
 
     #[test]
     fn wake_whose_key_no_longer_holds_does_nothing() -> Result {
-        let bucket = new_bucket()?;
-        let waiters = crowd(&bucket, &word(0), 3)?;
+        let buckets = one_bucket()?;
+        let spot = buckets.at_hash(0);
+        let waiters = crowd(spot, &word(0), 3)?;
         let (result, hits) = forced(Point::BorrowedMoved, 1, || {
-            wake(&bucket, &word(0), ANY, u32::MAX)
+            wake(spot, &word(0), ANY, u32::MAX)
         });
         assert!(result.err() == Some(EAGAIN));
         assert_eq!(hits, 1);
         assert_eq!(woken(&waiters), 0);
-        assert_eq!(bucket.nr_waiters(), 3);
+        assert_eq!(spot.nr_waiters(), 3);
         // It is asked only if somebody would be woken.
         for (word, mask, nr) in [(word(1), ANY, 1), (word(0), ANY, 0)] {
-            let (result, hits) = forced(Point::BorrowedMoved, 1, || wake(&bucket, &word, mask, nr));
+            let (result, hits) = forced(Point::BorrowedMoved, 1, || wake(spot, &word, mask, nr));
             assert_eq!(result?, 0);
             assert_eq!(hits, 0);
         }
-        assert_eq!(wake(&bucket, &word(0), ANY, u32::MAX)?, 3);
+        assert_eq!(wake(spot, &word(0), ANY, u32::MAX)?, 3);
         Ok(())
     }
 
     #[test]
     fn tasks_are_given_back() -> Result {
-        let bucket = new_bucket()?;
+        let buckets = one_bucket()?;
+        let spot = buckets.at_hash(0);
         let before = usage(current!());
-        let waiters = crowd(&bucket, &word(0), 3)?;
+        let waiters = crowd(spot, &word(0), 3)?;
         let while_queued = usage(current!());
-        assert_eq!(wake(&bucket, &word(0), ANY, u32::MAX)?, 3);
+        assert_eq!(wake(spot, &word(0), ANY, u32::MAX)?, 3);
         drop(waiters);
         assert_eq!(while_queued, before);
         assert_eq!(usage(current!()), before);

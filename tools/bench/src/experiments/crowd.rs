@@ -12,6 +12,8 @@ use rfutex::{WaitEntry, Word};
 use rfutex_bench::spread::Spread;
 use rfutex_selftests::harness::{futex, nr_waiters, until};
 use rfutex_selftests::vmstat::Counters;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Builder;
@@ -54,12 +56,9 @@ fn wakes(side: Side, memory: Memory) {
         .into_iter()
         .map(|word| Wake::new(side, word))
         .collect();
-    let mut asleep = 0;
-    for crowd in CROWDS {
-        for words in words[asleep..crowd].chunks(PER_THREAD) {
-            sleep_on(side, words.to_vec());
-        }
-        asleep = crowd;
+    let mut crowd = Crowd::new(side, &words);
+    for nr in CROWDS {
+        crowd.grow(nr);
         let mut figures = Vec::new();
         for _ in 0..=ROUNDS {
             let took = timed(|| {
@@ -73,10 +72,70 @@ fn wakes(side: Side, memory: Memory) {
         tell(
             "crowd",
             memory.name(),
-            Some(crowd as f64),
+            Some(nr as f64),
             side.name(),
             &[("instructions", cost)],
         );
+    }
+}
+
+/// Threads that sleep on words. All are there from the beginning: each has mappings of its own,
+/// and to find a word among them costs more when they are more, but has nothing to do with waiters.
+struct Crowd {
+    side: Side,
+    /// The words of each thread.
+    words: Arc<[Vec<Word<'static>>]>,
+    /// How many of them sleep.
+    asleep: usize,
+    /// Where a thread is given the number of the words that it is to sleep on.
+    gate: File,
+}
+
+impl Crowd {
+    /// Makes the threads, which do not sleep on words yet, but in a pipe: that touches no futex.
+    fn new(side: Side, words: &[Word<'static>]) -> Self {
+        let begins = [0].into_iter().chain(CROWDS);
+        let words: Arc<[_]> = begins
+            .zip(CROWDS)
+            .flat_map(|(begin, end)| words[begin..end].chunks(PER_THREAD))
+            .map(<[_]>::to_vec)
+            .collect();
+        let (entrance, gate) = nix::unistd::pipe().expect("a pipe");
+        let entrance = Arc::new(File::from(entrance));
+        let at_gate = Arc::new(AtomicUsize::new(0));
+        for _ in 0..words.len() {
+            let (entrance, at_gate) = (Arc::clone(&entrance), Arc::clone(&at_gate));
+            let words = Arc::clone(&words);
+            sleeper(side, move || {
+                let mut number = [0; size_of::<usize>()];
+                at_gate.fetch_add(1, Ordering::SeqCst);
+                (&*entrance).read_exact(&mut number).expect("a number");
+                words[usize::from_ne_bytes(number)].clone()
+            });
+        }
+        until("all threads are there", || {
+            at_gate.load(Ordering::SeqCst) == words.len()
+        });
+        Self {
+            side,
+            words,
+            asleep: 0,
+            gate: gate.into(),
+        }
+    }
+
+    /// Has threads sleep until `nr` words have a waiter.
+    fn grow(&mut self, nr: usize) {
+        let mut waiters: usize = self.words[..self.asleep].iter().map(Vec::len).sum();
+        while waiters < nr {
+            let words = &self.words[self.asleep];
+            self.gate
+                .write_all(&self.asleep.to_ne_bytes())
+                .expect("room in the pipe");
+            until_queued(self.side, words);
+            self.asleep += 1;
+            waiters += words.len();
+        }
     }
 }
 
@@ -91,22 +150,34 @@ fn queued(side: Side, word: Word<'static>) -> i64 {
 
 /// A thread that sleeps on `words`, which are zero, for good. Returns when it is queued.
 pub fn sleep_on(side: Side, words: Vec<Word<'static>>) {
+    let theirs = words.clone();
+    sleeper(side, move || theirs);
+    until_queued(side, &words);
+}
+
+/// Waits until a thread is queued on these words.
+fn until_queued(side: Side, words: &[Word<'static>]) {
+    // The last of its words is the last that it is queued on.
     let last = *words.last().expect("a word");
+    until("a thread is queued", || queued(side, last) == 1);
+}
+
+/// A thread that sleeps for good on those words, which are zero, that `words` gives.
+fn sleeper(side: Side, words: impl FnOnce() -> Vec<Word<'static>> + Send + 'static) {
     let sleep = move || match side {
         Side::Native => {
             let entry = |word: &Word<'_>| futex::waitv_entry(word.addr(), 0, word.is_private());
-            let entries: Vec<_> = words.iter().map(entry).collect();
+            let entries: Vec<_> = words().iter().map(entry).collect();
             futex::waitv(&entries, None).map(drop).expect("a wait")
         }
         Side::Ours(device, _) => {
-            let entries: Vec<_> = words.iter().map(|&word| WaitEntry::new(word, 0)).collect();
+            let entry = |word: Word<'static>| WaitEntry::new(word, 0);
+            let entries: Vec<_> = words().into_iter().map(entry).collect();
             device.wait_any(&entries, None).map(drop).expect("a wait")
         }
     };
     let thread = Builder::new().stack_size(STACK).spawn(sleep);
     drop(thread.expect("a thread"));
-    // The last of its words is the last that it is queued on.
-    until("a thread is queued", || queued(side, last) == 1);
 }
 
 /// The slab memory of waiters: what comes when threads that slept elsewhere

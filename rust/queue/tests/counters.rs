@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which counter counts whom: of two keys that share a counter, or a bucket only, or neither.
+
+use super::*;
+use crate::{
+    mm::slot,
+    request::{
+        Requeue,
+        Swap,
+        Wait, //
+    },
+    time::{
+        Clock,
+        Deadline, //
+    }, //
+};
+
+/// What two words have in common.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Common {
+    Counter,
+    Bucket,
+    Nothing,
+}
+
+/// Two private words in a table.
+struct Two {
+    table: Arc<Table>,
+    common: Common,
+    words: [Word; 2],
+    ids: [KeyId; 2],
+}
+
+impl Two {
+    /// So many waiters on each word.
+    fn crowds(&self, nr: [usize; 2]) -> Result<[KVec<Pin<KBox<Waiter<'_>>>>; 2]> {
+        let [first, second] = self.spots();
+        Ok([
+            crowd(first, &self.words[0], nr[0])?,
+            crowd(second, &self.words[1], nr[1])?,
+        ])
+    }
+
+    fn spots(&self) -> [Spot<'_>; 2] {
+        self.ids.map(|id| self.table.spot(id))
+    }
+
+    /// Whether so many are counted on each word, and nobody anywhere else.
+    fn counts(&self, nr: [i32; 2]) -> bool {
+        let all = nr[0] + nr[1];
+        let each = match self.common {
+            Common::Counter => [all, all],
+            _ => nr,
+        };
+        let absolute: u32 = self.table.nr_waiters().map(i32::unsigned_abs).sum();
+        absolute == all as u32
+            && self.spots().map(Spot::nr_waiters) == each
+            && self.spots().map(Spot::is_empty) == each.map(|nr| nr == 0)
+    }
+
+    fn wake(&self, index: usize, nr: u32) -> Result<u32> {
+        op::wake::wake(&self.table, self.words[index], &Whom::any(nr))
+    }
+
+    fn requeue(&self, val: Option<u64>, nr_wake: u32, nr_move: u32) -> Result<u32> {
+        let request = Requeue {
+            from: self.words[0],
+            to: self.words[1],
+            val,
+            nr_wake,
+            nr_move,
+        };
+        op::requeue::requeue(&self.table, &request)
+    }
+}
+
+/// Calls `check` with words that have each of these in common, in either order.
+fn with_each(check: impl Fn(&Two) -> Result<bool>) -> Result<bool> {
+    let memory = Mapping::anonymous(1, ReadWrite)?;
+    memory.write(0, &[0; kernel::page::PAGE_SIZE])?;
+    let table = Table::new(2)?;
+    let first = memory.private_word(0);
+    for common in [Common::Counter, Common::Bucket, Common::Nothing] {
+        let is_like_that = |word: &Word| {
+            let spots = [
+                table.spot(key::own(&first)?.id()),
+                table.spot(key::own(word)?.id()),
+            ];
+            let found = if spots[0] == spots[1] {
+                Common::Counter
+            } else if ptr::eq(spots[0].bucket(), spots[1].bucket()) {
+                Common::Bucket
+            } else {
+                Common::Nothing
+            };
+            Ok::<_, Error>(found == common)
+        };
+        let second = (1..kernel::page::PAGE_SIZE)
+            .map(|offset| memory.private_word(offset))
+            .find(|word| is_like_that(word) == Ok(true))
+            .ok_or(EDOM)?;
+        for words in [[first, second], [second, first]] {
+            let two = Two {
+                table: table.clone(),
+                common,
+                words,
+                ids: [key::own(&words[0])?.id(), key::own(&words[1])?.id()],
+            };
+            if !check(&two)? || !two.counts([0, 0]) {
+                pr_err!("counters: with {} in common\n", common as u32);
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+#[kunit_tests(rfutex_counters)]
+mod cases {
+    use super::*;
+
+    #[test]
+    fn each_hash_has_a_counter_of_its_own() -> Result {
+        const NR: usize = 4;
+        let buckets = Buckets::new(NR)?;
+        let stride = size_of::<Bucket>() as u64;
+        let mut seen = [false; NR * NR_COUNTERS];
+        for bucket in 0..NR as u64 {
+            for counter in 0..NR_COUNTERS as u64 {
+                let hash = bucket * stride + counter * size_of::<Atomic<i32>>() as u64;
+                // Bits that choose nothing, above and below.
+                for hash in [hash, hash | 3, hash | u64::MAX << 40] {
+                    let spot = buckets.at_hash(hash);
+                    let entry = spot.enter();
+                    let all = buckets.as_slice().iter().flat_map(Bucket::nr_waiters);
+                    let place = all.enumerate().find(|&(_, nr)| nr == 1);
+                    let right = ptr::eq(spot.bucket(), &buckets.as_slice()[bucket as usize]);
+                    drop(entry);
+                    let expected = Buckets::counter_of(NR, hash);
+                    assert_eq!(place.map(|(place, _)| place), Some(expected));
+                    assert!(right);
+                    seen[expected] = true;
+                }
+            }
+        }
+        assert!(seen.iter().all(|&seen| seen));
+        for nr in [0, 3, 12] {
+            assert!(Buckets::new(nr).err() == Some(EINVAL));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn who_is_woken_or_leaves_is_counted_out_where_he_was() -> Result {
+        let right = with_each(|two| {
+            let [first, second] = two.crowds([3, 2])?;
+            let mut right = two.counts([3, 2]);
+            right &= two.wake(0, 1)? == 1 && two.counts([2, 2]);
+            right &= first[2].leave() && two.counts([1, 2]);
+            right &= second[0].leave() && two.counts([1, 1]);
+            right &= two.wake(0, u32::MAX)? == 1 && two.counts([0, 1]);
+            // Nobody is there to leave, or to be woken.
+            right &= !first[0].leave() && two.wake(0, 1)? == 0 && two.counts([0, 1]);
+            drop(second);
+            Ok(right && two.counts([0, 0]))
+        })?;
+        assert!(right);
+        Ok(())
+    }
+
+    #[test]
+    fn who_is_moved_is_counted_where_he_comes_to() -> Result {
+        for val in [None, Some(0)] {
+            let right = with_each(|two| {
+                let [first, second] = two.crowds([5, 1])?;
+                let mut right = two.requeue(Some(1), 1, 1) == Err(EAGAIN) && two.counts([5, 1]);
+                right &= two.requeue(val, 1, 2)? == 3 && two.counts([2, 3]);
+                // The first was woken, the next two were moved.
+                right &= first[1].leave() && two.counts([2, 2]);
+                right &= two.wake(1, 1)? == 1 && second[0].is_woken() && two.counts([2, 1]);
+                right &= two.wake(0, 1)? == 1 && two.counts([1, 1]);
+                drop(first);
+                Ok(right && two.counts([0, 0]))
+            })?;
+            assert!(right);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn who_is_moved_to_his_own_word_stays_counted() -> Result {
+        let right = with_each(|two| {
+            let onto_itself = Two {
+                table: two.table.clone(),
+                words: [two.words[0]; 2],
+                ..*two
+            };
+            let waiters = two.crowds([3, 1])?;
+            let mut right = onto_itself.requeue(None, 1, u32::MAX)? == 3 && two.counts([2, 1]);
+            right &= onto_itself.requeue(Some(0), 0, 1)? == 1 && two.counts([2, 1]);
+            drop(waiters);
+            Ok(right)
+        })?;
+        assert!(right);
+        Ok(())
+    }
+
+    #[test]
+    fn who_is_on_the_way_is_not_missed() -> Result {
+        let right = with_each(|two| {
+            let (from, to) = (key::own(&two.words[0])?, key::own(&two.words[1])?);
+            let [start, end] = two.spots();
+            let waiters = two.crowds([2, 0])?;
+            let mut pair = Pair::lock(start, end);
+            // A wake on either word now has to wait for the lock, until all is done.
+            let mut right = !start.is_empty() && !end.is_empty();
+            right &= pair.move_waiters(&from, &to, u32::MAX) == 2;
+            right &= !start.is_empty() && !end.is_empty();
+            drop(pair);
+            right &= two.counts([0, 2]);
+            drop(waiters);
+            // Where nobody comes, nobody is counted after.
+            drop(Pair::lock(start, end));
+            Ok(right)
+        })?;
+        assert!(right);
+        Ok(())
+    }
+
+    #[test]
+    fn wakes_on_two_words_are_counted_apart() -> Result {
+        let right = with_each(|two| {
+            let [first, second] = two.spots();
+            let waiters = two.crowds([2, 4])?;
+            let mut chain = WakeChain::new();
+            let mut pair = Pair::lock(first, second);
+            let woken = [
+                pair.wake_from(two.ids[0], ANY, 1, &mut chain),
+                pair.wake_to(two.ids[1], ANY, 3, &mut chain),
+            ];
+            drop(pair);
+            let right = woken == [1, 3] && two.counts([1, 1]);
+            drop(waiters);
+            Ok(right)
+        })?;
+        assert!(right);
+        Ok(())
+    }
+
+    #[test]
+    fn who_swaps_is_counted_and_who_he_wakes_is_not() -> Result {
+        let right = with_each(|two| {
+            let [first, second] = two.spots();
+            let waiters = two.crowds([0, 2])?;
+            let own = key::own(&two.words[0])?;
+            let mut right = slot::with(|slot| {
+                let tasks = Exchange::enter(second, first).swap(two.ids[1], slot, own, ANY);
+                let woken = tasks.nr();
+                tasks.wake();
+                let right = woken == 1 && two.counts([1, 1]);
+                Ok::<_, Error>(right && two.wake(0, 1)? == 1 && two.counts([0, 1]))
+            })?;
+            // The call as a whole: its deadline has passed.
+            for (val, result, left) in [(1, EAGAIN, 1), (0, ETIMEDOUT, 0)] {
+                let request = Swap {
+                    wait: Wait {
+                        word: two.words[0],
+                        val,
+                        mask: ANY,
+                        deadline: Some(Deadline::new(Clock::Monotonic, 1)),
+                    },
+                    wake: two.words[1],
+                };
+                right &= op::swap::swap(&two.table, &request) == Err(result);
+                right &= two.counts([0, left]);
+            }
+            drop(waiters);
+            Ok(right)
+        })?;
+        assert!(right);
+        Ok(())
+    }
+}
