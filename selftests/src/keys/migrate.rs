@@ -7,6 +7,7 @@
 use super::each::key_of;
 use crate::harness::{PAGE, Waiter, fx};
 use crate::memory::{HUGE, Region, memfd, page_of};
+use procfs::Current;
 use rfutex::Word;
 
 trials![anonymous, shared];
@@ -17,8 +18,6 @@ const LEN: usize = 32 << 20;
 const EVERY: usize = 512;
 /// How many words to wait on.
 const WAITERS: usize = 8;
-/// How many times to look for frames that compaction would move.
-const REGIONS: usize = 40;
 
 /// Gives away all pages of `region` but one in [`EVERY`], and returns the words on those with the
 /// lowest frame numbers.
@@ -36,18 +35,19 @@ fn thin_out(region: &Region, advice: i32) -> Vec<Word<'static>> {
     words
 }
 
-/// Waits on the words that `thinned` gives with their region, until pages are moved under waiters.
+/// Waits on the words that `thinned` gives with their region, and sees that pages are moved.
 ///
-/// Some frames compaction does not take or finds no better place for, however often it is told to.
-/// Then what is left of the region is kept, so that the next one lies elsewhere.
+/// Free frames are handed out from the high end, so that a region would lie where compaction moves
+/// things to. Much of what is free is taken before, and given away when the region is there.
 fn moved(thinned: impl Fn() -> (Region, Vec<Word<'static>>)) {
-    let mut kept = Vec::new();
-    let moved = (0..REGIONS).any(|_| {
-        let (region, words) = thinned();
-        kept.push(region);
-        moved_from(words)
-    });
-    assert!(moved, "compaction moves nothing of {REGIONS} regions");
+    let free = procfs::Meminfo::current().expect("/proc/meminfo").mem_free;
+    let high = Region::reserve(free as usize / 2 / HUGE * HUGE, HUGE);
+    high.map_over_anonymous(0, high.len());
+    high.advise(libc::MADV_HUGEPAGE);
+    high.touch();
+    let (_region, words) = thinned();
+    drop(high);
+    assert!(moved_from(words), "compaction moves nothing");
 }
 
 /// Waits on `words`, has memory compacted, and wakes. Returns whether a page was moved.

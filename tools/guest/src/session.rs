@@ -86,6 +86,11 @@ impl Health {
     }
 }
 
+/// The splats in a part of the kernel log.
+fn reported(messages: &[Message]) -> splat::Findings {
+    splat::scan(messages.iter().map(|m| m.text.as_str()))
+}
+
 /// The one run through a plan.
 pub struct Session {
     kmsg: Kmsg,
@@ -216,7 +221,7 @@ impl Session {
     /// Judges a test by what it did and by its part of the kernel log, and
     /// tells the host.
     fn end(&mut self, name: &str, attempt: Attempt, messages: &[Message]) -> Result<()> {
-        let found = splat::scan(messages.iter().map(|m| m.text.as_str()));
+        let found = reported(messages);
         let mut why = attempt.wrong;
         why.extend(
             found
@@ -269,6 +274,15 @@ impl Session {
 
         let mut log = kunit::attribute(self.kmsg.drain()?);
         let mut before = log.rest.first().map_or(0, |m| m.micros);
+        // All cases have run. What a report left behind is for the case that it is in, not for the
+        // first to be looked at.
+        if log
+            .cases
+            .values()
+            .any(|messages| !reported(messages).is_empty())
+        {
+            self.health = Health::now();
+        }
         let came: BTreeSet<String> = kunit::suites().difference(&known).cloned().collect();
         let wanted: BTreeSet<String> = wanted.iter().cloned().collect();
         for suite in came.union(&wanted) {
