@@ -112,33 +112,48 @@ fn order(spot: Spot<'_>, word: &Word, waiters: &[Pin<KBox<Waiter<'_>>>]) -> Resu
     }
 }
 
-/// Whether a wake on the word at `spot`, the first one, is done while the bucket is locked.
-fn is_done_while_locked(table: &Arc<Table>, spot: Spot<'_>) -> Result<bool> {
+/// Locks the bucket at `spot`, and has a task on another processor do `work`. Whether `condition`,
+/// which is told whether the work is done, came to hold before the bucket was unlocked; and what
+/// came of the work.
+fn while_locked<T: Send + Unpin + 'static>(
+    spot: Spot<'_>,
+    work: impl FnOnce() -> T + Send + Unpin + 'static,
+    condition: impl Fn(bool) -> bool,
+) -> Result<(bool, T)> {
     const READY: u32 = 1;
     const LOCKED: u32 = 2;
-    const WOKEN: u32 = 3;
+    const DONE: u32 = 3;
     let state = Arc::new(Atomic::new(0u32), GFP_KERNEL)?;
-    let (their_table, their_state) = (table.clone(), state.clone());
-    let waker = beside(move || {
+    let theirs = state.clone();
+    let worker = beside(move || {
         leave_first_processor()?;
-        their_state.store(READY, Release);
-        until(|| their_state.load(Acquire) == LOCKED)?;
-        let nobody = op::wake::wake(&their_table, word(0), &Whom::ALL);
-        their_state.store(WOKEN, Release);
-        nobody
+        theirs.store(READY, Release);
+        until(|| theirs.load(Acquire) == LOCKED)?;
+        let result = work();
+        theirs.store(DONE, Release);
+        Ok::<_, Error>(result)
     })?;
     until(|| state.load(Acquire) == READY)?;
     let guard = spot.bucket().queue.lock();
     state.store(LOCKED, Release);
-    // A wake that waits for the lock gets it in the end, but late.
+    // Who waits for the lock gets it in the end, but late.
     let began = Instant::<Monotonic>::now();
-    while state.load(Acquire) != WOKEN && began.elapsed() < Delta::from_secs(5) {
+    let mut held = false;
+    while !held && began.elapsed() < Delta::from_secs(5) {
         core::hint::spin_loop();
+        held = condition(state.load(Acquire) == DONE);
     }
-    let in_time = state.load(Acquire) == WOKEN;
     drop(guard);
-    match waker.join()?? {
-        0 => Ok(in_time),
+    Ok((held, worker.join()??))
+}
+
+/// Whether a wake on the first word, which finds nobody, is done while the bucket at `spot` is
+/// locked.
+fn is_done_while_locked(table: &Arc<Table>, spot: Spot<'_>) -> Result<bool> {
+    let theirs = table.clone();
+    let wake = move || op::wake::wake(&theirs, word(0), &Whom::ALL);
+    match while_locked(spot, wake, |done| done)? {
+        (in_time, Ok(0)) => Ok(in_time),
         _ => Err(EDOM),
     }
 }
@@ -352,6 +367,25 @@ mod cases {
         let other = queued(spot, &elsewhere, ANY)?;
         assert!(is_done_while_locked(&table, here)?);
         assert!(!other.is_woken());
+        Ok(())
+    }
+
+    #[test]
+    fn two_buckets_are_locked_in_the_order_of_their_addresses() -> Result {
+        attach_mm()?;
+        let second = size_of::<Bucket>() as u64;
+        for order in [[0, second], [second, 0]] {
+            let buckets = Arc::new(Buckets::new(2)?, GFP_KERNEL)?;
+            let theirs = buckets.clone();
+            let lock_both = move || {
+                let [from, to] = order.map(|hash| theirs.at_hash(hash));
+                drop(Pair::lock(from, to));
+            };
+            // Who waits for the second has the first.
+            let first_is_locked = |_| buckets.at_hash(0).bucket().queue.try_lock().is_none();
+            let (right, ()) = while_locked(buckets.at_hash(second), lock_both, first_is_locked)?;
+            assert!(right);
+        }
         Ok(())
     }
 
