@@ -49,7 +49,7 @@ unsafe impl Backend for Direct {
     }
 
     #[inline(always)]
-    unsafe fn unlock(ptr: *mut Self::State, _: &()) {
+    unsafe fn unlock(ptr: *mut Self::State, (): &()) {
         // SAFETY: By the function's requirements, the caller has locked it.
         unsafe { arch::spin_unlock(ptr) };
     }
