@@ -7,7 +7,6 @@
 use super::each::key_of;
 use crate::harness::{PAGE, Waiter, fx};
 use crate::memory::{HUGE, Region, memfd, page_of};
-use procfs::Current;
 use rfutex::Word;
 
 trials![anonymous, shared];
@@ -16,6 +15,8 @@ trials![anonymous, shared];
 const LEN: usize = 32 << 20;
 /// Of how many pages one is kept.
 const EVERY: usize = 512;
+/// A huge page is two to the power of this pages.
+const ORDER: usize = (HUGE / PAGE).trailing_zeros() as usize;
 /// How many words to wait on.
 const WAITERS: usize = 8;
 
@@ -35,13 +36,25 @@ fn thin_out(region: &Region, advice: i32) -> Vec<Word<'static>> {
     words
 }
 
+/// How many huge pages there are as memory is. For more, the kernel would have to move pages.
+fn huge_pages() -> usize {
+    let zones = std::fs::read_to_string("/proc/buddyinfo").expect("/proc/buddyinfo");
+    // "Node 0, zone DMA32 N N N ...": how many free blocks of one page, of two, of four.
+    let in_zone = |zone: &str| -> usize {
+        let blocks = zone.split_whitespace().skip(4).enumerate().skip(ORDER);
+        let in_order =
+            |(order, nr): (usize, &str)| nr.parse::<usize>().expect("a number") << (order - ORDER);
+        blocks.map(in_order).sum()
+    };
+    zones.lines().map(in_zone).sum()
+}
+
 /// Waits on the words that `thinned` gives with their region, and sees that pages are moved.
 ///
 /// Free frames are handed out from the high end, so that a region would lie where compaction moves
 /// things to. Much of what is free is taken before, and given away when the region is there.
 fn moved(thinned: impl Fn() -> (Region, Vec<Word<'static>>)) {
-    let free = procfs::Meminfo::current().expect("/proc/meminfo").mem_free;
-    let high = Region::reserve(free as usize / 2 / HUGE * HUGE, HUGE);
+    let high = Region::reserve(huge_pages() / 2 * HUGE, HUGE);
     high.map_over_anonymous(0, high.len());
     high.advise(libc::MADV_HUGEPAGE);
     high.touch();
