@@ -388,9 +388,19 @@ pub(crate) fn borrow_both<R>(
 /// Process context, no locks held. May sleep.
 #[inline]
 pub(crate) fn own(word: &Word) -> Result<Owned> {
+    /// A type, so that each resolver's key is owned where it is found.
+    struct Own;
+
+    impl Visit<Owned, Leftover> for Own {
+        #[inline(always)]
+        fn visit(&mut self, key: &Borrowed<'_>) -> Result<Owned, Leftover> {
+            key.own()
+        }
+    }
+
     #[inline(never)]
     fn own_by<By: Resolve>(word: Word) -> Result<Owned> {
-        By::borrow(word, Access::Read, |key: &Borrowed<'_>| key.own())
+        By::borrow(word, Access::Read, Own)
     }
 
     if word.private() {

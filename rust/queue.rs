@@ -52,6 +52,7 @@ pub(crate) use self::{
     },
 };
 
+use self::bucket::Holds;
 use crate::{
     key::{
         KeyId,
@@ -353,7 +354,8 @@ impl Queue {
     }
 
     /// Takes up to `nr` waiters under `id` and meeting `mask` out, marks them as woken and adds their
-    /// tasks to `chain`. `None` if `holds` says no, which it is asked before the first is touched.
+    /// tasks to `chain`. `None` if `key` no longer holds, which it is asked before the first is
+    /// touched.
     #[inline(always)]
     fn wake(
         &mut self,
@@ -361,13 +363,13 @@ impl Queue {
         mask: u64,
         nr: u32,
         chain: &mut WakeChain,
-        holds: impl FnOnce() -> bool,
+        key: impl Holds,
     ) -> Option<u32> {
         if nr == 0 {
             return Some(0);
         }
         let mut next = self.first_meeting(self.first, id, mask);
-        if next.is_some() && !holds() {
+        if next.is_some() && !key.holds() {
             return None;
         }
         let mut woken = 0;

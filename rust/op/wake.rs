@@ -98,7 +98,7 @@ impl Visit<Tasks, ()> for Visitor<'_> {
 #[inline(always)]
 fn wake_some(spot: Spot<'_>, key: Borrowed<'_>, whom: &Whom) -> Result<Tasks, ()> {
     let mut chain = WakeChain::new();
-    let woken = spot.wake(key.id(), whom.mask, whom.nr, &mut chain, || key.holds());
+    let woken = spot.wake(key.id(), whom.mask, whom.nr, &mut chain, key);
     woken.map(|_| chain.into_tasks()).ok_or(())
 }
 

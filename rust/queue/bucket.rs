@@ -13,7 +13,10 @@ use super::{
     Queue, //
 };
 use crate::{
-    key::KeyId,
+    key::{
+        Borrowed,
+        KeyId, //
+    },
     mm::{
         arch,
         pinned_slice::PinnedSlice,
@@ -73,6 +76,28 @@ impl Bucket {
     #[cfg(RFUTEX_LAB)]
     pub(crate) fn nr_waiters(&self) -> impl Iterator<Item = i32> + '_ {
         self.counters.iter().map(arch::read)
+    }
+}
+
+/// A key that a wake asks whether it holds, before it touches the first waiter.
+///
+/// A closure will do. That of a [`Borrowed`] is inlined.
+pub(crate) trait Holds {
+    /// Whether it still is the key of the word that it was found for.
+    fn holds(&self) -> bool;
+}
+
+impl<F: Fn() -> bool> Holds for F {
+    #[inline(always)]
+    fn holds(&self) -> bool {
+        self()
+    }
+}
+
+impl Holds for Borrowed<'_> {
+    #[inline(always)]
+    fn holds(&self) -> bool {
+        Borrowed::holds(self)
     }
 }
 
@@ -233,7 +258,7 @@ impl<'t> Spot<'t> {
     /// with `mask`, out of the queue, marks them as woken and adds their tasks to `chain`. Returns
     /// how many.
     ///
-    /// Before it marks the first, it asks whether the key `holds`; if not, it does nothing and
+    /// Before it marks the first, it asks whether `key` holds; if not, it does nothing and
     /// returns `None`.
     ///
     /// # Context
@@ -246,10 +271,10 @@ impl<'t> Spot<'t> {
         mask: u64,
         nr: u32,
         chain: &mut WakeChain,
-        holds: impl FnOnce() -> bool,
+        key: impl Holds,
     ) -> Option<u32> {
         let mut queue = self.bucket().queue.lock();
-        let woken = queue.wake(id, mask, nr, chain, holds)?;
+        let woken = queue.wake(id, mask, nr, chain, key)?;
         drop(queue);
         if woken != 0 {
             self.left(woken as i32);

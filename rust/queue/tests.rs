@@ -81,7 +81,7 @@ fn crowd<'t>(spot: Spot<'t>, word: &Word, nr: usize) -> Result<KVec<Pin<KBox<Wai
 fn wake(spot: Spot<'_>, word: &Word, mask: u64, nr: u32) -> Result<u32> {
     let mut chain = WakeChain::new();
     key::borrow(word, |key: &Borrowed<'_>| {
-        Ok::<_, ()>(spot.wake(key.id(), mask, nr, &mut chain, || key.holds()))
+        Ok::<_, ()>(spot.wake(key.id(), mask, nr, &mut chain, *key))
     })?
     .ok_or(EAGAIN)
 }
