@@ -10,8 +10,8 @@ use nix::sys::mman::{MapFlags, ProtFlags};
 use rfutex::Word;
 use rfutex::raw::uapi;
 use rfutex_bench::record::{PAGES_FILE, PAGES_LEN};
-use rfutex_selftests::harness::PAGE;
-use rfutex_selftests::memory::{Region, page_out};
+use rfutex_selftests::harness::{PAGE, on_each_cpu, until};
+use rfutex_selftests::memory::{Region, RegionWord};
 use std::fs::File;
 
 /// How many wait.
@@ -41,6 +41,27 @@ fn in_memory(region: &Region) -> f64 {
     region.resident().into_iter().filter(|&page| page).count() as f64
 }
 
+/// Reclaims all pages.
+///
+/// One that the advice unmaps and does not get to free would not be met again: it is mapped again
+/// for the next try.
+fn reclaim(region: &Region) {
+    let len = region.len();
+    // None but those that are asked for.
+    region.advise(libc::MADV_RANDOM);
+    until("all pages are reclaimed", || {
+        let resident = region.resident();
+        for page in (0..len / PAGE).filter(|&page| resident[page]) {
+            region.word(page * PAGE).load();
+        }
+        on_each_cpu(|| {
+            let advised = region.try_advise(0, len, libc::MADV_PAGEOUT);
+            advised.expect("MADV_PAGEOUT");
+        });
+        in_memory(region) == 0.0
+    });
+}
+
 /// Wakes of nobody, on the first pages.
 fn wakes(region: &Region, side: Side) -> Latencies {
     let mut latencies = Latencies::default();
@@ -63,7 +84,7 @@ fn on(memory: &str, region: &Region, side: Side) {
     wakes(region, side);
     let there = wakes(region, side);
     let before = in_memory(region);
-    page_out(region);
+    reclaim(region);
     let after = in_memory(region);
     let gone = wakes(region, side);
     let back = in_memory(region);
