@@ -8,20 +8,29 @@
 
 setup debug
 cd "$TOP" || exit
-failed=0
+names=() pids=()
 
-# lint NAME COMMAND...: runs one check and shows what it says if it objects.
+# lint NAME COMMAND...: begins one check. They run side by side: some use one
+# processor only.
 lint() {
-	local name=$1 log
-	shift
-	log=$TOP/build/lint-$name.log
-	if "$@" >"$log" 2>&1; then
-		say "$name" "clean"
-	else
-		say "$name" "NOT CLEAN"
-		cat "$log"
-		failed=$((failed + 1))
-	fi
+	names+=("$1")
+	"${@:2}" >"$TOP/build/lint-$1.log" 2>&1 &
+	pids+=($!)
+}
+
+# Shows what each check says if it objects. False if any does.
+report() {
+	local i failed=0
+	for i in "${!pids[@]}"; do
+		if wait "${pids[i]}"; then
+			say "${names[i]}" "clean"
+		else
+			say "${names[i]}" "NOT CLEAN"
+			cat "$TOP/build/lint-${names[i]}.log"
+			failed=$((failed + 1))
+		fi
+	done
+	[ "$failed" = 0 ] || die "lint: $failed checks are not clean"
 }
 
 files() { git ls-files --cached --others --exclude-standard -- "$@" | while read -r file; do
@@ -87,4 +96,4 @@ lint checkpatch checkpatch
 lint clippy clippy_module clippy
 lint clippy-lab clippy_module clippy-lab RFUTEX_LAB=y
 lint cargo clippy_programs
-[ "$failed" = 0 ] || die "lint: $failed checks are not clean"
+report
