@@ -34,7 +34,9 @@ use super::{
 };
 use crate::{
     bindings as helpers,
-    request::Word, //
+    key,
+    request::Word,
+    table::Table, //
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -343,6 +345,17 @@ impl OnFile {
 pub(crate) unsafe fn read(atomic: *const bindings::atomic_t) -> i32 {
     // SAFETY: By the function's requirements.
     unsafe { (&raw const (*atomic).counter).read_volatile() }
+}
+
+/// How many wait on the word.
+pub(crate) fn waiting(table: &Table, word: &Word) -> Result<u32> {
+    let id = key::own(word)?.id();
+    Ok(table.spot(id).count(id))
+}
+
+/// Whether nobody is counted as a waiter.
+pub(crate) fn nobody_waits(table: &Table) -> bool {
+    table.nr_waiters().all(|nr| nr == 0)
 }
 
 /// Runs `what` while `point` fails the next `times` times. Returns how many times it did, too.

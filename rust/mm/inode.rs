@@ -5,11 +5,12 @@
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use crate::{
-    bindings as helpers, lab,
+    bindings as helpers,
+    lab,
     mm::{
         arch,
         task, //
-    },
+    }, //
 };
 use core::{
     marker::PhantomData,

@@ -210,7 +210,9 @@ mod tests {
     use crate::{
         lab::kunit::{
             beside,
+            nobody_waits,
             until,
+            waiting,
             Access::ReadWrite,
             Mapping, //
         },
@@ -230,15 +232,6 @@ mod tests {
     fn swap_expired(table: &Table, word: Word, val: u64, wake: Word) -> Result {
         let wait = wait_on(word, val, Some(Deadline::new(Clock::Monotonic, 1)));
         swap(table, &request::Swap { wait, wake })
-    }
-
-    fn waiting(table: &Table, word: &Word) -> Result<u32> {
-        let id = key::own(word)?.id();
-        Ok(table.spot(id).count(id))
-    }
-
-    fn empty(table: &Table) -> bool {
-        table.nr_waiters().all(|nr| nr == 0)
     }
 
     #[test]
@@ -269,11 +262,11 @@ mod tests {
                 assert!(still_waiting == Ok(1));
                 assert!(result == Err(ETIMEDOUT));
                 assert!(woken == Ok(()));
-                assert!(empty(&table));
+                assert!(nobody_waits(&table));
                 // With nobody there.
                 let result = swap_expired(&table, word, 0, wake);
                 assert!(result == Err(ETIMEDOUT));
-                assert!(empty(&table));
+                assert!(nobody_waits(&table));
             }
         }
         Ok(())

@@ -173,7 +173,6 @@ pub(super) fn sleep_until(woken: impl Fn() -> bool, deadline: Option<Deadline>) 
 mod tests {
     use super::*;
     use crate::{
-        key,
         lab::{
             kunit::{
                 allocations,
@@ -181,7 +180,9 @@ mod tests {
                 forced,
                 is_asleep,
                 killed,
+                nobody_waits,
                 until,
+                waiting,
                 Access::ReadWrite,
                 Mapping,
                 OnFile, //
@@ -213,16 +214,6 @@ mod tests {
         }
     }
 
-    /// How many wait on the word.
-    fn waiting(table: &Table, word: &Word) -> Result<u32> {
-        let id = key::own(word)?.id();
-        Ok(table.spot(id).count(id))
-    }
-
-    fn empty(table: &Table) -> bool {
-        table.nr_waiters().all(|nr| nr == 0)
-    }
-
     #[test]
     fn other_value_is_seen_at_once() -> Result {
         let table = Table::new(4)?;
@@ -246,7 +237,7 @@ mod tests {
             assert!(wait(&table, &same) == Err(ETIMEDOUT));
         }
         assert!(on_file.counts() == before);
-        assert!(empty(&table));
+        assert!(nobody_waits(&table));
         Ok(())
     }
 
@@ -260,7 +251,7 @@ mod tests {
             assert!(result == Err(ETIMEDOUT));
         }
         assert!(on_file.counts() == before);
-        assert!(empty(&table));
+        assert!(nobody_waits(&table));
         Ok(())
     }
 
@@ -280,7 +271,7 @@ mod tests {
         assert!(woken == Ok(1));
         assert!(result == Ok(()));
         assert!(on_file.counts() == before);
-        assert!(empty(&table));
+        assert!(nobody_waits(&table));
         Ok(())
     }
 
@@ -314,7 +305,7 @@ mod tests {
         let result = killed(|| wait(&table, &request(on_file.word(8)?, 0)));
         assert!(result == Err(ERESTARTSYS));
         assert!(on_file.counts() == before);
-        assert!(empty(&table));
+        assert!(nobody_waits(&table));
         Ok(())
     }
 
@@ -334,7 +325,7 @@ mod tests {
             assert!(result == Err(EAGAIN));
             assert_eq!(hits, 3);
             assert!(on_file.counts() == before);
-            assert!(empty(&table));
+            assert!(nobody_waits(&table));
         }
         Ok(())
     }
@@ -353,7 +344,7 @@ mod tests {
         assert!(result == Err(EINTR));
         assert_eq!(hits, 1);
         assert!(on_file.counts() == before);
-        assert!(empty(&table));
+        assert!(nobody_waits(&table));
         Ok(())
     }
 
@@ -366,7 +357,7 @@ mod tests {
         for word in [shared, private] {
             assert!(wait(&table, &request(word, 0)) == Err(EFAULT));
         }
-        assert!(empty(&table));
+        assert!(nobody_waits(&table));
         Ok(())
     }
 

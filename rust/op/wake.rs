@@ -113,6 +113,7 @@ mod tests {
                 allocations,
                 attach_mm,
                 forced,
+                nobody_waits,
                 usage,
                 OnFile, //
             },
@@ -156,7 +157,7 @@ mod tests {
         assert_eq!(hits, 3);
         assert!(on_file.counts() == before);
         assert_eq!(usage(current!()), tasks);
-        assert!(table.nr_waiters().all(|nr| nr == 0));
+        assert!(nobody_waits(&table));
         Ok(())
     }
 
