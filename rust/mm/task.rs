@@ -53,7 +53,7 @@ pub(super) fn current_mm_raw() -> *mut bindings::mm_struct {
 /// `EFAULT`: it has no mm.
 #[cfg(RFUTEX_LAB)]
 pub(crate) fn some_address() -> Result<usize> {
-    let mm = core::ptr::NonNull::new(current_mm_raw()).ok_or(EFAULT)?;
+    let mm = NonNull::new(current_mm_raw()).ok_or(EFAULT)?;
     // SAFETY: It is the current task's mm, which it keeps. The field was set as the program began.
     Ok(unsafe { (*mm.as_ptr()).__bindgen_anon_1.start_stack })
 }
