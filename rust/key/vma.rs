@@ -81,8 +81,7 @@ fn speculate<R, E>(word: Word, visitor: &mut impl Visit<R, E>) -> Result<Option<
     let Some(speculation) = Speculation::begin(&rcu) else {
         return Ok(None);
     };
-    let place = |host| Place::Seen(host, Witness::Mapped(speculation), &rcu);
-    let Some(key) = speculation.look(word.addr(), |area| key(area, word, place)) else {
+    let Some(key) = look(speculation, word, &rcu) else {
         return Ok(None);
     };
     Ok(Some(visitor.visit(&key?)))
@@ -98,14 +97,24 @@ fn speculate_both<R>(
     let Some(speculation) = Speculation::begin(&rcu) else {
         return Ok(None);
     };
-    let find = |word: Word| {
-        let place = |host| Place::Seen(host, Witness::Mapped(speculation), &rcu);
-        speculation.look(word.addr(), |area| key(area, word, place))
-    };
-    match (find(first), find(second)) {
+    match (
+        look(speculation, first, &rcu),
+        look(speculation, second, &rcu),
+    ) {
         (Some(one), Some(other)) => Ok(f(&one?, &other?)),
         _ => Ok(None),
     }
+}
+
+/// The key of `word` as it is without a lock. `None`: as for [`speculate`].
+#[inline(always)]
+fn look<'a>(
+    speculation: Speculation<'a>,
+    word: Word,
+    rcu: &'a rcu::Guard,
+) -> Option<Result<Borrowed<'a>>> {
+    let place = |host| Place::Seen(host, Witness::Mapped(speculation), rcu);
+    speculation.look(word.addr(), |area| key(area, word, place))
 }
 
 /// With locks: nothing is mapped there, or somebody is changing what is.
