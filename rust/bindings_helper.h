@@ -79,6 +79,7 @@ void rfutex_cond_resched(void);
 bool rfutex_fatal_signal_pending(void);
 ktime_t rfutex_timens_to_host(int clock, ktime_t time);
 bool rfutex_holds_a_lock(void);
+void rfutex_assert_rcu(void);
 
 /* Locks. */
 int rfutex_mmap_read_lock_killable(struct mm_struct *mm);

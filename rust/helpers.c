@@ -11,6 +11,7 @@
 #include <linux/mmap_lock.h>
 #include <linux/nsproxy.h>
 #include <linux/pagemap.h>
+#include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
 #include <linux/time_namespace.h>
 #include <linux/uaccess.h>
@@ -202,6 +203,11 @@ ktime_t rfutex_timens_to_host(int clock, ktime_t time)
 {
 	return do_timens_ktime_to_host(clock, time,
 				       &current->nsproxy->time_ns->offsets);
+}
+
+void rfutex_assert_rcu(void)
+{
+	RCU_LOCKDEP_WARN(!rcu_read_lock_held(), "a mapping's host is read");
 }
 
 bool rfutex_holds_a_lock(void)

@@ -83,6 +83,11 @@ impl PageRef {
         if !self.belongs_to(mapping) {
             return None;
         }
+        if cfg!(CONFIG_PROVE_RCU) {
+            // As `rcu_dereference()` asks.
+            // SAFETY: Looks at the current context only.
+            unsafe { helpers::rfutex_assert_rcu() };
+        }
         // SAFETY: As argued above, `mapping` is valid memory for as long as the RCU section lasts.
         // `host` may change under us, hence the volatile read.
         let host = unsafe { (&raw const (*mapping.0.as_ptr()).host).read_volatile() };
