@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What an actor is told to do, with addresses and values filled in; and who carries it out.
 
-use super::script::{Size, Step, Via};
+use super::script::{Kind, Size, Step, Via};
 use super::wrong::Fault;
 use serde::{Deserialize, Serialize};
 
@@ -185,14 +185,37 @@ impl Call {
 pub struct Race {
     /// Its part.
     pub role: Role,
-    /// On which words.
-    pub words: Vec<At>,
-    /// Some of them cannot be written to.
-    pub read_only: bool,
+    /// On which words, and what memory each is in.
+    pub words: Vec<(At, Kind)>,
+    /// Some of those who wait are of another process.
+    pub foreign: bool,
     /// Wakers take pages away.
     pub removes: bool,
     /// What it draws its calls from.
     pub seed: u64,
+}
+
+impl Race {
+    /// Whether rfutex may refuse to move waiters: if some may be of another process, to a word that
+    /// is this one's alone.
+    pub fn may_be_refused(&self, backend: Backend, call: &Call) -> bool {
+        let Call::Requeue {
+            from, to, nr_move, ..
+        } = call
+        else {
+            return false;
+        };
+        let kind = |at: &At| {
+            let word = self.words.iter().find(|(other, _)| other == at);
+            word.expect("one of the words").1
+        };
+        !backend.is_futex()
+            && self.foreign
+            && *nr_move > 0
+            && !from.private
+            && kind(from).is_shared()
+            && kind(to).is_of_process()
+    }
 }
 
 /// A part in a race.

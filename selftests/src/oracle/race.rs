@@ -107,18 +107,17 @@ pub fn race(conductor: &mut Conductor, backend: Backend, seed: u64) -> Result<()
         } else {
             Role::Waker
         };
-        let words = (0..plan.scenario.words.len() as u8).map(|word| At {
-            addr: stage.addr(&conductor.pool, id.process, word),
-            private: plan.private,
+        let words = (0..plan.scenario.words.len() as u8).map(|word| {
+            let at = At {
+                addr: stage.addr(&conductor.pool, id.process, word),
+                private: plan.private,
+            };
+            (at, plan.scenario.word(word).kind)
         });
         let race = Race {
             role,
             words: words.collect(),
-            read_only: plan
-                .scenario
-                .words
-                .iter()
-                .any(|word| !word.kind.is_writable()),
+            foreign: waiters.iter().any(|waiter| waiter.process != id.process),
             removes: plan.removes,
             seed: rng.u64(..),
         };
