@@ -183,6 +183,7 @@ fn nr_sign(case: &Case<'_>) -> bool {
 fn unaligned_short(case: &Case<'_>) -> bool {
     matches!(case.step, Step::Short { word, .. } if !case.is_aligned(*word))
         && case.futex.outcome.is_error(Errno::EINVAL)
+        && case.rfutex.outcome == Outcome::Returned(0)
         && case.rfutex.ended.is_empty()
 }
 
@@ -206,16 +207,19 @@ fn restart_deadline(case: &Case<'_>) -> bool {
             ..
         }
     );
-    let sleeper = case.actor().and_then(|actor| case.asleep.get(&actor));
-    let Some(Step::Wait { until, via, .. }) = sleeper else {
+    let Some(actor) = case.actor() else {
         return false;
     };
-    let interrupted = |(_, outcome): &(usize, Outcome)| outcome.is_error(Errno::EINTR);
+    let Some(Step::Wait { until, via, .. }) = case.asleep.get(&actor) else {
+        return false;
+    };
+    let error = |errno| (actor, Outcome::Returned(-(errno as i64)));
     restarts
         && *via == Via::Futex
         && *until != Until::Never
-        && case.futex.ended.iter().any(interrupted)
-        && !case.rfutex.ended.iter().any(interrupted)
+        && case.futex.ended == [error(Errno::EINTR)]
+        // It goes on, unless the word has changed.
+        && (case.rfutex.ended.is_empty() || case.rfutex.ended == [error(Errno::EAGAIN)])
 }
 
 fn requeue_flags(case: &Case<'_>) -> bool {
@@ -225,7 +229,11 @@ fn requeue_flags(case: &Case<'_>) -> bool {
 
 fn requeue_foreign(case: &Case<'_>) -> bool {
     let Step::Requeue {
-        from, to, private, ..
+        from,
+        to,
+        nr_wake,
+        private,
+        ..
     } = case.step
     else {
         return false;
@@ -234,8 +242,10 @@ fn requeue_foreign(case: &Case<'_>) -> bool {
         && case.scenario.word(*from).kind.is_shared()
         && case.scenario.word(*to).kind.is_of_process()
         && case.foreigner_sleeps()
-        && case.futex.outcome.is_success()
+        // Somebody was moved.
+        && matches!(case.futex.outcome, Outcome::Returned(n) if n > i64::from(*nr_wake))
         && case.rfutex.outcome.is_error(Errno::EINVAL)
+        && case.rfutex.ended.is_empty()
 }
 
 fn is_unknown(op: u8, cmp: u8) -> bool {

@@ -20,11 +20,6 @@ impl Outcome {
     pub fn is_error(self, errno: Errno) -> bool {
         self == Self::Returned(-(errno as i64))
     }
-
-    /// Whether the call did what it is for.
-    pub fn is_success(self) -> bool {
-        matches!(self, Self::Returned(0..))
-    }
 }
 
 impl fmt::Display for Outcome {
