@@ -25,6 +25,7 @@ pub fn carry_out(order: &Order) -> i64 {
         Call::Forget { addr } => advise(*addr, libc::MADV_DONTNEED),
         Call::Punch { addr } => advise(*addr, libc::MADV_REMOVE),
         Call::Priority { priority } => set_priority(*priority),
+        Call::Count { words } => return device::count(words, order.size),
         Call::Race(race) => return race::carry_out(order.backend, order.size, race),
         call => return synchronise(order.backend, order.size, call),
     };

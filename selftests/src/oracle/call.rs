@@ -159,6 +159,10 @@ pub enum Call {
     Punch {
         addr: u64,
     },
+    /// How many wait on these words, as rfutex says.
+    Count {
+        words: Vec<At>,
+    },
     /// A part in a race.
     Race(Race),
     /// A real-time priority, or none with 0.

@@ -101,7 +101,8 @@ fn search(options: &Options, pair: Pair, seed: u64, lane: Lane, conductor: &mut 
     for number in lane.part(0..options.races) {
         for backend in [pair.0, pair.1] {
             if let Err(stuck) = race(conductor, backend, seed + number) {
-                panic!("{stuck}");
+                println!("{stuck}");
+                panic!("a race fails");
             }
         }
     }

@@ -248,8 +248,13 @@ impl Mismatch {
         for (backend, trace) in [(pair.0, oracle), (pair.1, other)] {
             let _ = writeln!(
                 text,
-                "in the end, {backend:?}: continued {:?}, woken {:?}, left {:?}, {} queued, values {:?}",
-                trace.continued, trace.woken, trace.left, trace.queued, trace.values
+                "in the end, {backend:?}: continued {:?}, woken {:?}, left {:?}, {} not counted, {} queued, values {:?}",
+                trace.continued,
+                trace.woken,
+                trace.left,
+                trace.uncounted,
+                trace.queued,
+                trace.values
             );
         }
         text

@@ -203,6 +203,19 @@ impl<'s> Stage<'s> {
         self.touched.insert(page(self.scenario.word(index)))
     }
 
+    /// Whether somebody can be queued on a word: for a private one, who was moved there, it need
+    /// not be memory.
+    pub fn has_key(&self, index: u8, private: bool) -> bool {
+        let word = self.scenario.word(index);
+        let is_user = !matches!(word.kind, Kind::Kernel | Kind::NonCanonical);
+        let is_place = if private {
+            is_user
+        } else {
+            word.kind.is_memory()
+        };
+        is_place && misalignment(word, self.scenario.size) == 0
+    }
+
     /// Whether a word's page may be taken away under the actors.
     pub fn can_lose_page(&self, index: u8) -> bool {
         let kind = self.scenario.word(index).kind;

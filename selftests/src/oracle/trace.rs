@@ -79,8 +79,10 @@ pub struct Trace {
     pub woken: Vec<Woken>,
     /// Who was not to be woken, and came back by a signal.
     pub left: Vec<(usize, Outcome)>,
+    /// How many more slept before these wakes than rfutex counted.
+    pub uncounted: i64,
     /// How many were queued after all of that.
-    pub queued: u32,
+    pub queued: i64,
     /// What each word then holds, in each process.
     pub values: Vec<Vec<Option<u32>>>,
 }

@@ -4,6 +4,7 @@
 use crate::harness::fx;
 use crate::oracle::call::{At, Call, Deadline, Op, Wait};
 use crate::oracle::script::Size;
+use rfutex::Word;
 use rfutex::raw::{self, uapi};
 use std::os::fd::AsFd;
 use std::ptr;
@@ -84,6 +85,16 @@ fn wait(wait: &Wait, size: Size) -> uapi::rfutex_wait {
         clock,
         pad: 0,
     }
+}
+
+/// How many wait on these words; or a negative errno, if one of them is none.
+pub fn count(words: &[At], size: Size) -> i64 {
+    let counts = words.iter().map(|at| {
+        let word = Word::at(at.addr, size.bytes());
+        let word = if at.private { word.private() } else { word };
+        fx().key_info(word).map(|info| info.nr_waiters)
+    });
+    result(counts.sum())
 }
 
 /// Carries out an operation.
