@@ -3,7 +3,7 @@
 
 use super::call::Backend;
 use super::conductor::Conductor;
-use super::judge::{Pair, Verdict, judge};
+use super::judge::{Compared, Pair, Verdict, judge};
 use super::lane::{Lane, on_processors};
 use super::race::race;
 use super::script::Scenario;
@@ -11,7 +11,6 @@ use super::search::{Search, Tally};
 use super::trials::sees;
 use super::wrong::Fault;
 use clap::Parser;
-use std::collections::HashMap;
 use std::process::ExitCode;
 
 /// Compare rfutex with futex(2) over random scenarios
@@ -117,7 +116,7 @@ fn play(pair: Pair, text: &str) -> ExitCode {
         }
     };
     let mut conductor = Conductor::new();
-    match judge(&mut conductor, pair, &scenario, &mut HashMap::new()) {
+    match judge(&mut conductor, pair, &scenario, &mut Compared::default()) {
         Ok(Verdict::Same) => println!("the same"),
         Ok(Verdict::Intended(name)) => println!("the same but for {name}"),
         Ok(Verdict::Different(mismatch)) => {

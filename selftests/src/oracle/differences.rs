@@ -3,7 +3,7 @@
 //! Documentation/differences.rst, with the same names.
 
 use super::memory::misalignment;
-use super::script::{Clock, Entry, Handler, Scenario, Step, Until, Via};
+use super::script::{Clock, Entry, Handler, Kind, Scenario, Step, Until, Via};
 use super::trace::{Outcome, Record};
 use nix::errno::Errno;
 use std::collections::HashMap;
@@ -122,6 +122,23 @@ impl Case<'_> {
             }
             _ => None,
         }
+    }
+
+    /// Whether both go on from the same state: neither did anything.
+    pub fn leaves_same_state(&self) -> bool {
+        let idle = |outcome| match self.step {
+            // These have found nobody then.
+            Step::Wake { .. } | Step::Short { .. } | Step::Requeue { .. } => {
+                matches!(outcome, Outcome::Returned(..=0))
+            }
+            _ => matches!(outcome, Outcome::Returned(..0)),
+        };
+        // One that looked at such a page has copied it, and does not see what is written to the file.
+        let copies = |word: &mut u8| self.scenario.word(*word).kind == Kind::MemfdCopy;
+        idle(self.futex.outcome)
+            && idle(self.rfutex.outcome)
+            && (&self.futex.ended, self.futex.value) == (&self.rfutex.ended, self.rfutex.value)
+            && !self.step.clone().words().into_iter().any(copies)
     }
 
     /// Whether somebody sleeps in another process than that of the step.
