@@ -4,8 +4,8 @@
 use super::call::{Call, Order};
 use super::conductor::{End, Stuck};
 use super::play::Play;
-use super::pool::{ACTORS, PLAIN};
-use super::script::{ANY, Via};
+use super::pool::ACTORS;
+use super::script::{ANY, Handler, Via};
 use super::trace::{Trace, Woken};
 use std::ops::Range;
 
@@ -30,7 +30,7 @@ impl Play<'_, '_> {
         let left: Vec<_> = self.conductor.busy().collect();
         for id in left {
             self.conductor.expect(id, End::Due);
-            self.conductor.pool.signal(id, PLAIN);
+            self.conductor.pool.interrupt(id, Handler::Plain);
         }
         self.conductor.quiet()?;
         trace.left = self.ended();

@@ -3,7 +3,7 @@
 
 use super::call::{At, Backend, Call, Deadline, Op, Wait};
 use super::conductor::{Conductor, End, Stuck};
-use super::pool::{ACTORS, IGNORED, Id, PLAIN, RESTART};
+use super::pool::{ACTORS, Id};
 use super::script::{Clock, Handler, Scenario, Step, Until, Val, Via};
 use super::stage::Stage;
 use super::trace::{Outcome, Record, Trace};
@@ -352,14 +352,13 @@ impl<'s, 'c> Play<'s, 'c> {
         if self.stopped[id.process] {
             return Ok(Outcome::Skipped);
         }
-        let signal = match handler {
-            // A swap is never made again; futex(2)'s wait would be.
-            Handler::Restart if asleep.swaps && self.stage.backend.is_futex() => PLAIN,
-            Handler::Plain => PLAIN,
-            Handler::Restart => RESTART,
-            Handler::None => IGNORED,
+        // A swap is never made again; futex(2)'s wait would be.
+        let handler = if asleep.swaps && self.stage.backend.is_futex() {
+            Handler::Plain
+        } else {
+            handler
         };
-        self.conductor.pool.signal(id, signal);
+        self.conductor.pool.interrupt(id, handler);
         self.conductor.quiet()?;
         Ok(Outcome::Returned(0))
     }

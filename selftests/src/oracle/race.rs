@@ -8,8 +8,8 @@
 
 use super::call::{At, Backend, Call, Order, Race, Role};
 use super::conductor::{Conductor, End, Stuck, pause};
-use super::pool::{ACTORS, Id, PLAIN, RESTART};
-use super::script::{ANY, Actor, Kind, Scenario, Size, Via, Word};
+use super::pool::{ACTORS, Id};
+use super::script::{ANY, Actor, Handler, Kind, Scenario, Size, Via, Word};
 use super::stage::Stage;
 use crate::harness::LIMIT;
 use fastrand::Rng;
@@ -128,10 +128,10 @@ pub fn race(conductor: &mut Conductor, backend: Backend, seed: u64) -> Result<()
     while wakers.iter().any(|id| conductor.is_busy(*id)) {
         conductor.collect();
         if plan.signals {
-            let signal = if rng.bool() { PLAIN } else { RESTART };
-            conductor
-                .pool
-                .signal(waiters[rng.usize(..waiters.len())], signal);
+            let handlers = [Handler::Plain, Handler::Restart, Handler::None];
+            let handler = handlers[rng.usize(..handlers.len())];
+            let waiter = waiters[rng.usize(..waiters.len())];
+            conductor.pool.interrupt(waiter, handler);
         }
         if start.elapsed() > LIMIT {
             return Err(failed("the wakers do not come to an end".to_owned()));

@@ -158,14 +158,14 @@ pub struct Entry {
     pub private: bool,
 }
 
-/// How a handler is installed for a signal.
+/// What runs when a call is interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Handler {
-    /// Without `SA_RESTART`.
+    /// A handler that was installed without `SA_RESTART`.
     Plain,
-    /// With `SA_RESTART`.
+    /// One with `SA_RESTART`.
     Restart,
-    /// Not at all, and the signal does nothing.
+    /// None: a debugger stops the thread, and lets it go on.
     None,
 }
 
