@@ -198,9 +198,14 @@ fn nr_sign(case: &Case<'_>) -> bool {
 }
 
 fn unaligned_short(case: &Case<'_>) -> bool {
-    matches!(case.step, Step::Short { word, .. } if !case.is_aligned(*word))
+    let Step::Short { word, .. } = case.step else {
+        return false;
+    };
+    let is_memory = case.scenario.word(*word).kind.is_memory();
+    let nobody = case.rfutex.outcome == Outcome::Returned(0);
+    !case.is_aligned(*word)
         && case.futex.outcome.is_error(Errno::EINVAL)
-        && case.rfutex.outcome == Outcome::Returned(0)
+        && (nobody || !is_memory && case.rfutex.outcome.is_error(Errno::EFAULT))
         && case.rfutex.ended.is_empty()
 }
 
