@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What an actor is told to do, with addresses and values filled in; and who carries it out.
 
-use super::script::{Kind, Size, Step, Via};
+use super::script::{Kind, Resolver, Size, Step, Via};
 use super::wrong::Fault;
 use serde::{Deserialize, Serialize};
 
@@ -238,13 +238,22 @@ pub enum Role {
     Waker,
 }
 
-/// A call with its context, as it goes to an actor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
-    /// Who carries it out.
+/// How a call is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Means {
+    /// By whom.
     pub backend: Backend,
     /// The size of words on /dev/rfutex.
     pub size: Size,
+    /// Through which resolver there.
+    pub resolver: Resolver,
+}
+
+/// A call with its context, as it goes to an actor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// How.
+    pub means: Means,
     /// What.
     pub call: Call,
 }

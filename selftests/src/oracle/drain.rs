@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The end of a scenario: who sleeps is woken, one by one, which shows the order of the queues.
 
-use super::call::{Call, Order};
+use super::call::Call;
 use super::conductor::{End, Stuck};
 use super::play::Play;
 use super::pool::ACTORS;
@@ -76,16 +76,14 @@ impl Play<'_, '_> {
     ) -> Result<(), Stuck> {
         while self.conductor.busy().next().is_some() {
             let at = self.at(process, word, private);
-            let order = Order {
-                // A fault is to be seen in the steps.
-                backend: self.stage.backend.right(),
-                ..self.stage.order(Call::Wake {
-                    at,
-                    nr: 1,
-                    mask: ANY,
-                    via: Via::Futex2,
-                })
-            };
+            let mut order = self.stage.order(Call::Wake {
+                at,
+                nr: 1,
+                mask: ANY,
+                via: Via::Futex2,
+            });
+            // A fault is to be seen in the steps.
+            order.means.backend = self.stage.backend.right();
             let result = self.conductor.help(process, &order)?;
             if result <= 0 {
                 break;

@@ -208,7 +208,7 @@ fn collision(scenario: &Scenario, process: u8, [from, to]: [u8; 2], private: boo
     };
     let actor = Actor {
         process,
-        priority: 0,
+        ..Actor::default()
     };
     Scenario {
         actors: vec![actor; 3],

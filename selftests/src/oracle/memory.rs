@@ -106,6 +106,15 @@ impl Kind {
         )
     }
 
+    /// The next best kind on which all resolvers agree: in rfutex.rst is where they do not.
+    pub fn agreed(self) -> Self {
+        match self {
+            Self::MemfdCopyReadOnly => Self::MemfdReadOnly,
+            Self::ReadOnly | Self::Inaccessible | Self::BeyondEnd => Self::Unmapped,
+            other => other,
+        }
+    }
+
     /// Whether the page can be taken away, so that a zero is found there. Huge pages stay huge.
     pub fn can_be_cold(self) -> bool {
         matches!(

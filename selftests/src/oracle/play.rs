@@ -180,7 +180,8 @@ impl<'s, 'c> Play<'s, 'c> {
             return Ok(Outcome::Skipped);
         };
         let end = until.map_or(End::Due, |until| self.end(until));
-        let order = self.stage.order(call);
+        let resolver = self.stage.scenario.actors[actor].resolver;
+        let order = self.stage.order_by(resolver, call);
         let result = self.conductor.order(id, &order, end)?;
         if result.is_none() {
             self.asleep[actor] = until.map(|until| Asleep {

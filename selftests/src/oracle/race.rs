@@ -9,7 +9,7 @@
 use super::call::{At, Backend, Call, Order, Race, Role};
 use super::conductor::{Conductor, End, Stuck, pause};
 use super::pool::{ACTORS, Id};
-use super::script::{ANY, Actor, Handler, Kind, Scenario, Size, Via, Word};
+use super::script::{ANY, Actor, Handler, Kind, Resolver, Scenario, Size, Via, Word};
 use super::stage::Stage;
 use crate::harness::LIMIT;
 use fastrand::Rng;
@@ -35,8 +35,12 @@ struct Plan {
 
 fn draw(rng: &mut Rng) -> Plan {
     let private = rng.u8(..3) == 0;
+    let by_vma = rng.u8(..3) == 0;
     let words = (0..rng.u8(1..4)).map(|place| Word {
-        kind: Kind::MEMORY[rng.usize(..Kind::MEMORY.len())],
+        kind: match Kind::MEMORY[rng.usize(..Kind::MEMORY.len())] {
+            kind if by_vma => kind.agreed(),
+            kind => kind,
+        },
         place,
         off: 0,
         value: 0,
@@ -60,7 +64,11 @@ fn draw(rng: &mut Rng) -> Plan {
         free[process] -= 1;
         Actor {
             process: process as u8,
-            priority: 0,
+            resolver: match rng.bool() {
+                true if by_vma => Resolver::Vma,
+                _ => Resolver::Page,
+            },
+            ..Actor::default()
         }
     });
     let actors = actors.collect();
@@ -121,7 +129,9 @@ pub fn race(conductor: &mut Conductor, backend: Backend, seed: u64) -> Result<()
             removes: plan.removes,
             seed: rng.u64(..),
         };
-        conductor.launch(*id, &stage.order(Call::Race(race)), End::Open);
+        let resolver = plan.scenario.actors[index].resolver;
+        let order = stage.order_by(resolver, Call::Race(race));
+        conductor.launch(*id, &order, End::Open);
     }
 
     let start = Instant::now();

@@ -91,6 +91,19 @@ pub struct Actor {
     /// Its real-time priority; 0 if it is a normal thread.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: u8,
+    /// How rfutex finds the words for it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resolver: Resolver,
+}
+
+/// The resolvers of rfutex that every build has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resolver {
+    /// By page.
+    #[default]
+    Page,
+    /// By VMA.
+    Vma,
 }
 
 /// The value that an operation compares with.
@@ -379,6 +392,12 @@ impl Scenario {
             .map(|index| self.actors[*index])
             .collect();
         self
+    }
+
+    /// Whether somebody's words are found by VMA.
+    pub fn is_by_vma(&self) -> bool {
+        let mut actors = self.actors.iter();
+        actors.any(|actor| actor.resolver == Resolver::Vma)
     }
 
     /// The word number `index`.

@@ -2,8 +2,8 @@
 //! The two parts in a race, as an actor plays them.
 
 use super::{advise, synchronise};
-use crate::oracle::call::{At, Backend, Call, Deadline, Op, Race, Role, Wait};
-use crate::oracle::script::{ANY, Size, Via};
+use crate::oracle::call::{At, Call, Deadline, Means, Op, Race, Role, Wait};
+use crate::oracle::script::{ANY, Via};
 use fastrand::Rng;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -18,9 +18,9 @@ const CALLS: u32 = 60;
 
 /// Plays a part. Returns how many waits were woken, or how many waiters its wakes counted; or a
 /// negative errno that should not be.
-pub fn carry_out(backend: Backend, size: Size, race: &Race) -> i64 {
+pub fn carry_out(means: Means, race: &Race) -> i64 {
     let mut rng = Rng::with_seed(race.seed);
-    let call = |call| synchronise(backend, size, &call);
+    let call = |call| synchronise(means, &call);
     // As in futex(2), a page that is taken away while it is looked at is as good as none. Nothing
     // was done then.
     let is_gone = |error| race.removes && error == -i64::from(libc::EFAULT);
@@ -48,7 +48,7 @@ pub fn carry_out(backend: Backend, size: Size, race: &Race) -> i64 {
             let mut woken = 0;
             for _ in 0..CALLS {
                 let drawn = draw_wake(&mut rng, race);
-                let refusable = race.may_be_refused(backend, &drawn);
+                let refusable = race.may_be_refused(means.backend, &drawn);
                 let result = call(drawn.clone());
                 woken += match (result, drawn) {
                     // The others were moved.
