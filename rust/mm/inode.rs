@@ -42,8 +42,8 @@ const INTERNAL_MAGIC: [u64; 4] = [
 ///
 /// # Invariants
 ///
-/// Valid memory for `'a`: of an RCU section, if the inode was seen behind a page; it may then be on
-/// its way out. Or somebody else holds it meanwhile.
+/// Valid memory for `'a`: of an RCU section, if the inode was seen behind a page, or in what is
+/// mapped without a lock; it may then be on its way out. Or somebody else holds it meanwhile.
 #[derive(Clone, Copy)]
 pub(crate) struct Host<'a> {
     inode: NonNull<bindings::inode>,
@@ -205,6 +205,11 @@ impl InodeRef {
     pub(crate) fn host(&self) -> Host<'_> {
         // SAFETY: Our reference keeps the inode.
         unsafe { Host::from_raw(self.inode) }
+    }
+
+    /// Whether both inodes are on one superblock.
+    pub(crate) fn is_on_superblock_of(&self, other: &Self) -> bool {
+        self.superblock.0 == other.superblock.0
     }
 
     /// Another pair of references, on the same inode and superblock. Takes no lock.
