@@ -200,8 +200,7 @@ pub struct Race {
 }
 
 impl Race {
-    /// Whether rfutex may refuse to move waiters: if some may be of another process, to a word that
-    /// is this one's alone.
+    /// Whether rfutex may refuse to move waiters, because some may be of another process.
     pub fn may_be_refused(&self, backend: Backend, call: &Call) -> bool {
         let Call::Requeue {
             from, to, nr_move, ..
@@ -217,8 +216,7 @@ impl Race {
             && self.foreign
             && *nr_move > 0
             && !from.private
-            && kind(from).is_shared()
-            && kind(to).is_of_process()
+            && kind(from).keeps_from(kind(to))
     }
 }
 

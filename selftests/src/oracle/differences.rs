@@ -262,9 +262,9 @@ fn requeue_foreign(case: &Case<'_>) -> bool {
     else {
         return false;
     };
+    let kind = |word| case.scenario.word(word).kind;
     !private
-        && case.scenario.word(*from).kind.is_shared()
-        && case.scenario.word(*to).kind.is_of_process()
+        && kind(*from).keeps_from(kind(*to))
         && case.foreigner_sleeps()
         // Somebody was moved.
         && matches!(case.futex.outcome, Outcome::Returned(n) if n > i64::from(*nr_wake))
