@@ -138,8 +138,12 @@ pub fn race(conductor: &mut Conductor, backend: Backend, seed: u64) -> Result<()
     while wakers.iter().any(|id| conductor.is_busy(*id)) {
         conductor.collect();
         if plan.signals {
-            let handlers = [Handler::Plain, Handler::Restart, Handler::None];
-            let handler = handlers[rng.usize(..handlers.len())];
+            let handler = match rng.u8(..8) {
+                // It takes long.
+                0 => Handler::None,
+                1..4 => Handler::Plain,
+                _ => Handler::Restart,
+            };
             let waiter = waiters[rng.usize(..waiters.len())];
             conductor.pool.interrupt(waiter, handler);
         }
