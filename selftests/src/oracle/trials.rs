@@ -27,7 +27,7 @@ const SEED: u64 = 7;
 const RACES: u64 = 30;
 
 /// How many scenarios must be enough to find a fault.
-const ENOUGH: u64 = 200;
+const ENOUGH: u64 = 1000;
 
 /// How often words are put elsewhere until they collide. One in sixteen does.
 const COLLIDING: u32 = 250;
