@@ -313,9 +313,9 @@ fn requeue() -> impl Strategy<Value = Step> {
 
 fn twelve_bits() -> impl Strategy<Value = i16> {
     chosen(11, |at, any| match at {
-        0..4 => 0,
-        4..6 => 1,
-        6..8 => -1,
+        0..3 => 0,
+        3..4 => 1,
+        4..8 => -1,
         _ => (any % 4096) as i16 - 2048,
     })
 }
