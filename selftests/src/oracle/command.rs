@@ -86,6 +86,7 @@ fn search(options: &Options, pair: Pair, seed: u64, lane: Lane, conductor: &mut 
         },
         lane,
         clock: !options.no_clock,
+        about: None,
     };
     let mut tally = Tally::default();
     let result = search.run(conductor, &mut tally);

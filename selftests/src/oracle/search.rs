@@ -7,6 +7,7 @@ use super::judge::{Compared, Mismatch, Pair, Verdict, judge};
 use super::lane::Lane;
 use super::script::Scenario;
 use super::shrink::shrink;
+use super::wrong::Fault;
 use proptest::strategy::ValueTree;
 use std::fmt;
 use std::ops::Range;
@@ -28,6 +29,8 @@ pub struct Search {
     pub lane: Lane,
     /// Whether those with even numbers may set the clock.
     pub clock: bool,
+    /// Only those that may show this fault.
+    pub about: Option<Fault>,
 }
 
 /// What was looked at.
@@ -76,6 +79,10 @@ impl Search {
         for index in self.lane.part(self.scenarios.clone()) {
             let mut tree = draw(self.seed, index, self.clock && index % 2 == 0);
             let scenario = tree.current();
+            let concerns = |fault: Fault| scenario.steps.iter().any(|step| fault.concerns(step));
+            if !self.about.is_none_or(concerns) {
+                continue;
+            }
             tally.scenarios += 1;
             let failed = self.fails(conductor, &scenario, &mut tally.compared);
             tally.time = start.elapsed();

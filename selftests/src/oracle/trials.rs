@@ -74,6 +74,7 @@ fn scenarios(seed: u64) {
             scenarios: 0..SCENARIOS,
             lane,
             clock: true,
+            about: None,
         };
         let mut tally = Tally::default();
         let result = search.run(conductor, &mut tally);
@@ -175,6 +176,7 @@ pub fn sees(pair: Pair, fault: Fault, seed: u64) {
             scenarios: 0..ENOUGH,
             lane,
             clock: true,
+            about: Some(fault),
         };
         let mut tally = Tally::default();
         let result = search.run(conductor, &mut tally);
