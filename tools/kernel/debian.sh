@@ -8,7 +8,11 @@
 # debian_fetch DIR PACKAGE PATTERN...: download into DIR the newest version of
 # PACKAGE in $DEBIAN_SUITE that matches the first PATTERN that any matches (a
 # shell pattern on the version). Leaves PACKAGE.deb. Fails when none matches.
-debian_fetch() (
+debian_fetch() { alone "$CACHE/locks/debian.lock" "downloading a package" debian_download "$@"; }
+
+# debian_download DIR PACKAGE PATTERN...: debian_fetch's work, in a subshell and
+# under its lock.
+debian_download() {
 	local dir=$1 package=$2 pattern version found='' mirror keyring apt=$CACHE/apt
 	shift 2
 	have apt-get || die "no apt here to download $package with"
@@ -17,9 +21,7 @@ debian_fetch() (
 		awk '$2 == "main" && $1 !~ /security/ { print $1; exit }')
 	[ -n "$mirror" ] || die "apt has no Debian mirror configured"
 	keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-	mkdir -p "$apt/etc" "$apt/state/lists/partial" "$apt/cache/archives/partial" "$CACHE/locks"
-	exec 8>"$CACHE/locks/debian.lock"
-	flock 8
+	mkdir -p "$apt/etc" "$apt/state/lists/partial" "$apt/cache/archives/partial"
 	printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n' \
 		"$mirror" "$DEBIAN_SUITE" "$keyring" >"$apt/etc/rfutex.sources"
 	cat >"$apt/apt.conf" <<-EOF
@@ -44,4 +46,4 @@ debian_fetch() (
 	apt-get download -q "$package=$found"
 	mv "$package"_*.deb "$package.deb"
 	printf '%s\n' "$found" >version
-)
+}

@@ -35,6 +35,21 @@ as_root() {
 	fi
 }
 
+# alone LOCK DOING COMMAND...: runs COMMAND while no other run holds the file
+# LOCK; DOING is what such a run does, for the user who waits for it. COMMAND
+# does not inherit the lock: a daemon that it leaves behind would keep it.
+alone() (
+	local lock=$1 doing=$2
+	shift 2
+	mkdir -p "${lock%/*}"
+	exec 9>"$lock"
+	if ! flock -n 9; then
+		say wait "another run is $doing"
+		flock 9
+	fi
+	"$@" 9>&-
+)
+
 # with_spinner LABEL LOG COMMAND...: run COMMAND with its output in LOG; show
 # that it lives, and how far it is, while it runs: on one line of a terminal,
 # elsewhere a line each half minute. Show the log's end when it fails. Progress
@@ -69,6 +84,16 @@ with_spinner() {
 	say "$label" "done in $((SECONDS - start)) s"
 }
 
+# apt_alone COMMAND...: runs COMMAND, which may call apt_install, while no other
+# run installs: dpkg's own lock does not wait, but fails.
+apt_alone() { alone "$CACHE/locks/apt.lock" "installing packages" "$@"; }
+
+# apt_install LOG PACKAGE...
+apt_install() {
+	with_spinner apt "$1" as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -q -y --no-install-recommends "${@:2}"
+}
+
 # A cache entry is a directory whose last written file is `.complete`: a list
 # of checksums of the files that matter. An entry without it was interrupted,
 # one that does not match it was damaged; both are built again.
@@ -88,22 +113,18 @@ entry_finish() {
 # make_entry NAME BUILDER...: make sure that the cache has a finished entry
 # NAME, calling `BUILDER... DIR` in an empty DIR when it has not. Other runs
 # wait meanwhile. BUILDER must end with entry_finish. Prints DIR.
-make_entry() {
+make_entry() { alone "$CACHE/locks/$1.lock" "preparing $1" fill_entry "$@"; }
+
+# fill_entry NAME BUILDER...: make_entry's work, under the entry's lock.
+fill_entry() {
 	local name=$1 dir=$CACHE/$1
 	shift
-	mkdir -p "$CACHE/locks"
-	(
-		if ! flock -n 9; then
-			say wait "another run is preparing $name"
-			flock 9
-		fi
-		if ! entry_ok "$dir"; then
-			[ -e "$dir" ] && say cache "$name is unfinished or damaged: made anew"
-			rm -rf "$dir"
-			mkdir -p "$dir"
-			"$@" "$dir" >&2 9>&-
-			entry_ok "$dir" || die "$name did not come out whole"
-		fi
-	) 9>"$CACHE/locks/$name.lock"
+	if ! entry_ok "$dir"; then
+		[ ! -e "$dir" ] || say cache "$name is unfinished or damaged: made anew"
+		rm -rf "$dir"
+		mkdir -p "$dir"
+		"$@" "$dir" >&2
+		entry_ok "$dir" || die "$name did not come out whole"
+	fi
 	printf '%s\n' "$dir"
 }

@@ -32,12 +32,7 @@ setup() {
 }
 
 # locked COMMAND...: runs it while no other run builds in this checkout.
-locked() {
-	(
-		flock 9
-		"$@" 9>&-
-	) 9>"$TOP/build/lock"
-}
+locked() { alone "$TOP/build/lock" "building in this checkout" "$@"; }
 
 # build_module NAME [VARIABLE=VALUE...]: builds the module of this checkout, or
 # of the one in SOURCE, into $MODULES/NAME.

@@ -17,32 +17,35 @@ rustc:cargo:rust-src:rust-clippy:rustfmt
 rustc-web:cargo-web:rust-web-src:rust-web-clippy:rustfmt-web
 "
 
-# install_rust PACKAGE:PACKAGE...
-install_rust() {
-	# shellcheck disable=SC2046 # one word a package
-	with_spinner rust "$CACHE/rust.log" as_root env DEBIAN_FRONTEND=noninteractive \
-		apt-get install -q -y --no-install-recommends $(printf '%s' "$1" | tr : ' ')
-}
-
-# rustup's compiler wins, then the system's, then Debian's newest.
-need_rust() {
+# Prints the packages that are missing, if any. rustup's compiler wins, then the
+# system's, then Debian's newest.
+rust_lacking() {
 	local packages owner
 	if at_least "$(rust_version)" "$RUSTC_MIN" && have cargo; then
 		# A Debian compiler wants its own library source beside it.
 		owner=$(dpkg-query -S "$(readlink -f "$(command -v rustc)")" 2>/dev/null) || return 0
 		for packages in $RUST_PACKAGES; do
 			[ "${packages%%:*}" = "${owner%%:*}" ] || continue
-			[ -d "/usr/src/rustc-$(rust_version)/library" ] || install_rust "$packages"
+			[ -d "/usr/src/rustc-$(rust_version)/library" ] || printf '%s\n' "$packages"
 		done
 		return 0
 	fi
 	have apt-get || die "needs rustc >= $RUSTC_MIN and cargo (rustup has them)"
 	for packages in $RUST_PACKAGES; do
 		at_least "$(apt-cache policy "${packages%%:*}" | awk '/Candidate/ { print $2 }')" "$RUSTC_MIN" || continue
-		install_rust "$packages"
+		printf '%s\n' "$packages"
 		return 0
 	done
 	die "no rustc >= $RUSTC_MIN to be had from this system's packages; install one with rustup"
+}
+
+# Installs what is lacking now: another run may have installed it meanwhile.
+install_rust() {
+	local lacking
+	lacking=$(rust_lacking)
+	[ -n "$lacking" ] || return 0
+	# shellcheck disable=SC2086 # one word a package
+	apt_install "$CACHE/rust.log" ${lacking//:/ }
 }
 
 # The kernel builds `core` itself, from the compiler's own source: what the
@@ -58,11 +61,16 @@ unpack_rust_src() {
 	entry_finish "$dir" version library/core/src/lib.rs library/core/src/num/mod.rs library/alloc/src/lib.rs
 }
 
+# rustup_add_src LIBRARY: has rustup put the source there, if it can.
+rustup_add_src() {
+	[ -f "$1/core/src/lib.rs" ] || rustup component add rust-src >"$CACHE/rust.log" 2>&1 || true
+}
+
 rust_lib_src() {
 	local own
 	own=$(rustc --print sysroot)/lib/rustlib/src/rust/library
 	if [ ! -f "$own/core/src/lib.rs" ] && have rustup; then
-		rustup component add rust-src >"$CACHE/rust.log" 2>&1 || true
+		alone "$CACHE/locks/rust.lock" "adding the library source of rustc" rustup_add_src "$own"
 	fi
 	for own in "$own" "/usr/src/rustc-$(rust_version)/library"; do
 		[ -f "$own/core/src/lib.rs" ] && { printf '%s\n' "$own"; return; }
@@ -86,7 +94,8 @@ build_virtme() {
 	entry_finish "$dir" venv/bin/vng venv/pyvenv.cfg
 }
 
-need_rust
+lacking=$(rust_lacking)
+[ -z "$lacking" ] || apt_alone install_rust
 lib_src=$(rust_lib_src)
 path=
 if at_least "$(bindgen --version 2>/dev/null | awk '{ print $2 }')" "$BINDGEN_MIN"; then
