@@ -23,7 +23,7 @@ inputs() {
 	[ -z "${KSRC:-}" ] || (cd "$source_dir" && find . -name .git -prune -o -type f -printf '%P %s %T@\n' | sort)
 	rustc --version
 	bindgen --version
-	clang --version | head -n 1
+	clang --version | sed -n 1p
 }
 
 # check_config: every option of the fragment has to be in the .config as asked.

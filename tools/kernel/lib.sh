@@ -5,6 +5,8 @@
 # announced, and how two runs at once stay out of each other's way.
 
 set -euo pipefail
+# What fails in a command substitution fails: functions print what they make.
+shopt -s inherit_errexit
 
 TOOLS_KERNEL=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 TOP=$(cd "$TOOLS_KERNEL/../.." && pwd)
