@@ -14,7 +14,7 @@ names=() pids=()
 # processor only.
 lint() {
 	names+=("$1")
-	"${@:2}" >"$TOP/build/lint-$1.log" 2>&1 &
+	mortal "${@:2}" >"$TOP/build/lint-$1.log" 2>&1 &
 	pids+=($!)
 }
 

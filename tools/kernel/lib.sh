@@ -52,11 +52,20 @@ alone() (
 	"$@" 9>&-
 )
 
+# mortal COMMAND...: for what is run beside the shell, which has it ignore
+# SIGINT: runs COMMAND so that a signal to all of this run ends it, and ends
+# itself when COMMAND has.
+mortal() {
+	trap 'exit 1' INT TERM HUP
+	"$@"
+}
+
 # with_spinner LABEL LOG COMMAND...: run COMMAND with its output in LOG; show
 # that it lives, and how far it is, while it runs: on one line of a terminal,
 # elsewhere a line each half minute. Show the log's end when it fails. Progress
 # is the number of lines in the log, which for a kernel build is the number of
-# files built.
+# files built. A signal to all of this run ends COMMAND, too; the shell stays
+# until it has ended, and so does the lock of what it builds.
 with_spinner() {
 	local label=$1 log=$2 pid status=0 start=$SECONDS shown=$SECONDS every=30 begin='' end='\n'
 	shift 2
@@ -64,8 +73,9 @@ with_spinner() {
 		every=1 begin='\r\033[K' end=''
 	fi
 	say "$label" "... (log: $log)"
-	"$@" >"$log" 2>&1 &
+	mortal "$@" >"$log" 2>&1 &
 	pid=$!
+	trap 'wait "$pid" || true; die "$label was interrupted, see $log"' INT TERM HUP
 	while kill -0 "$pid" 2>/dev/null; do
 		sleep 0.2
 		if [ $((SECONDS - shown)) -ge "$every" ]; then
@@ -77,6 +87,7 @@ with_spinner() {
 		fi
 	done
 	wait "$pid" || status=$?
+	trap - INT TERM HUP
 	# shellcheck disable=SC2059 # nothing but escapes
 	printf "$begin" >&2
 	if [ "$status" != 0 ]; then
