@@ -79,6 +79,9 @@ rust_lib_src() {
 	printf '%s/library\n' "$own"
 }
 
+# suiting NAME INPUT...: the name of an entry that is of use with these INPUTs only.
+suiting() { printf '%s-%s\n' "$1" "$(printf '%s\n' "${@:2}" | sha256sum | cut -c 1-12)"; }
+
 # build_crate CRATE VERSION PROGRAM DIR
 build_crate() {
 	with_spinner "$1" "$CACHE/$1.log" \
@@ -97,14 +100,19 @@ build_virtme() {
 lacking=$(rust_lacking)
 [ -z "$lacking" ] || apt_alone install_rust
 lib_src=$(rust_lib_src)
+# What is linked with one C library need not run with another; a virtual
+# environment has the paths of its Python and of itself in it.
+libc=$(getconf GNU_LIBC_VERSION 2>/dev/null || true)
+python=$(python3 -c 'import sys; print(sys.base_prefix, *sys.version_info[:2])')
 path=
 if at_least "$(bindgen --version 2>/dev/null | awk '{ print $2 }')" "$BINDGEN_MIN"; then
 	: "the system's bindgen will do"
 else
-	path=$path:$(make_entry "bindgen-$BINDGEN_VERSION" build_crate bindgen-cli "$BINDGEN_VERSION" bindgen)/bin
+	path=$path:$(make_entry "$(suiting "bindgen-$BINDGEN_VERSION" "$libc")" build_crate bindgen-cli "$BINDGEN_VERSION" bindgen)/bin
 fi
-path=$path:$(make_entry "virtiofsd-$VIRTIOFSD_VERSION" build_crate virtiofsd "$VIRTIOFSD_VERSION" virtiofsd)/bin
-path=$path:$(make_entry "virtme-ng-$VIRTME_NG_VERSION" build_virtme)/venv/bin
+path=$path:$(make_entry "$(suiting "virtiofsd-$VIRTIOFSD_VERSION" "$libc")" \
+	build_crate virtiofsd "$VIRTIOFSD_VERSION" virtiofsd)/bin
+path=$path:$(make_entry "$(suiting "virtme-ng-$VIRTME_NG_VERSION" "$python" "$CACHE")" build_virtme)/venv/bin
 llvm=/usr/lib/llvm-$LLVM_VERSION/bin
 [ -x "$llvm/clang" ] && path=$path:$llvm
 
