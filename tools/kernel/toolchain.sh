@@ -36,6 +36,7 @@ rust_lacking() {
 		printf '%s\n' "$packages"
 		return 0
 	done
+	have rustc && say rust "$(command -v rustc) is $(rust_version)"
 	die "no rustc >= $RUSTC_MIN to be had from this system's packages; install one with rustup"
 }
 
@@ -46,6 +47,8 @@ install_rust() {
 	[ -n "$lacking" ] || return 0
 	# shellcheck disable=SC2086 # one word a package
 	apt_install "$CACHE/rust.log" ${lacking//:/ }
+	at_least "$(rust_version)" "$RUSTC_MIN" ||
+		die "$(command -v rustc) is $(rust_version), and comes before the one just installed; needs >= $RUSTC_MIN"
 }
 
 # The kernel builds `core` itself, from the compiler's own source: what the

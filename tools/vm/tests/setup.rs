@@ -346,3 +346,13 @@ fn a_download_that_fails_says_what_else_would_do() {
     assert!(said.contains("KSRC=DIR"), "{said}");
     assert!(!said.contains("unpack"), "{said}");
 }
+
+#[test]
+fn the_compiler_asked_for_builds_the_programs() {
+    let output = Cache::new()
+        .script("printf %s \"$RUSTC_MIN\"")
+        .output()
+        .unwrap();
+    let wanted = concat!(env!("CARGO_PKG_RUST_VERSION"), ".0");
+    assert_eq!(text(&output.stdout), wanted);
+}
