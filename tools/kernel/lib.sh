@@ -45,7 +45,8 @@ alone() (
 	shift 2
 	mkdir -p "${lock%/*}"
 	exec 9>"$lock"
-	if ! flock -n 9; then
+	# Who only looks whether all is there has it for a moment.
+	if ! flock -w 1 9; then
 		say wait "another run is $doing"
 		flock 9
 	fi
