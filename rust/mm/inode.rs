@@ -107,13 +107,12 @@ impl Host<'_> {
     pub(crate) fn mappable_by_users(self) -> bool {
         // SAFETY: By the type invariants. The type of a file never changes.
         let mode = u32::from(unsafe { (*self.inode.as_ptr()).i_mode }) & bindings::S_IFMT;
-        match mode {
-            bindings::S_IFREG => self.acceptable(),
-            // Its inode may well be a tmpfs's, as in devtmpfs.
-            bindings::S_IFCHR => false,
-            // The page cache of a block device, and rings of aio.
-            _ => self.built_in(),
+        if mode == bindings::S_IFREG {
+            return self.acceptable();
         }
+        // The page cache of a block device, and rings of aio. The inode of a char device is a
+        // tmpfs's where the device is in one, as in devtmpfs.
+        mode != bindings::S_IFCHR && self.built_in()
     }
 
     /// Takes a reference on the superblock and one on the inode, of which others have some.
