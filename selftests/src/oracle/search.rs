@@ -86,7 +86,7 @@ impl Search {
             tally.scenarios += 1;
             let failed = self.fails(conductor, &scenario, &mut tally.compared);
             tally.time = start.elapsed();
-            if tally.scenarios % OFTEN == 0 {
+            if tally.scenarios.is_multiple_of(OFTEN) {
                 println!("lane {}: {tally}", self.lane.number);
             }
             if let Some(first) = failed {
