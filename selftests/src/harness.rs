@@ -4,6 +4,7 @@
 //! test instead of hanging it.
 
 mod clock;
+pub mod command;
 mod fault;
 pub mod futex;
 mod mapping;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The operations on /dev/rfutex, below any net.
 
-use crate::harness::fx;
+use crate::harness::{command::call_addr, fx};
 use crate::oracle::call::{At, Call, Deadline, Op, Wait};
 use crate::oracle::script::Size;
 use rfutex::raw::{self, uapi};
@@ -32,7 +32,7 @@ const UNKNOWN: u32 = 77;
 /// Calls a command that reads a struct, but writes none.
 fn command<T>(request: u32, argument: &T) -> i64 {
     let addr = ptr::from_ref(argument).expose_provenance() as u64;
-    // SAFETY: The commands used here have no output.
+    // SAFETY: The commands used here have no output; a target is one of the words of the stage.
     result(unsafe { raw::ioctl(fx().as_fd(), request, addr) })
 }
 
@@ -106,7 +106,7 @@ pub fn call(call: &Call, size: Size) -> i64 {
                 (false, true) => uapi::RFUTEX_WAKE_ONE_PRIVATE,
                 (true, true) => uapi::RFUTEX_WAKE_ALL_PRIVATE,
             };
-            result(raw::call_addr(fx().as_fd(), request, at.addr))
+            result(call_addr(fx(), request, at.addr))
         }
         Call::Requeue {
             from,
