@@ -72,7 +72,7 @@ fn missing() {
         let expected = if features.contains(feature) {
             Ok(())
         } else {
-            Err(Error::Os(libc::EOPNOTSUPP))
+            Err(Error::NotBuilt)
         };
         assert_eq!(fx.set_resolver(resolver), expected, "{resolver:?}");
     }

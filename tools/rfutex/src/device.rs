@@ -155,7 +155,7 @@ impl Rfutex {
     ///
     /// # Errors
     ///
-    /// - [`Error::Unsupported`]: this module was built without it.
+    /// - [`Error::NotBuilt`]: this module was built without it.
     /// - [`Error::Invalid`]: there is none of that number.
     pub fn set_resolver(&self, resolver: Resolver) -> Result<(), Error> {
         let number = resolver.to_uapi().into();
@@ -243,8 +243,10 @@ impl Rfutex {
     ///
     /// # Errors
     ///
-    /// Those of [`wake`](Self::wake), and [`Error::Unsupported`] if the key
-    /// is of a kind that this crate does not know.
+    /// - [`Error::Fault`]: no usable memory at this address.
+    /// - [`Error::Invalid`]: the word is misaligned or of no known size.
+    /// - [`Error::Unsupported`]: the key is of a kind that this crate does not
+    ///   know.
     pub fn key_info(&self, word: Word<'_>) -> Result<KeyInfo, Error> {
         let mut info = uapi::rfutex_key_info {
             word: word.into(),
