@@ -12,6 +12,7 @@ mod process;
 mod sched;
 mod service;
 mod signal;
+pub mod storm;
 mod task;
 
 pub use clock::Realtime;
