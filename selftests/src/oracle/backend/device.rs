@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The operations on /dev/rfutex, below any net.
 
-use crate::harness::fx;
+use crate::harness::{command::call_addr, fx};
 use crate::oracle::call::{At, Call, Deadline, Means, Op, Wait};
 use crate::oracle::script::{Resolver, Size};
 use rfutex::raw::{self, uapi};
@@ -48,7 +48,7 @@ fn device(resolver: Resolver) -> &'static Rfutex {
 /// Calls a command that reads a struct, but writes none.
 fn command<T>(resolver: Resolver, request: u32, argument: &T) -> i64 {
     let addr = ptr::from_ref(argument).expose_provenance() as u64;
-    // SAFETY: The commands used here have no output.
+    // SAFETY: The commands used here have no output; a target is one of the words of the stage.
     result(unsafe { raw::ioctl(device(resolver).as_fd(), request, addr) })
 }
 
@@ -135,7 +135,7 @@ pub fn call(call: &Call, means: Means) -> i64 {
                 (false, true) => uapi::RFUTEX_WAKE_ONE_PRIVATE,
                 (true, true) => uapi::RFUTEX_WAKE_ALL_PRIVATE,
             };
-            result(raw::call_addr(device(resolver).as_fd(), request, at.addr))
+            result(call_addr(device(resolver), request, at.addr))
         }
         Call::Requeue {
             from,
