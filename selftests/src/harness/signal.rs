@@ -35,6 +35,11 @@ impl Handler {
         Self::new(signal, count, flags)
     }
 
+    /// What it handles.
+    pub fn signal(&self) -> Signal {
+        self.signal
+    }
+
     /// How often it ran, in any thread.
     pub fn count(&self) -> u32 {
         HANDLED.load(Ordering::SeqCst)

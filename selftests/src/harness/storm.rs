@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Threads that do the same for as long as a test lasts.
 
-use super::{Task, fx};
+use super::{Handler, Task, fx, signal_thread};
 use crate::memory::RegionWord;
+use nix::unistd::Pid;
 use rfutex::{Error, WaitOptions, Word};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +16,27 @@ pub fn again(stop: &Arc<AtomicBool>, mut f: impl FnMut() + Send + 'static) -> Ta
         while !stop.load(Ordering::SeqCst) {
             f();
         }
+    })
+}
+
+/// A thread that has `tids` handle a signal again and again until told to stop.
+///
+/// The handler must be a counting one. The next is sent when all have handled the last: where that is slow, they would do nothing
+/// else.
+pub fn signal_again<const N: usize>(
+    stop: &Arc<AtomicBool>,
+    handler: &Arc<Handler>,
+    tids: [Pid; N],
+) -> Task<()> {
+    let handler = Arc::clone(handler);
+    let mut sent = 0;
+    again(stop, move || {
+        if handler.count() == sent {
+            tids.iter()
+                .for_each(|tid| signal_thread(*tid, handler.signal()));
+            sent += N as u32;
+        }
+        std::thread::yield_now();
     })
 }
 

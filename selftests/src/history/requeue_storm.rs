@@ -4,8 +4,8 @@
 //! A waiter that leaves while a requeue looks at it must not be looked at any more when it is gone:
 //! the lab build poisons it. And as many wakes arrive as were counted, wherever the waiters are.
 
-use crate::harness::storm::{again, wait_and_count};
-use crate::harness::{Handler, Mapping, PAGE, Task, fx, nr_waiters, signal_thread};
+use crate::harness::storm::{again, signal_again, wait_and_count};
+use crate::harness::{Handler, Mapping, PAGE, Task, fx, nr_waiters};
 use crate::memory::{Region, RegionWord, memfd};
 use nix::sys::signal::{SaFlags, Signal};
 use rfutex::{Error, Word};
@@ -27,7 +27,7 @@ const WAKES: u32 = 200;
 const WAITERS: usize = 4;
 
 fn storm(from: Word<'static>, to: Word<'static>, flags: SaFlags, after: Option<Duration>) {
-    let _handler = Handler::counting(Signal::SIGUSR1, flags);
+    let handler = Arc::new(Handler::counting(Signal::SIGUSR1, flags));
     let waiters = [(); WAITERS].map(|()| wait_and_count(from, after));
     let tids = waiters.each_ref().map(Task::tid);
     let stop = Arc::new(AtomicBool::new(false));
@@ -42,11 +42,7 @@ fn storm(from: Word<'static>, to: Word<'static>, flags: SaFlags, after: Option<D
             fx().requeue(to, to, 0, 9).expect("requeue");
             std::thread::yield_now();
         }),
-        again(&stop, move || {
-            tids.iter()
-                .for_each(|tid| signal_thread(*tid, Signal::SIGUSR1));
-            std::thread::yield_now();
-        }),
+        signal_again(&stop, &handler, tids),
     ];
     let mut counted = 0;
     while counted < WAKES {

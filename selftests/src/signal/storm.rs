@@ -2,8 +2,8 @@
 //! Signals, deadlines and wakes at the same moment: what a waker counted, a
 //! waiter has got.
 
-use crate::harness::storm::{again, wait_and_count};
-use crate::harness::{Handler, Mapping, PAGE, Task, fx, signal_thread};
+use crate::harness::storm::{signal_again, wait_and_count};
+use crate::harness::{Handler, Mapping, PAGE, Task, fx};
 use crate::memory::RegionWord;
 use nix::sys::signal::{SaFlags, Signal};
 use std::sync::Arc;
@@ -24,15 +24,11 @@ fn storm(flags: SaFlags, after: Option<Duration>) {
     let map = Mapping::private(PAGE);
     for word in [map.word(0), map.word(0).private()] {
         word.store(0);
-        let _handler = Handler::counting(Signal::SIGUSR1, flags);
+        let handler = Arc::new(Handler::counting(Signal::SIGUSR1, flags));
         let waiters = [(); WAITERS].map(|()| wait_and_count(word, after));
         let tids = waiters.each_ref().map(Task::tid);
         let stop = Arc::new(AtomicBool::new(false));
-        let storm = again(&stop, move || {
-            tids.iter()
-                .for_each(|tid| signal_thread(*tid, Signal::SIGUSR1));
-            std::thread::yield_now();
-        });
+        let storm = signal_again(&stop, &handler, tids);
         let mut counted = 0;
         while counted < WAKES {
             counted += fx().wake(word, 1 + counted % 3, !0).expect("wake");
