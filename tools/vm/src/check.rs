@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use rfutex_guest::plan::{Plan, Stage};
 
 use crate::report::{Phases, Report};
+use crate::samples::Samples;
 use crate::session::{Places, guest_module};
 use crate::vng::Interrupt;
 use crate::{Options, host, splats, suites};
@@ -79,6 +80,7 @@ impl<'a> Check<'a> {
             host::run(top, limit, &mut self.report)?;
             let module = places.modules.join("module/rfutex.ko");
             host::modinfo(&module, &mut self.report)?;
+            Samples::new(places, top).build(limit, &mut self.report)?;
             let harness = harness.join().unwrap_or_else(|panic| resume_unwind(panic));
             harness?.judge(&mut self.report)
         })
@@ -92,8 +94,8 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// KUnit and the selftests on the lab build, then some of them on the
-    /// module as a user has it.
+    /// KUnit and the selftests on the lab build, then some of them and the
+    /// samples on the module as a user has it.
     fn in_vm(&mut self, only: &[String]) -> Result<()> {
         let mut session =
             self.options
@@ -103,9 +105,14 @@ impl<'a> Check<'a> {
         let suites = suites::declared(&self.options.top.join("rust"))?
             .into_iter()
             .collect();
+        let samples = if only.is_empty() {
+            Samples::new(self.places, &self.options.top).add(&root, self.options.limit)?
+        } else {
+            Vec::new()
+        };
         let plan = Plan {
             limit: self.options.limit,
-            stages: stages(suites, only),
+            stages: stages(suites, samples, only),
             first_failure: false,
         };
         let ran = session.run(&root, &plan, "check", &mut self.report)?;
@@ -114,7 +121,7 @@ impl<'a> Check<'a> {
     }
 }
 
-fn stages(suites: Vec<String>, only: &[String]) -> Vec<Stage> {
+fn stages(suites: Vec<String>, samples: Vec<Stage>, only: &[String]) -> Vec<Stage> {
     let owned = |words: &[&str]| {
         words
             .iter()
@@ -141,7 +148,7 @@ fn stages(suites: Vec<String>, only: &[String]) -> Vec<Stage> {
     let unload = |build: &str| Stage::Unload {
         build: build.to_owned(),
     };
-    vec![
+    let mut stages = vec![
         Stage::Boot,
         // A small table, where words meet in one bucket; and the default.
         load("lab", "lab", &["buckets=512"], suites),
@@ -149,8 +156,10 @@ fn stages(suites: Vec<String>, only: &[String]) -> Vec<Stage> {
         unload("lab"),
         load("plain", "module", &[], Vec::new()),
         trials("plain", &["lab"], plain),
-        unload("plain"),
-    ]
+    ];
+    stages.extend(samples);
+    stages.push(unload("plain"));
+    stages
 }
 
 /// Refuses a kernel in which the tests could not run or would see nothing.

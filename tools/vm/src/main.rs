@@ -9,6 +9,7 @@ mod peers;
 mod qmp;
 mod report;
 mod root;
+mod samples;
 mod session;
 mod splats;
 mod suites;
