@@ -46,6 +46,17 @@ pub enum Stage {
         /// The suites that must run.
         suites: Vec<String>,
     },
+    /// A test: the module must not load with these parameters.
+    Refused {
+        /// Which build this is: the first part of the test's name.
+        build: String,
+        /// The module's file.
+        module: String,
+        /// Module parameters, as one would give them to insmod.
+        parameters: String,
+        /// The error that loading it must fail with.
+        errno: i32,
+    },
     /// Unloads the module and looks for what it left.
     Unload {
         /// Which build this is.
@@ -61,6 +72,9 @@ pub enum Stage {
         without: Vec<String>,
         /// Only trials whose name has one of these in it; empty: all.
         only: Vec<String>,
+        /// There may be none.
+        #[serde(default)]
+        or_none: bool,
     },
     /// A test that is a shell script: it passes if that exits with 0.
     Script {

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
 use rfutex_guest::plan::{Plan, Stage};
 
 use crate::report::{Phases, Report};
@@ -19,9 +20,23 @@ use crate::{Options, host, splats, suites};
 const SELFTESTS: &str = "/bin/rfutex-selftests";
 
 /// Which selftests run on the module as a user has it, too: each command, each
-/// error, and a wake on every kind of memory. The rest tests the same code, but
-/// for what lab builds add to it.
-const PLAIN: &[&str] = &["smoke::", "errors::", "wait::", "::wakes"];
+/// error, a wake on every kind of memory, and what depends on the resolvers that
+/// a build has. The rest tests the same code, but for what lab builds add to it.
+const PLAIN: &[&str] = &["smoke::", "errors::", "wait::", "::wakes", CHOOSE];
+
+/// The selftests of which resolver a file begins with: they run also on a module
+/// that was loaded with another one.
+const CHOOSE: &str = "resolvers::choose::";
+
+/// What the module must not be loaded with, and the error that says so: in that
+/// order the locked resolver, which only lab builds have; two numbers that are
+/// no resolver; and more buckets than there may be.
+const REFUSED: &[(&str, Errno)] = &[
+    ("resolver=3", Errno::EOPNOTSUPP),
+    ("resolver=0", Errno::EINVAL),
+    ("resolver=9", Errno::EINVAL),
+    ("buckets=1048577", Errno::EINVAL),
+];
 
 /// What the kernel has to have for the tests to mean something.
 const NEEDS: &[&str] = &[
@@ -128,16 +143,21 @@ fn stages(suites: Vec<String>, samples: Vec<Stage>, only: &[String]) -> Vec<Stag
             .map(|&word| word.to_owned())
             .collect::<Vec<_>>()
     };
+    let chosen = !only.is_empty();
     let trials = |build: &str, without: &[&str], only: Vec<String>| Stage::Trials {
         build: build.to_owned(),
         program: SELFTESTS.to_owned(),
         without: owned(without),
         only,
+        // All that are left out here run on the lab build: none at all is
+        // noticed there.
+        or_none: chosen && !without.is_empty(),
     };
-    let plain = if only.is_empty() {
-        owned(PLAIN)
+    let (plain, choose) = if chosen {
+        let choose = only.iter().filter(|part| part.starts_with(CHOOSE));
+        (only.to_vec(), choose.cloned().collect())
     } else {
-        only.to_vec()
+        (owned(PLAIN), owned(&[CHOOSE]))
     };
     let load = |build: &str, module: &str, parameters: &[&str], suites| Stage::Load {
         build: build.to_owned(),
@@ -159,6 +179,19 @@ fn stages(suites: Vec<String>, samples: Vec<Stage>, only: &[String]) -> Vec<Stag
     ];
     stages.extend(samples);
     stages.push(unload("plain"));
+    if !choose.is_empty() {
+        stages.extend(REFUSED.iter().map(|&(parameters, errno)| Stage::Refused {
+            build: "plain".to_owned(),
+            module: guest_module("module"),
+            parameters: parameters.to_owned(),
+            errno: errno as i32,
+        }));
+        stages.extend([
+            load("vma", "module", &["resolver=2"], Vec::new()),
+            trials("vma", &["lab"], choose),
+            unload("vma"),
+        ]);
+    }
     stages
 }
 
