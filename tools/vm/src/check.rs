@@ -72,17 +72,22 @@ impl<'a> Check<'a> {
     }
 
     /// Runs everything; with `only` not empty, only the selftests that have one
-    /// of these in their name.
+    /// of these in their name. An error of the harness is a test that failed.
     pub fn all(&mut self, only: &[String]) -> Result<Report> {
+        let result = self.in_phases(only);
+        self.report.close(result)?;
+        print!("{}", self.report.summary(5));
+        println!("{}", self.phases);
+        Ok(std::mem::take(&mut self.report))
+    }
+
+    fn in_phases(&mut self, only: &[String]) -> Result<()> {
         check_config(&self.places.kdir)?;
         let top = self.options.top.clone();
         if only.is_empty() {
             self.phase("host and harness", |check| check.host_and_harness(&top))?;
         }
-        self.phase("vm", |check| check.in_vm(only))?;
-        print!("{}", self.report.summary(5));
-        println!("{}", self.phases);
-        Ok(std::mem::take(&mut self.report))
+        self.phase("vm", |check| check.in_vm(only))
     }
 
     /// The tests of the programs, while the harness's own VMs run: those wait

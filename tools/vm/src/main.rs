@@ -206,7 +206,8 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
         }
         Do::Splats => {
             let mut report = Report::default();
-            splats::run(options, &places)?.judge(&mut report)?;
+            let result = splats::run(options, &places).and_then(|ran| ran.judge(&mut report));
+            report.close(result)?;
             Ok(close(&report))
         }
         Do::Peers { built, only } => {
