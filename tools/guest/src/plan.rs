@@ -7,8 +7,12 @@ use serde::{Deserialize, Serialize};
 pub const PATH: &str = "/rfutex/plan.json";
 
 /// Written to the kernel log when all is done: what the console shows after it
-/// is nobody's but the shutdown's.
+/// is for the host to look at.
 pub const END_MARK: &str = "rfutex-guest: the plan is done";
+
+/// The test that there is if the kernel logged a splat when no test ran: before
+/// the end mark, and after the last test, or in a plan without one.
+pub const END: &str = "end";
 
 /// Everything that one boot of the VM is for.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use rfutex_guest::event::{Event, Outcome, Verdict};
-use rfutex_guest::plan::{Plan, Stage};
+use rfutex_guest::plan::{self, Plan, Stage};
 use rfutex_guest::splat;
 use rfutex_guest::trial::{self, Ended, Group, Trial};
 
@@ -108,7 +108,7 @@ impl Health {
 }
 
 /// The splats in a part of the kernel log.
-fn reported(messages: &[Message]) -> splat::Findings {
+pub fn reported(messages: &[Message]) -> splat::Findings {
     splat::scan(messages.iter().map(|m| m.text.as_str()))
 }
 
@@ -230,6 +230,19 @@ impl Session {
                 Ok(Event::Exited { status }.emit()?)
             }
         }
+    }
+
+    /// Ends the plan: judges what the kernel logged since the last test. Says
+    /// nothing if all is well.
+    pub fn close(&mut self) -> Result<()> {
+        // First: no message is on neither side of it.
+        fs::write("/dev/kmsg", plan::END_MARK)?;
+        let messages = self.kmsg.drain()?;
+        let worse = Health::now().worse_than(&self.health);
+        if worse.is_empty() && reported(&messages).is_empty() {
+            return Ok(());
+        }
+        self.end(plan::END, Attempt::default(), &messages)
     }
 
     /// Runs one test: tells the host, attempts it, looks at the kernel log.

@@ -344,7 +344,8 @@ fn shell(
     let mut session = options.session(places, interrupt, options.limits())?;
     let root = places.root(host::PROGRAMS)?;
     session.choose_accelerator(&root)?;
-    let shell = root.add_shell(&format!("insmod {}", guest_module(build)))?;
+    let load = format!("insmod {}", guest_module(build));
+    let shell = root.add_shell(&load, "rfutex-guest log")?;
     let status = session.machine.boot_interactive(root.path(), shell)?;
     Ok(ExitCode::from(u8::try_from(status).unwrap_or(NO_COMMAND)))
 }
