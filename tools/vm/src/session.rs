@@ -147,9 +147,9 @@ impl Session<'_> {
 
     /// Decides for software emulation.
     pub fn use_emulation(&mut self) {
-        self.machine
-            .append
-            .extend(COMMAND_LINE.iter().map(|&option| option.to_owned()));
+        // Before what the user gives: the last one counts.
+        let ours = COMMAND_LINE.iter().map(|&option| option.to_owned());
+        self.machine.append.splice(0..0, ours);
         self.machine.kvm = false;
     }
 
