@@ -8,13 +8,16 @@
 
 setup debug
 cd "$TOP" || exit
+# The kernel's source, where it was not built in that.
+source_dir=$KDIR
+[ ! -e "$KDIR/source" ] || source_dir=$KDIR/source
 names=() pids=()
 
 # lint NAME COMMAND...: begins one check. They run side by side: some use one
 # processor only.
 lint() {
 	names+=("$1")
-	"${@:2}" >"$TOP/build/lint-$1.log" 2>&1 &
+	mortal "${@:2}" >"$TOP/build/lint-$1.log" 2>&1 &
 	pids+=($!)
 }
 
@@ -54,7 +57,7 @@ licences() {
 
 # The kernel's style for what is built with it, cargo's for the rest.
 kernel_rustfmt() {
-	rustfmt --check --config-path "$KDIR/source/.rustfmt.toml" --edition 2021 rust/rfutex_main.rs
+	rustfmt --check --config-path "$source_dir/.rustfmt.toml" --edition 2021 rust/rfutex_main.rs
 }
 cargo_fmt() { cargo fmt --manifest-path tools/Cargo.toml --all -- --check; }
 
@@ -78,7 +81,7 @@ checkpatch() {
 	local list
 	list=$(files '*.c' '*.h')
 	# shellcheck disable=SC2086 # one word a file
-	"$KDIR/source/scripts/checkpatch.pl" --no-tree --no-summary --terse -f $list
+	"$source_dir/scripts/checkpatch.pl" --no-tree --no-summary --terse -f $list
 }
 
 shell_scripts() {

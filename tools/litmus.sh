@@ -47,13 +47,14 @@ unpack_herd() {
 
 # The system's own wins where it is new enough for the kernel's model.
 find_herd() {
-	local version
+	local version dir
 	version=$(herd7 -version 2>/dev/null | grep -oE '^[0-9.]+' || true)
 	if [ -n "$version" ] && at_least "$version" "$HERD_VERSION"; then
 		command -v herd7
 	else
 		have dpkg-deb || die "needs herd7 >= $HERD_VERSION (of herdtools7)"
-		printf '%s/bin/herd7\n' "$(make_entry "herd7-$HERD_VERSION" unpack_herd)"
+		dir=$(make_entry "herd7-$HERD_VERSION" unpack_herd)
+		printf '%s/bin/herd7\n' "$dir"
 	fi
 }
 

@@ -119,7 +119,8 @@ pub(crate) trait Resolve {
     ///
     /// # Errors
     ///
-    /// `EFAULT`: no key can be had there. `EINTR`: the task was killed.
+    /// `EFAULT`: no key can be had there. `EINTR`: the task was killed. Others, where a page is
+    /// looked at, as [`PageRef::get`](crate::mm::gup::PageRef::get).
     ///
     /// # Context
     ///

@@ -42,8 +42,8 @@ const INTERNAL_MAGIC: [u64; 4] = [
 ///
 /// # Invariants
 ///
-/// Valid memory for `'a`: of an RCU section, if the inode was seen behind a page; it may then be on
-/// its way out. Or somebody else holds it meanwhile.
+/// Valid memory for `'a`: of an RCU section, if the inode was seen behind a page, or in what is
+/// mapped without a lock; it may then be on its way out. Or somebody else holds it meanwhile.
 #[derive(Clone, Copy)]
 pub(crate) struct Host<'a> {
     inode: NonNull<bindings::inode>,
@@ -110,8 +110,9 @@ impl Host<'_> {
         if mode == bindings::S_IFREG {
             return self.acceptable();
         }
-        // The page cache of a block device, and rings of aio.
-        self.built_in()
+        // The page cache of a block device, and rings of aio. The inode of a char device is a
+        // tmpfs's where the device is in one, as in devtmpfs.
+        mode != bindings::S_IFCHR && self.built_in()
     }
 
     /// Takes a reference on the superblock and one on the inode, of which others have some.
@@ -203,6 +204,11 @@ impl InodeRef {
     pub(crate) fn host(&self) -> Host<'_> {
         // SAFETY: Our reference keeps the inode.
         unsafe { Host::from_raw(self.inode) }
+    }
+
+    /// Whether both inodes are on one superblock.
+    pub(crate) fn is_on_superblock_of(&self, other: &Self) -> bool {
+        self.superblock.0 == other.superblock.0
     }
 
     /// Another pair of references, on the same inode and superblock. Takes no lock.

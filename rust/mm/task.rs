@@ -25,7 +25,8 @@ use kernel::{
 /// The priority of a task that is not a real-time one. Smaller numbers are more urgent.
 pub(crate) const NORMAL_PRIORITY: i32 = bindings::MAX_RT_PRIO as i32;
 
-/// How urgent the current task is: 0 to 99 for real-time tasks, else [`NORMAL_PRIORITY`].
+/// How urgent the current task is: -1 if it has deadlines, 0 to 99 if it is another real-time one,
+/// else [`NORMAL_PRIORITY`].
 #[inline]
 pub(crate) fn current_priority() -> i32 {
     // SAFETY: `current` is valid. Another task may change the field; any value of it will do.

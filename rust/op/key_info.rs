@@ -50,21 +50,20 @@ pub(crate) fn key_info(table: &Table, request: request::KeyInfo) -> Result {
             let task = current!();
             let mm = task.mm().ok_or(EFAULT)?;
             let file = vma::file_at(mm, request.word.addr());
-            match file {
-                // A driver may map pages of another file than the one that the user opened, so
-                // that they never agree. What the user opened is what the user may know.
-                Some(file) if id.is_inode(file.host) || attempt == ATTEMPTS => {
-                    (info.dev_major, info.dev_minor) = file.device;
-                    info.ino = file.ino;
-                }
+            let agrees = file.as_ref().is_some_and(|file| id.is_inode(file.host));
+            if !agrees && attempt < ATTEMPTS {
                 // Something else was mapped there since.
-                _ => {
-                    drop(key);
-                    task::before_retry()?;
-                    attempt = (attempt + 1).min(ATTEMPTS);
-                    continue;
-                }
+                drop(key);
+                task::before_retry()?;
+                attempt += 1;
+                continue;
             }
+            // A driver may map pages of another file than the one that the user opened, so that
+            // they never agree. What the user opened is what the user may know. And at an address
+            // with a tag, as some processors let through, there is a page and no mapping.
+            let file = file.ok_or(EFAULT)?;
+            (info.dev_major, info.dev_minor) = file.device;
+            info.ino = file.ino;
         }
         info.nr_waiters = table.spot(id).count(id);
         return request.answer(info);

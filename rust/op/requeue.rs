@@ -24,8 +24,9 @@ use kernel::prelude::*;
 ///
 /// - `EAGAIN`: the first word has another value.
 /// - `EINVAL`: a waiter of another process would be moved to a word that is identified by an
-///   address in this one.
-/// - `EFAULT`: a word cannot be read, or has no key.
+///   address in this one, or by a file on another file system than that of its own word.
+/// - `EFAULT`: a word cannot be read, or has no key. `EINTR`: the task was killed. Others as
+///   [`key::own`].
 ///
 /// # Context
 ///
@@ -50,7 +51,7 @@ pub(crate) fn requeue(table: &Table, request: &request::Requeue) -> Result<u32> 
                 }
             }
         }
-        if pair.would_leave_mm(&from, &to, request.nr_wake, request.nr_move) {
+        if pair.would_burden(&from, &to, request.nr_wake, request.nr_move) {
             return Err(EINVAL);
         }
         let woken = pair.wake_from(from.id(), u64::MAX, request.nr_wake, &mut chain);

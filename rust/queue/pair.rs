@@ -107,11 +107,14 @@ impl<'t> Pair<'t> {
         woken
     }
 
-    /// Whether moving waiters from `from` to `to`, after `skip` of them, would move one of another
-    /// process to a word that is identified by an address in this one.
-    pub(crate) fn would_leave_mm(&mut self, from: &Owned, to: &Owned, skip: u32, nr: u32) -> bool {
-        if to.inode().is_some() {
-            return false;
+    /// Whether moving waiters from `from` to `to`, after `skip` of them, would make one of another
+    /// process hold what it could end up with: this process's memory, or a file system other than
+    /// that of its own word, which may end in whoever holds it last.
+    pub(crate) fn would_burden(&mut self, from: &Owned, to: &Owned, skip: u32, nr: u32) -> bool {
+        if let (Some(from), Some(to)) = (from.inode(), to.inode()) {
+            if from.is_on_superblock_of(to) {
+                return false;
+            }
         }
         let mm = task::current_mm();
         let moved = |queue: &Queue| {

@@ -175,6 +175,9 @@ fn sign_extend(size: Size, value: u64) -> i64 {
     ((value << above) as i64) >> above
 }
 
+/// The longest entry of a `RFUTEX_WAITV`, in bytes. The same for all sizes of pages.
+const MAX_ENTRY_SIZE: usize = 4096;
+
 /// `RFUTEX_WAITV`
 pub(crate) struct Waitv {
     pub(crate) deadline: Option<Deadline>,
@@ -204,7 +207,7 @@ impl Waitv {
         let entry_size = raw.entry_size as usize;
         // No shorter one was ever in use.
         if !(1..=uapi::RFUTEX_WAITV_MAX).contains(&raw.nr)
-            || !(size_of::<rfutex_waitv_entry>()..=kernel::page::PAGE_SIZE).contains(&entry_size)
+            || !(size_of::<rfutex_waitv_entry>()..=MAX_ENTRY_SIZE).contains(&entry_size)
         {
             return Err(EINVAL);
         }

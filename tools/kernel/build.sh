@@ -23,7 +23,7 @@ inputs() {
 	[ -z "${KSRC:-}" ] || (cd "$source_dir" && find . -name .git -prune -o -type f -printf '%P %s %T@\n' | sort)
 	rustc --version
 	bindgen --version
-	clang --version | head -n 1
+	clang --version | sed -n 1p
 }
 
 # check_config: every option of the fragment has to be in the .config as asked.
@@ -44,11 +44,16 @@ build() {
 	check_config "$dir/build"
 	say kernel "$flavour: 20 to 40 minutes on two processors, once"
 	with_spinner "$flavour" "$dir/build.log" kmake -j"$jobs" bzImage modules
-	entry_finish "$dir" build/.config build/Module.symvers build/arch/x86/boot/bzImage \
+	entry_finish "$dir" build/.config build/Makefile build/Module.symvers build/arch/x86/boot/bzImage \
 		build/rust/libkernel.rmeta build/rust/libcore.rmeta build/include/generated/autoconf.h \
 		build/include/config/auto.conf build/scripts/mod/modpost build/scripts/basic/fixdep
 }
 
-key=$(inputs | sha256sum | cut -c 1-12)
-dir=$(make_entry "kernel-$flavour-$key" build)
+entry=kernel-$flavour-$(inputs | sha256sum | cut -c 1-12)
+# A build directory names its source by its path: in a cache that was moved it
+# is of no use.
+if [ -L "$CACHE/$entry/build/source" ] && ! [ "$CACHE/$entry/build/source" -ef "$source_dir" ]; then
+	rm -f "$CACHE/$entry/.complete"
+fi
+dir=$(make_entry "$entry" build)
 printf '%s/build\n' "$dir"

@@ -5,6 +5,8 @@
 # announced, and how two runs at once stay out of each other's way.
 
 set -euo pipefail
+# What fails in a command substitution fails: functions print what they make.
+shopt -s inherit_errexit
 
 TOOLS_KERNEL=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 TOP=$(cd "$TOOLS_KERNEL/../.." && pwd)
@@ -35,11 +37,36 @@ as_root() {
 	fi
 }
 
+# alone LOCK DOING COMMAND...: runs COMMAND while no other run holds the file
+# LOCK; DOING is what such a run does, for the user who waits for it. COMMAND
+# does not inherit the lock: a daemon that it leaves behind would keep it.
+alone() (
+	local lock=$1 doing=$2
+	shift 2
+	mkdir -p "${lock%/*}"
+	exec 9>"$lock"
+	# Who only looks whether all is there has it for a moment.
+	if ! flock -w 1 9; then
+		say wait "another run is $doing"
+		flock 9
+	fi
+	"$@" 9>&-
+)
+
+# mortal COMMAND...: for what is run beside the shell, which has it ignore
+# SIGINT: runs COMMAND so that a signal to all of this run ends it, and ends
+# itself when COMMAND has.
+mortal() {
+	trap 'exit 1' INT TERM HUP
+	"$@"
+}
+
 # with_spinner LABEL LOG COMMAND...: run COMMAND with its output in LOG; show
 # that it lives, and how far it is, while it runs: on one line of a terminal,
 # elsewhere a line each half minute. Show the log's end when it fails. Progress
 # is the number of lines in the log, which for a kernel build is the number of
-# files built.
+# files built. A signal to all of this run ends COMMAND, too; the shell stays
+# until it has ended, and so does the lock of what it builds.
 with_spinner() {
 	local label=$1 log=$2 pid status=0 start=$SECONDS shown=$SECONDS every=30 begin='' end='\n'
 	shift 2
@@ -47,8 +74,9 @@ with_spinner() {
 		every=1 begin='\r\033[K' end=''
 	fi
 	say "$label" "... (log: $log)"
-	"$@" >"$log" 2>&1 &
+	mortal "$@" >"$log" 2>&1 &
 	pid=$!
+	trap 'wait "$pid" || true; die "$label was interrupted, see $log"' INT TERM HUP
 	while kill -0 "$pid" 2>/dev/null; do
 		sleep 0.2
 		if [ $((SECONDS - shown)) -ge "$every" ]; then
@@ -60,6 +88,7 @@ with_spinner() {
 		fi
 	done
 	wait "$pid" || status=$?
+	trap - INT TERM HUP
 	# shellcheck disable=SC2059 # nothing but escapes
 	printf "$begin" >&2
 	if [ "$status" != 0 ]; then
@@ -67,6 +96,16 @@ with_spinner() {
 		die "$label failed with status $status after $((SECONDS - start)) s, see $log"
 	fi
 	say "$label" "done in $((SECONDS - start)) s"
+}
+
+# apt_alone COMMAND...: runs COMMAND, which may call apt_install, while no other
+# run installs: dpkg's own lock does not wait, but fails.
+apt_alone() { alone "$CACHE/locks/apt.lock" "installing packages" "$@"; }
+
+# apt_install LOG PACKAGE...
+apt_install() {
+	with_spinner apt "$1" as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -q -y --no-install-recommends "${@:2}"
 }
 
 # A cache entry is a directory whose last written file is `.complete`: a list
@@ -88,22 +127,18 @@ entry_finish() {
 # make_entry NAME BUILDER...: make sure that the cache has a finished entry
 # NAME, calling `BUILDER... DIR` in an empty DIR when it has not. Other runs
 # wait meanwhile. BUILDER must end with entry_finish. Prints DIR.
-make_entry() {
+make_entry() { alone "$CACHE/locks/$1.lock" "preparing $1" fill_entry "$@"; }
+
+# fill_entry NAME BUILDER...: make_entry's work, under the entry's lock.
+fill_entry() {
 	local name=$1 dir=$CACHE/$1
 	shift
-	mkdir -p "$CACHE/locks"
-	(
-		if ! flock -n 9; then
-			say wait "another run is preparing $name"
-			flock 9
-		fi
-		if ! entry_ok "$dir"; then
-			[ -e "$dir" ] && say cache "$name is unfinished or damaged: made anew"
-			rm -rf "$dir"
-			mkdir -p "$dir"
-			"$@" "$dir" >&2 9>&-
-			entry_ok "$dir" || die "$name did not come out whole"
-		fi
-	) 9>"$CACHE/locks/$name.lock"
+	if ! entry_ok "$dir"; then
+		[ ! -e "$dir" ] || say cache "$name is unfinished or damaged: made anew"
+		rm -rf "$dir"
+		mkdir -p "$dir"
+		"$@" "$dir" >&2
+		entry_ok "$dir" || die "$name did not come out whole"
+	fi
 	printf '%s\n' "$dir"
 }

@@ -82,17 +82,17 @@ if ! have apt-get; then
 		printf '%s\n' "$lacking" | sed 's/^[a-z]*=//; s/:.*//' | tr '\n' ' ')"
 fi
 
-mkdir -p "$CACHE/locks"
-exec 9>"$CACHE/locks/apt.lock"
-flock 9
-lacking=$(missing)
-[ -n "$lacking" ] || exit 0
-packages=$(printf '%s\n' "$lacking" | sed 's/.*://' | sort -u)
-say packages "installing: $(printf '%s' "$packages" | tr '\n' ' ')"
-log=$CACHE/packages.log
-with_spinner apt "$log" as_root apt-get update -q
-# shellcheck disable=SC2086 # one word a package
-with_spinner apt "$log" as_root env DEBIAN_FRONTEND=noninteractive \
-	apt-get install -q -y --no-install-recommends $packages
-lacking=$(missing)
-[ -z "$lacking" ] || die "still missing after the installation: $lacking"
+# Installs what is lacking now: another run may have installed it meanwhile.
+install_lacking() {
+	local log=$CACHE/packages.log packages
+	lacking=$(missing)
+	[ -n "$lacking" ] || return 0
+	packages=$(printf '%s\n' "$lacking" | sed 's/.*://' | sort -u)
+	say packages "installing: $(printf '%s' "$packages" | tr '\n' ' ')"
+	with_spinner apt "$log" as_root apt-get update -q
+	# shellcheck disable=SC2086 # one word a package
+	apt_install "$log" $packages
+	lacking=$(missing)
+	[ -z "$lacking" ] || die "still missing after the installation: $lacking"
+}
+apt_alone install_lacking

@@ -13,11 +13,13 @@
 #   MODULES  where modules for this kernel are built
 setup() {
 	local flavour=$1 llvm=${LLVM:-} environment
+	# Programs would look for the job server of a make that called this.
+	unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL MO RFUTEX_LAB
 	"$TOOLS_KERNEL/packages.sh"
 	environment=$("$TOOLS_KERNEL/toolchain.sh")
 	eval "$environment"
 	# The Makefile finds out what compiler the kernel wants.
-	unset LLVM MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL MO RFUTEX_LAB
+	unset LLVM
 	[ -z "$llvm" ] || export LLVM=$llvm
 	if [ -n "${NAMED_KDIR:-}" ]; then
 		KDIR=$(cd "$NAMED_KDIR" && pwd) || die "there is no directory KDIR=$NAMED_KDIR"
@@ -32,12 +34,7 @@ setup() {
 }
 
 # locked COMMAND...: runs it while no other run builds in this checkout.
-locked() {
-	(
-		flock 9
-		"$@" 9>&-
-	) 9>"$TOP/build/lock"
-}
+locked() { alone "$TOP/build/lock" "building in this checkout" "$@"; }
 
 # build_module NAME [VARIABLE=VALUE...]: builds the module of this checkout, or
 # of the one in SOURCE, into $MODULES/NAME.

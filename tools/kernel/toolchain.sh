@@ -17,32 +17,38 @@ rustc:cargo:rust-src:rust-clippy:rustfmt
 rustc-web:cargo-web:rust-web-src:rust-web-clippy:rustfmt-web
 "
 
-# install_rust PACKAGE:PACKAGE...
-install_rust() {
-	# shellcheck disable=SC2046 # one word a package
-	with_spinner rust "$CACHE/rust.log" as_root env DEBIAN_FRONTEND=noninteractive \
-		apt-get install -q -y --no-install-recommends $(printf '%s' "$1" | tr : ' ')
-}
-
-# rustup's compiler wins, then the system's, then Debian's newest.
-need_rust() {
+# Prints the packages that are missing, if any. rustup's compiler wins, then the
+# system's, then Debian's newest.
+rust_lacking() {
 	local packages owner
 	if at_least "$(rust_version)" "$RUSTC_MIN" && have cargo; then
 		# A Debian compiler wants its own library source beside it.
 		owner=$(dpkg-query -S "$(readlink -f "$(command -v rustc)")" 2>/dev/null) || return 0
 		for packages in $RUST_PACKAGES; do
 			[ "${packages%%:*}" = "${owner%%:*}" ] || continue
-			[ -d "/usr/src/rustc-$(rust_version)/library" ] || install_rust "$packages"
+			[ -d "/usr/src/rustc-$(rust_version)/library" ] || printf '%s\n' "$packages"
 		done
 		return 0
 	fi
 	have apt-get || die "needs rustc >= $RUSTC_MIN and cargo (rustup has them)"
 	for packages in $RUST_PACKAGES; do
 		at_least "$(apt-cache policy "${packages%%:*}" | awk '/Candidate/ { print $2 }')" "$RUSTC_MIN" || continue
-		install_rust "$packages"
+		printf '%s\n' "$packages"
 		return 0
 	done
+	have rustc && say rust "$(command -v rustc) is $(rust_version)"
 	die "no rustc >= $RUSTC_MIN to be had from this system's packages; install one with rustup"
+}
+
+# Installs what is lacking now: another run may have installed it meanwhile.
+install_rust() {
+	local lacking
+	lacking=$(rust_lacking)
+	[ -n "$lacking" ] || return 0
+	# shellcheck disable=SC2086 # one word a package
+	apt_install "$CACHE/rust.log" ${lacking//:/ }
+	at_least "$(rust_version)" "$RUSTC_MIN" ||
+		die "$(command -v rustc) is $(rust_version), and comes before the one just installed; needs >= $RUSTC_MIN"
 }
 
 # The kernel builds `core` itself, from the compiler's own source: what the
@@ -58,11 +64,16 @@ unpack_rust_src() {
 	entry_finish "$dir" version library/core/src/lib.rs library/core/src/num/mod.rs library/alloc/src/lib.rs
 }
 
+# rustup_add_src LIBRARY: has rustup put the source there, if it can.
+rustup_add_src() {
+	[ -f "$1/core/src/lib.rs" ] || rustup component add rust-src >"$CACHE/rust.log" 2>&1 || true
+}
+
 rust_lib_src() {
 	local own
 	own=$(rustc --print sysroot)/lib/rustlib/src/rust/library
 	if [ ! -f "$own/core/src/lib.rs" ] && have rustup; then
-		rustup component add rust-src >"$CACHE/rust.log" 2>&1 || true
+		alone "$CACHE/locks/rust.lock" "adding the library source of rustc" rustup_add_src "$own"
 	fi
 	for own in "$own" "/usr/src/rustc-$(rust_version)/library"; do
 		[ -f "$own/core/src/lib.rs" ] && { printf '%s\n' "$own"; return; }
@@ -70,6 +81,9 @@ rust_lib_src() {
 	own=$(make_entry "rust-src-$(rust_version)" unpack_rust_src)
 	printf '%s/library\n' "$own"
 }
+
+# suiting NAME INPUT...: the name of an entry that is of use with these INPUTs only.
+suiting() { printf '%s-%s\n' "$1" "$(printf '%s\n' "${@:2}" | sha256sum | cut -c 1-12)"; }
 
 # build_crate CRATE VERSION PROGRAM DIR
 build_crate() {
@@ -86,16 +100,22 @@ build_virtme() {
 	entry_finish "$dir" venv/bin/vng venv/pyvenv.cfg
 }
 
-need_rust
+lacking=$(rust_lacking)
+[ -z "$lacking" ] || apt_alone install_rust
 lib_src=$(rust_lib_src)
+# What is linked with one C library need not run with another; a virtual
+# environment has the paths of its Python and of itself in it.
+libc=$(getconf GNU_LIBC_VERSION 2>/dev/null || true)
+python=$(python3 -c 'import sys; print(sys.base_prefix, *sys.version_info[:2])')
 path=
 if at_least "$(bindgen --version 2>/dev/null | awk '{ print $2 }')" "$BINDGEN_MIN"; then
 	: "the system's bindgen will do"
 else
-	path=$path:$(make_entry "bindgen-$BINDGEN_VERSION" build_crate bindgen-cli "$BINDGEN_VERSION" bindgen)/bin
+	path=$path:$(make_entry "$(suiting "bindgen-$BINDGEN_VERSION" "$libc")" build_crate bindgen-cli "$BINDGEN_VERSION" bindgen)/bin
 fi
-path=$path:$(make_entry "virtiofsd-$VIRTIOFSD_VERSION" build_crate virtiofsd "$VIRTIOFSD_VERSION" virtiofsd)/bin
-path=$path:$(make_entry "virtme-ng-$VIRTME_NG_VERSION" build_virtme)/venv/bin
+path=$path:$(make_entry "$(suiting "virtiofsd-$VIRTIOFSD_VERSION" "$libc")" \
+	build_crate virtiofsd "$VIRTIOFSD_VERSION" virtiofsd)/bin
+path=$path:$(make_entry "$(suiting "virtme-ng-$VIRTME_NG_VERSION" "$python" "$CACHE")" build_virtme)/venv/bin
 llvm=/usr/lib/llvm-$LLVM_VERSION/bin
 [ -x "$llvm/clang" ] && path=$path:$llvm
 

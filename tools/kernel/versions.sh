@@ -9,7 +9,8 @@ KERNEL_VERSION=7.3.4
 DEBIAN_SUITE=trixie-backports
 
 LLVM_VERSION=19
-RUSTC_MIN=1.85.0
+# What the programs need (tools/Cargo.toml); the kernel would do with 1.85.
+RUSTC_MIN=1.88.0
 BINDGEN_VERSION=0.72.1
 BINDGEN_MIN=0.71.1
 VIRTIOFSD_VERSION=1.14.0

@@ -96,6 +96,39 @@ mod cases {
     }
 
     #[test]
+    fn memory_of_char_devices_is_not_their_inodes() -> Result {
+        let made_up = MadeUp::new(1, 1)?;
+        let types = [
+            (bindings::S_IFREG, [true, true, false]),
+            (bindings::S_IFBLK, [true, true, false]),
+            // An inode of no type: a ring of aio.
+            (0, [true, true, false]),
+            (bindings::S_IFCHR, [false; 3]),
+        ];
+        let rcu = rcu::read_lock();
+        let host = made_up.host(&rcu);
+        let mappable = types.map(|(mode, _)| {
+            [
+                bindings::TMPFS_MAGIC,
+                bindings::BDEVFS_MAGIC,
+                bindings::PIPEFS_MAGIC,
+            ]
+            .map(|magic| {
+                // SAFETY: Both are ours.
+                unsafe {
+                    (*made_up.inode.get()).i_mode = mode as u16 | 0o600;
+                    (*made_up.superblock.get()).s_magic = magic as usize;
+                    (*made_up.superblock.get()).s_flags = helpers::RFUTEX_SB_KERNMOUNT;
+                }
+                host.mappable_by_users()
+            })
+        });
+        drop(rcu);
+        assert_eq!(mappable, types.map(|(_, expected)| expected));
+        Ok(())
+    }
+
+    #[test]
     fn superblock_that_is_going_is_left_alone() -> Result {
         let made_up = MadeUp::new(1, 0)?;
         let rcu = rcu::read_lock();

@@ -122,7 +122,7 @@ impl Mapping {
     /// The atomic at byte `offset`. To touch it where no memory is kills the
     /// process, and nothing worse.
     pub fn atomic<T: AnyAtomic>(&self, offset: usize) -> &T {
-        assert!(offset % align_of::<T>() == 0 && offset + size_of::<T>() <= self.len);
+        assert!(offset.is_multiple_of(align_of::<T>()) && offset + size_of::<T>() <= self.len);
         // SAFETY: It is aligned and inside of the mapping, which lives as long
         // as `self`; any bytes are a valid atomic.
         unsafe { self.addr.byte_add(offset).cast().as_ref() }

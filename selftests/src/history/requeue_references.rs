@@ -13,7 +13,7 @@ use std::path::Path;
 
 trials![
     umount_both,
-    umount_both_kill,
+    umount_and_kill,
     to_private_memory,
     unlinked,
     back_and_forth,
@@ -29,7 +29,11 @@ fn inodes(path: &Path) -> u64 {
 }
 
 fn map(directory: &Path) -> Region {
-    Region::shared(file_in(directory, "file", PAGE), 0, PAGE)
+    map_new(directory, "file")
+}
+
+fn map_new(directory: &Path, name: &str) -> Region {
+    Region::shared(file_in(directory, name, PAGE), 0, PAGE)
 }
 
 /// The file system that they left ends when it is unmounted; the one that they are on when the last
@@ -64,27 +68,32 @@ fn umount_both() {
     }
 }
 
-/// The same with a waiter in another process, which never had the target, and is killed.
-fn umount_both_kill() {
-    let [mut source, mut target] = ["xfs", "ext4"].map(Disk::new);
-    let child = LoneWaiter::start(WaitOptions::default(), || {
-        let region = map(source.path());
-        (region.word(0), move || drop(region))
-    });
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open(source.path().join("file"))
-        .expect("the file");
-    let (from, to) = (Region::shared(&file, 0, PAGE), map(target.path()));
-    assert_eq!(fx().requeue(from.word(0), to.word(0), 0, 1), Ok(1));
-    drop((file, from, to));
-    source.umount(MntFlags::empty());
-    source.until_gone();
-    target.umount(MntFlags::empty());
-    assert!(target.is_alive(), "the waiter has the file system");
-    child.kill();
-    target.until_gone();
+/// A waiter in another process, which never had the file that it is moved to, and is killed: the
+/// file has no name any more, and ends with the file system.
+fn umount_and_kill() {
+    for fstype in ["xfs", "ext4"] {
+        let mut disk = Disk::new(fstype);
+        let child = LoneWaiter::start(WaitOptions::default(), || {
+            let region = map(disk.path());
+            (region.word(0), move || drop(region))
+        });
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(disk.path().join("file"))
+            .expect("the file");
+        let (from, to) = (
+            Region::shared(&file, 0, PAGE),
+            map_new(disk.path(), "other"),
+        );
+        std::fs::remove_file(disk.path().join("other")).expect("unlink");
+        assert_eq!(fx().requeue(from.word(0), to.word(0), 0, 1), Ok(1));
+        drop((file, from, to));
+        disk.umount(MntFlags::empty());
+        assert!(disk.is_alive(), "the waiter has the file system");
+        child.kill();
+        disk.until_gone();
+    }
 }
 
 /// On private memory it holds no file system at all; and moved to one, it does.
@@ -157,7 +166,7 @@ fn back_and_forth() {
     let before = inodes(mount.path());
     let private = Region::private(PAGE);
     let [one, other] = ["one", "other"].map(|name| {
-        let region = Region::shared(file_in(mount.path(), name, PAGE), 0, PAGE);
+        let region = map_new(mount.path(), name);
         std::fs::remove_file(mount.path().join(name)).expect("unlink");
         region
     });

@@ -35,7 +35,7 @@ fn assert_huge(region: &Region) {
 /// `len` bytes of private anonymous memory on transparent huge pages.
 #[track_caller]
 pub fn thp(len: usize) -> Region {
-    assert!(len % HUGE == 0, "{len:#x} bytes are no huge pages");
+    assert!(len.is_multiple_of(HUGE), "{len:#x} bytes are no huge pages");
     let region = Region::reserve(len, HUGE);
     region.map_over_anonymous(0, len);
     region.advise(libc::MADV_HUGEPAGE);

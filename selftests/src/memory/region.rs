@@ -181,7 +181,7 @@ impl Region {
     #[track_caller]
     pub fn split_off(&mut self, at: usize) -> Self {
         assert!(
-            at % PAGE == 0 && at <= self.len,
+            at.is_multiple_of(PAGE) && at <= self.len,
             "no page begins at {at:#x}"
         );
         // INVARIANT: The two halves do not overlap.

@@ -85,6 +85,8 @@ pub const DIFFERENCES: &[Difference] = &[
     not_drawn("permission"),
     not_drawn("thread-exit"),
     not_drawn("priority-inheritance"),
+    not_drawn("robust-unlock"),
+    not_drawn("internal-files"),
     not_drawn("hash"),
     not_drawn("key-info"),
     not_drawn("umount"),

@@ -82,7 +82,7 @@ impl Search {
             tally.steps += scenario.steps.len() as u64;
             let failed = self.fails(conductor, &scenario, &mut tally.intended);
             tally.time = start.elapsed();
-            if tally.scenarios % OFTEN == 0 {
+            if tally.scenarios.is_multiple_of(OFTEN) {
                 println!("lane {}: {tally}", self.lane.number);
             }
             if let Some(first) = failed {

@@ -2,7 +2,7 @@
 //! From each kind of word to each other, and between processes.
 
 use crate::harness::{Child, Mapping, PAGE, Task, Waiter, fx, nr_waiters, until_queued};
-use crate::memory::{Region, memfd};
+use crate::memory::{Mount, Region, file_in, memfd};
 use nix::sys::signal::Signal;
 use rfutex::{Error, Word};
 
@@ -11,6 +11,7 @@ trials![
     of_another_process_to_a_file,
     to_a_file_that_it_has_not,
     of_another_process_to_private,
+    of_another_process_to_another_file_system,
 ];
 
 /// Two words of each kind, of different sizes. Two files.
@@ -117,25 +118,51 @@ fn of_another_process_to_private() {
     let (shared, own) = (Mapping::shared(PAGE), Mapping::private(PAGE));
     let from = shared.word(0);
     for to in [own.word(0), own.word(0).private(), shared.word(0).private()] {
-        // Ours, the child's, ours, in this order.
-        let first = Waiter::start(from, 0);
-        let child = waiting_child(from);
-        let last = Waiter::start(from, 0);
-        for (nr_wake, nr_move) in [(0, 2), (1, 1), (1, 2), (0, u32::MAX), (1, u32::MAX)] {
-            let result = fx().requeue(from, to, nr_wake, nr_move);
-            assert_eq!(result, Err(Error::Invalid), "{nr_wake}, {nr_move}");
-            assert_eq!([nr_waiters(from), nr_waiters(to)], [3, 0]);
-        }
-        // The value is looked at before.
-        assert_eq!(fx().requeue_if(from, 1, to, 0, 2), Err(Error::Again));
-        // It does not matter if the child is not one of those.
-        assert_eq!(fx().requeue(from, to, 0, 1), Ok(1));
-        assert_eq!(fx().wake_all(to), Ok(1));
-        first.woken();
-        assert_eq!(fx().requeue(from, to, 1, 1), Ok(2));
-        child.join();
-        assert_eq!(fx().wake_all(to), Ok(1));
-        last.woken();
-        assert_eq!([nr_waiters(from), nr_waiters(to)], [0, 0]);
+        check_refused(from, to);
     }
+}
+
+/// Likewise, if it would hold a file system that it has nothing to do with.
+fn of_another_process_to_another_file_system() {
+    let mounts = [Mount::tmpfs("size=1m"), Mount::tmpfs("size=1m")];
+    let file = |mount: &Mount, name| {
+        let file = file_in(mount.path(), name, PAGE);
+        Region::shared(file, 0, PAGE)
+    };
+    let one = [file(&mounts[0], "one"), file(&mounts[0], "other")];
+    let other = file(&mounts[1], "one");
+    let shared = Mapping::shared(PAGE);
+    check_refused(one[0].word(0), other.word(0));
+    check_refused(one[0].word(0), shared.word(0));
+    check_refused(shared.word(0), one[0].word(0));
+    // Another file of the same will do.
+    let (from, to) = (one[0].word(0), one[1].word(0));
+    let child = waiting_child(from);
+    assert_eq!(fx().requeue(from, to, 0, 1), Ok(1));
+    assert_eq!(fx().wake_all(to), Ok(1));
+    child.join();
+}
+
+#[track_caller]
+fn check_refused(from: Word<'static>, to: Word<'static>) {
+    // Ours, the child's, ours, in this order.
+    let first = Waiter::start(from, 0);
+    let child = waiting_child(from);
+    let last = Waiter::start(from, 0);
+    for (nr_wake, nr_move) in [(0, 2), (1, 1), (1, 2), (0, u32::MAX), (1, u32::MAX)] {
+        let result = fx().requeue(from, to, nr_wake, nr_move);
+        assert_eq!(result, Err(Error::Invalid), "{nr_wake}, {nr_move}");
+        assert_eq!([nr_waiters(from), nr_waiters(to)], [3, 0]);
+    }
+    // The value is looked at before.
+    assert_eq!(fx().requeue_if(from, 1, to, 0, 2), Err(Error::Again));
+    // It does not matter if the child is not one of those.
+    assert_eq!(fx().requeue(from, to, 0, 1), Ok(1));
+    assert_eq!(fx().wake_all(to), Ok(1));
+    first.woken();
+    assert_eq!(fx().requeue(from, to, 1, 1), Ok(2));
+    child.join();
+    assert_eq!(fx().wake_all(to), Ok(1));
+    last.woken();
+    assert_eq!([nr_waiters(from), nr_waiters(to)], [0, 0]);
 }

@@ -3,10 +3,11 @@
 //! is missing is said by name.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -34,8 +35,26 @@ builder() {
     echo two >"$1/two"
     entry_finish "$1" one two
 }
-make_entry thing builder
 "#;
+
+/// A builder whose work is a step with a spinner. What the step runs notes that
+/// a signal ends it, which takes it a moment.
+const STEP: &str = r#"
+job() {
+    bash -c 'trap "sleep 0.5; echo ended >>$RFUTEX_CACHE/ended; exit 1" INT TERM
+        echo built >>"$RFUTEX_CACHE/built"
+        while [ -e "$RFUTEX_CACHE/wait" ]; do sleep 0.05; done'
+}
+builder() {
+    echo one >"$1/one"
+    with_spinner step "$1/log" job
+    echo two >"$1/two"
+    entry_finish "$1" one two
+}
+"#;
+
+/// How the scripts call it, most often.
+const MAKE: &str = "dir=$(make_entry thing builder)\nprintf '%s\\n' \"$dir\"";
 
 /// A cache of its own, and the scripts' functions on it.
 struct Cache(TempDir);
@@ -49,12 +68,19 @@ impl Cache {
         self.0.path().join(name)
     }
 
-    fn command(&self) -> Command {
+    /// Bash with the functions and on the cache, as one that a user starts:
+    /// SIGINT ends it even where it is ignored here.
+    fn script(&self, text: &str) -> Command {
         let lib = top().join("tools/kernel/lib.sh");
-        let mut bash = Command::new("bash");
-        bash.args(["-c", &format!(". {}\n{BUILDER}", lib.display())]);
-        bash.env("RFUTEX_CACHE", self.0.path());
+        let mut bash = Command::new("env");
+        bash.args(["--default-signal=INT", "bash", "-c"])
+            .arg(format!(". {}\n{text}", lib.display()))
+            .env("RFUTEX_CACHE", self.0.path());
         bash
+    }
+
+    fn command(&self) -> Command {
+        self.script(&format!("{BUILDER}\n{MAKE}"))
     }
 
     fn make(&self) -> Output {
@@ -111,9 +137,22 @@ fn damage_is_noticed() {
 fn a_build_that_fails_leaves_nothing_that_counts() {
     let cache = Cache::new();
     fs::write(cache.at("fail"), "").unwrap();
-    assert!(!cache.make().status.success());
+    // Nor does who asks for it go on, however it asks.
+    for ask in [
+        MAKE,
+        "dir=$(make_entry thing builder)/bin",
+        "outer() { local dir; dir=$(make_entry thing builder); echo; }; dir=$(outer)",
+        "dir=$(make_entry thing builder) || exit 1",
+    ] {
+        let output = cache
+            .script(&format!("{BUILDER}\n{ask}\necho went on"))
+            .output()
+            .unwrap();
+        let said = text(&output.stdout);
+        assert!(!output.status.success() && said.is_empty(), "{ask}: {said}");
+    }
     fs::remove_file(cache.at("fail")).unwrap();
-    assert_eq!(cache.made(), 2);
+    assert_eq!(cache.made(), 5);
 }
 
 #[test]
@@ -129,13 +168,52 @@ fn a_killed_build_is_begun_anew() {
 }
 
 #[test]
+fn an_interrupted_build_has_ended_when_the_next_begins() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let cache = Cache::new();
+        fs::write(cache.at("wait"), "").unwrap();
+        let script = format!("{STEP}\n{MAKE}");
+        let run = cache
+            .script(&script)
+            .process_group(0)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        cache.await_times_built(1);
+        killpg(Pid::from_raw(run.id() as i32), signal).unwrap();
+        // It gets the lock as soon as nobody has it.
+        let next = cache
+            .script("alone \"$CACHE/locks/thing.lock\" testing cat \"$CACHE/ended\"")
+            .output()
+            .unwrap();
+        assert_eq!(text(&next.stdout), "ended\n", "{signal}");
+        let output = run.wait_with_output().unwrap();
+        let said = text(&output.stderr);
+        assert!(!output.status.success());
+        assert!(said.contains("step was interrupted"), "{said}");
+        fs::remove_file(cache.at("wait")).unwrap();
+        assert_eq!(cache.made(), 2);
+    }
+}
+
+#[test]
 fn two_at_once_build_once() {
     let cache = Cache::new();
     fs::write(cache.at("wait"), "").unwrap();
-    let runs: Vec<_> = (0..3).map(|_| cache.command().spawn().unwrap()).collect();
+    let mut first = cache.command().spawn().unwrap();
     cache.await_times_built(1);
+    let mut others: Vec<_> = (0..2)
+        .map(|_| cache.command().stderr(Stdio::piped()).spawn().unwrap())
+        .collect();
+    for other in &mut others {
+        let mut said = String::new();
+        BufReader::new(other.stderr.as_mut().unwrap())
+            .read_line(&mut said)
+            .unwrap();
+        assert!(said.contains("another run is preparing thing"), "{said}");
+    }
     fs::remove_file(cache.at("wait")).unwrap();
-    for mut run in runs {
+    for run in others.iter_mut().chain([&mut first]) {
         assert!(run.wait().unwrap().success());
     }
     assert_eq!(cache.made(), 1);
@@ -236,4 +314,45 @@ fn a_source_that_is_none_is_refused() {
         .unwrap();
     assert!(!output.status.success());
     assert!(text(&output.stderr).contains("is not a kernel source tree"));
+}
+
+/// An apt that knows the kernel's source, but cannot fetch it.
+const APT: &str = r#"#!/bin/sh
+case $* in
+indextargets*) echo "http://mirror.invalid/debian main" ;;
+madison*) echo "linux-source | 7.3.4-1 | index" ;;
+download*) echo "cannot be fetched" >&2; exit 100 ;;
+esac
+"#;
+
+#[test]
+fn a_download_that_fails_says_what_else_would_do() {
+    let (dir, cache) = (tempfile::tempdir().unwrap(), Cache::new());
+    for name in ["apt-get", "apt-cache"] {
+        let program = dir.path().join(name);
+        fs::write(&program, APT).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = std::env::var("PATH").unwrap();
+    let output = Command::new(top().join("tools/kernel/source.sh"))
+        .env("PATH", format!("{}:{path}", dir.path().display()))
+        .env("RFUTEX_CACHE", cache.0.path())
+        .env_remove("KSRC")
+        .output()
+        .unwrap();
+    let said = text(&output.stderr);
+    assert!(!output.status.success() && output.stdout.is_empty());
+    assert!(said.contains("apt cannot download linux-source"), "{said}");
+    assert!(said.contains("KSRC=DIR"), "{said}");
+    assert!(!said.contains("unpack"), "{said}");
+}
+
+#[test]
+fn the_compiler_asked_for_builds_the_programs() {
+    let output = Cache::new()
+        .script("printf %s \"$RUSTC_MIN\"")
+        .output()
+        .unwrap();
+    let wanted = concat!(env!("CARGO_PKG_RUST_VERSION"), ".0");
+    assert_eq!(text(&output.stdout), wanted);
 }

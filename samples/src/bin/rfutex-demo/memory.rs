@@ -97,7 +97,10 @@ impl Mapping {
 
     /// The word at `offset` bytes, a multiple of 4.
     pub fn word(&self, offset: usize) -> &AtomicU32 {
-        assert!(offset % 4 == 0 && offset + 4 <= self.len, "a word inside");
+        assert!(
+            offset.is_multiple_of(4) && offset + 4 <= self.len,
+            "a word inside"
+        );
         // SAFETY: By the invariant the word is mapped for as long as `self` is
         // borrowed and used as an atomic only; it is aligned, since mappings
         // are aligned to pages.
