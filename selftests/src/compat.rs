@@ -4,7 +4,8 @@
 pub mod multi;
 
 use crate::harness::{
-    Handler, Mapping, PAGE, Task, Waiter, fx, nr_waiters, signal_thread, until, until_queued,
+    Handler, Mapping, PAGE, Task, Waiter, command, fx, nr_waiters, signal_thread, until,
+    until_queued,
 };
 use nix::sys::mman::MapFlags;
 use nix::sys::signal::{SaFlags, Signal};
@@ -108,7 +109,7 @@ fn query() {
     let low = Low::new();
     let (mut ours, mut theirs) = (rfutex_query::default(), rfutex_query::default());
     assert_eq!(low.call(RFUTEX_QUERY, &mut ours), Ok(0));
-    assert_eq!(raw::call(fx().as_fd(), RFUTEX_QUERY, &mut theirs), Ok(0));
+    assert_eq!(command::call(fx(), RFUTEX_QUERY, &mut theirs), Ok(0));
     assert_eq!(ours, theirs);
     assert_eq!(ours.version, RFUTEX_VERSION);
 }
@@ -124,7 +125,7 @@ fn key_info() {
         };
         let mut theirs = ours;
         assert_eq!(low.call(RFUTEX_KEY_INFO, &mut ours), Ok(0));
-        assert_eq!(raw::call(fx().as_fd(), RFUTEX_KEY_INFO, &mut theirs), Ok(0));
+        assert_eq!(command::call(fx(), RFUTEX_KEY_INFO, &mut theirs), Ok(0));
         assert_eq!(ours, theirs);
         assert_eq!(ours.nr_waiters, u32::from(!word.is_private()));
     }

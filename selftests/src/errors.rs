@@ -17,7 +17,7 @@ mod multi;
 mod random;
 mod sizes;
 
-use crate::harness::{errno, fx};
+use crate::harness::{command, errno, fx};
 use libtest_mimic::Trial;
 use rfutex::raw::{self, Struct, bytes_of, uapi::*};
 use rfutex::{Error, Word};
@@ -157,7 +157,7 @@ fn waitv_of(entries: &[rfutex_waitv_entry]) -> rfutex_waitv {
 }
 
 fn call<T: Struct>(request: u32, mut arg: T) -> Result<u32, Error> {
-    raw::call(fx().as_fd(), request, &mut arg)
+    command::call(fx(), request, &mut arg)
 }
 
 /// Calls one of [`WORD_COMMANDS`] on `word`, all else being right. The errno.

@@ -4,6 +4,7 @@
 //! test instead of hanging it.
 
 mod clock;
+pub mod command;
 mod fault;
 pub mod futex;
 mod mapping;
@@ -11,6 +12,7 @@ mod process;
 mod sched;
 mod service;
 mod signal;
+pub mod storm;
 mod task;
 
 pub use clock::Realtime;

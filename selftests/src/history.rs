@@ -40,6 +40,9 @@ mod split_collapse;
 mod umount;
 
 use libtest_mimic::Trial;
+use nix::sys::statvfs::statvfs;
+use std::hint::spin_loop;
+use std::path::Path;
 
 /// The tests of this module.
 pub fn trials() -> Vec<Trial> {
@@ -61,4 +64,18 @@ pub fn trials() -> Vec<Trial> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Inodes in use in the file system at `path`.
+fn inodes(path: &Path) -> u64 {
+    let stat = statvfs(path).expect("statvfs");
+    stat.files() - stat.files_free()
+}
+
+/// A little time, not always the same, so that two sides meet in every order: less than `limit`
+/// pauses of the processor.
+fn hesitate(limit: u32) {
+    for _ in 0..fastrand::u32(0..limit) {
+        spin_loop();
+    }
 }

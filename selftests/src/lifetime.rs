@@ -74,7 +74,8 @@ fn check_meet(map: &Mapping, ours: &Arc<Rfutex>, theirs: &Rfutex) {
 fn dup() {
     let map = Mapping::private(PAGE);
     let ours = Arc::new(Rfutex::open().expect("open"));
-    let theirs = Rfutex::from(ours.as_fd().try_clone_to_owned().expect("dup"));
+    let theirs =
+        Rfutex::try_from(ours.as_fd().try_clone_to_owned().expect("dup")).expect("the device");
     check_meet(&map, &ours, &theirs);
     check_meet(&map, &Arc::new(theirs), &ours);
 }
@@ -120,7 +121,8 @@ fn receive(socket: &OwnedFd) -> Rfutex {
             _ => None,
         });
     // SAFETY: The kernel made it for us just now.
-    Rfutex::from(unsafe { OwnedFd::from_raw_fd(fd.expect("a descriptor")) })
+    let fd = unsafe { OwnedFd::from_raw_fd(fd.expect("a descriptor")) };
+    Rfutex::try_from(fd).expect("the device")
 }
 
 /// One process opens it, and two others, in the one of which it is closed
@@ -157,7 +159,7 @@ fn opened_read_only_and_write_only() {
             .write(write)
             .open(Rfutex::PATH)
             .expect("open");
-        Rfutex::from(OwnedFd::from(file))
+        Rfutex::try_from(OwnedFd::from(file)).expect("the device")
     };
     check_meet(&map, &Arc::new(open(false)), &open(true));
     check_meet(&map, &Arc::new(open(true)), &open(false));

@@ -32,6 +32,7 @@ mod shrink;
 mod size;
 mod stage;
 mod trace;
+mod tracer;
 mod trials;
 mod wrong;
 

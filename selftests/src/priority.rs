@@ -6,7 +6,8 @@ use crate::harness::{
     BOTH, Mapping, PAGE, Service, Sleeper, Task, Waiter, fx, nr_waiters, set_priority,
     set_priority_of, until_queued,
 };
-use rfutex::{Compare, Op, Target, Word};
+use crate::wake_op::target;
+use rfutex::{Compare, Op, Word};
 
 trials![
     wake,
@@ -107,11 +108,9 @@ fn requeue_onto_itself() {
 fn wake_op() {
     let map = Mapping::private(PAGE);
     let [word, other] = [map.word(0), map.word(64)];
-    // SAFETY: The mapping has atomics only.
-    let target = unsafe { Target::from_word(other) };
     let mut on_word = sleepers(Service::Ours, word, [(0, 0), (1, 7), (2, 8)]);
     let mut on_target = sleepers(Service::Ours, other, [(0, 3), (1, 0), (2, 4)]);
-    let woken = fx().wake_op(word, 2, target, 1, Op::Or(0), Compare::Equal(0));
+    let woken = fx().wake_op(word, 2, target(other), 1, Op::Or(0), Compare::Equal(0));
     assert_eq!(woken, Ok(3));
     let [first, second] = [on_word.remove(0), on_target.remove(2)];
     on_word.into_iter().for_each(|(_, sleeper)| sleeper.woken());

@@ -310,8 +310,8 @@ fn stopped() {
         assert_eq!(fx().swap(word, 0, other), Err(Error::Interrupted));
     });
     until_queued(word, 1);
-    child.kill(Signal::SIGSTOP);
-    child.kill(Signal::SIGCONT);
+    child.stop();
+    child.go_on();
     child.join();
     first.woken();
     assert_eq!([nr_waiters(word), nr_waiters(other)], [0, 1]);

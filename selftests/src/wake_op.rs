@@ -19,7 +19,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// Any word of a mapping as a target.
-fn target(word: Word<'static>) -> Target<'static> {
+pub fn target(word: Word<'static>) -> Target<'static> {
     // SAFETY: In the tests' mappings is nothing but atomics.
     unsafe { Target::from_word(word) }
 }

@@ -97,7 +97,7 @@ fn alignment() {
     for request in ADDR_COMMANDS {
         for offset in 0..16 {
             assert_eq!(
-                raw::call_addr(fx().as_fd(), request, map.addr() + offset),
+                command::call_addr(fx(), request, map.addr() + offset),
                 Ok(0)
             );
         }
@@ -125,7 +125,7 @@ fn padding() {
         pad: !0,
         ..info_at(map.addr())
     };
-    assert_eq!(raw::call(fx().as_fd(), RFUTEX_KEY_INFO, &mut info), Ok(0));
+    assert_eq!(command::call(fx(), RFUTEX_KEY_INFO, &mut info), Ok(0));
     assert_eq!(info.pad, 0);
 }
 

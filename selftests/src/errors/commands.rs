@@ -5,10 +5,10 @@ use super::{ADDR_COMMANDS, WORD_COMMANDS, bytes_of, info_at, wait_at};
 use crate::harness::{Mapping, PAGE, fx};
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
-use rfutex::Error;
 use rfutex::raw::{self, uapi::*};
+use rfutex::{Error, Rfutex};
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 trials![
     unknown_numbers,
@@ -110,15 +110,19 @@ fn closed_fd() {
     // SAFETY: It is borrowed for one call that says that it is closed.
     let closed = unsafe { BorrowedFd::borrow_raw(number) };
     let mut wait = wait_at(0);
-    let result = raw::call(closed, RFUTEX_WAIT, &mut wait);
+    // SAFETY: There is no file to write anything.
+    let result = unsafe { raw::call(closed, RFUTEX_WAIT, &mut wait) };
     assert_eq!(result, Err(Error::Os(libc::EBADF)));
 }
 
 fn fd_of_something_else() {
     let null = std::fs::File::open("/dev/null").expect("/dev/null");
     let mut wait = wait_at(0);
-    let result = raw::call(null.as_fd(), RFUTEX_WAIT, &mut wait);
+    // SAFETY: It takes no command at all.
+    let result = unsafe { raw::call(null.as_fd(), RFUTEX_WAIT, &mut wait) };
     assert_eq!(result, Err(Error::Unsupported));
+    let taken = Rfutex::try_from(OwnedFd::from(null));
+    assert_eq!(taken.err(), Some(Error::Unsupported));
 }
 
 fn other_operations() {

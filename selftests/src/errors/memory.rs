@@ -54,7 +54,7 @@ fn not_of_the_user() {
             }
         }
         for request in ADDR_COMMANDS {
-            let result = raw::call_addr(fx().as_fd(), request, addr);
+            let result = command::call_addr(fx(), request, addr);
             assert_eq!(result, Err(Error::Fault), "{request:#x} at {addr:#x}");
         }
     }
@@ -79,7 +79,7 @@ fn check(addr: u64, shared: [i32; 2], private: [i32; 2]) {
     for request in ADDR_COMMANDS {
         let private = [RFUTEX_WAKE_ONE_PRIVATE, RFUTEX_WAKE_ALL_PRIVATE].contains(&request);
         let expected = if private { 0 } else { shared[1] };
-        let result = raw::call_addr(fx().as_fd(), request, addr);
+        let result = command::call_addr(fx(), request, addr);
         assert_eq!(errno(result), expected, "{request:#x} at {addr:#x}");
     }
 }

@@ -188,7 +188,7 @@ fn output_of_every_size() {
         kind: !0,
         ..info_at(map.addr() + 8)
     };
-    assert_eq!(raw::call(fx().as_fd(), RFUTEX_KEY_INFO, &mut full), Ok(0));
+    assert_eq!(command::call(fx(), RFUTEX_KEY_INFO, &mut full), Ok(0));
     assert_eq!((full.kind, full.offset), (RFUTEX_KEY_INODE, 8));
     for size in sizes(0, 2).filter(|size| *size >= enough(RFUTEX_KEY_INFO)) {
         // What is output only is poisoned.
@@ -216,7 +216,7 @@ fn query_of_every_size() {
     const LEN: usize = size_of::<rfutex_query>();
     let room = Room::new();
     let mut full = rfutex_query::default();
-    assert_eq!(raw::call(fx().as_fd(), RFUTEX_QUERY, &mut full), Ok(0));
+    assert_eq!(command::call(fx(), RFUTEX_QUERY, &mut full), Ok(0));
     for size in sizes(1, 2) {
         room.put(size, &[0xa5; MAX]);
         assert_eq!(room.call(RFUTEX_QUERY, size), Ok(0), "size {size}");
@@ -275,7 +275,7 @@ fn too_big_before_invalid() {
             bytes[std::mem::offset_of!(rfutex_word, size)] = size;
             let invalid = size == 3;
             bytes.push(1);
-            let result = raw::call_bytes(fx().as_fd(), request, &mut bytes);
+            let result = command::call_bytes(fx(), request, &mut bytes);
             assert_eq!(errno(result), E2BIG, "{request:#x}, invalid: {invalid}");
         }
     }

@@ -2,6 +2,7 @@
 //! Child processes of a test.
 
 use super::until;
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
@@ -48,6 +49,30 @@ impl Child {
     /// Sends it a signal.
     pub fn kill(&self, signal: Signal) {
         kill(self.pid, signal).expect("kill");
+    }
+
+    /// Stops it; returns when it is stopped.
+    #[track_caller]
+    pub fn stop(&self) {
+        self.kill(Signal::SIGSTOP);
+        let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG;
+        until("the child stops", || {
+            waitid(Id::Pid(self.pid), flags).expect("waitid") != WaitStatus::StillAlive
+        });
+    }
+
+    /// Lets it go on; returns when it does.
+    #[track_caller]
+    pub fn go_on(&self) {
+        self.kill(Signal::SIGCONT);
+        let flags = WaitPidFlag::WCONTINUED | WaitPidFlag::WNOHANG;
+        until("the child goes on", || {
+            match waitid(Id::Pid(self.pid), flags) {
+                Ok(status) => status != WaitStatus::StillAlive,
+                // It has gone on to its end.
+                Err(error) => error == Errno::ECHILD,
+            }
+        });
     }
 
     /// Whether it has ended.

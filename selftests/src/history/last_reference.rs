@@ -2,11 +2,11 @@
 //! The waiter's reference on an inode is the last one: the file is deleted when the waiter leaves,
 //! which sleeps, so it must not be under RCU or a lock. The debug kernel complains if it is.
 
+use super::inodes;
 use super::lone::LoneWaiter;
 use crate::harness::{PAGE, Waiter, fx, until};
 use crate::leap::Leap;
 use crate::memory::{Disk, HUGE, Mount, Region, file_in, huge_tmpfs};
-use nix::sys::statvfs::statvfs;
 use rfutex::{Error, WaitOptions};
 use std::fs::File;
 use std::path::Path;
@@ -21,12 +21,6 @@ trials![
     xfs_kill,
     wake_then_last,
 ];
-
-/// Inodes in use in the file system at `path`.
-fn inodes(path: &Path) -> u64 {
-    let stat = statvfs(path).expect("statvfs");
-    stat.files() - stat.files_free()
-}
 
 /// A waiter has an unlinked file, that nobody else has; the file goes when it gives up.
 fn deadline(path: &Path, make: impl FnOnce() -> File) {

@@ -5,10 +5,10 @@
 //! `wait::stress` has more, with less care for when the two sides meet. On x86, of the two barriers
 //! only the wake's for private words can be missed; the litmus tests look at the rest.
 
+use super::hesitate;
 use crate::harness::{LIMIT, PAGE, Task, fx, nr_waiters};
 use crate::memory::{HUGE, Region, RegionWord, memfd, thp};
 use rfutex::{Error, WaitOptions, Word};
-use std::hint::spin_loop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,25 +26,18 @@ fn sleep_while(word: Word<'static>, val: u32) {
     }
 }
 
-/// A little time, not always the same, so that the two sides meet in every order.
-fn hesitate() {
-    for _ in 0..fastrand::u32(0..400) {
-        spin_loop();
-    }
-}
-
 /// Two threads wake each other in turn, `rounds` times.
 fn ping_pong(ping: Word<'static>, pong: Word<'static>, rounds: u32) {
     let other = Task::spawn(move || {
         for i in 0..rounds {
             sleep_while(ping, i);
-            hesitate();
+            hesitate(400);
             pong.store(i + 1);
             fx().wake_one(pong).expect("a wake");
         }
     });
     for i in 0..rounds {
-        hesitate();
+        hesitate(400);
         ping.store(i + 1);
         fx().wake_one(ping).expect("a wake");
         sleep_while(pong, i);
@@ -105,7 +98,7 @@ fn wake_or_deadline() {
         .collect();
     let mut counted = 0;
     while left.load(Ordering::SeqCst) != 0 {
-        hesitate();
+        hesitate(400);
         counted += fx().wake_one(word).expect("a wake");
     }
     let woken: u32 = waiters.into_iter().map(Task::join).sum();

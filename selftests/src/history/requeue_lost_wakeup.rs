@@ -5,10 +5,10 @@
 //! So either the requeue sees the 1, or the wake sees who was moved. With the second word's bucket
 //! empty before, the wake must not take it for empty still.
 
+use super::hesitate;
 use crate::harness::{LIMIT, Mapping, PAGE, Task, fx, nr_waiters};
 use crate::memory::{Region, RegionWord, memfd};
 use rfutex::{Error, WaitEntry, Word};
-use std::hint::spin_loop;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Instant;
@@ -27,12 +27,6 @@ fn until_waiting(word: Word<'static>, nr: usize) {
     while nr_waiters(word) as usize != nr {
         assert!(start.elapsed() < LIMIT, "{nr} never wait");
         std::thread::yield_now();
-    }
-}
-
-fn hesitate() {
-    for _ in 0..fastrand::u32(0..2000) {
-        spin_loop();
     }
 }
 
@@ -56,7 +50,7 @@ fn race(from: Word<'static>, to: Word<'static>) {
         move || {
             for _ in 0..ROUNDS {
                 start.wait();
-                hesitate();
+                hesitate(2000);
                 from.store(1);
                 let woken = fx().wake_all(to).expect("wake");
                 map.atomic::<AtomicU32>(64).store(woken, Ordering::SeqCst);
@@ -68,7 +62,7 @@ fn race(from: Word<'static>, to: Word<'static>) {
         from.store(0);
         until_waiting(from, WAITERS);
         start.wait();
-        hesitate();
+        hesitate(2000);
         let moved = fx().requeue_if(from, 0, to, 0, u32::MAX);
         start.wait();
         let woken = map.atomic::<AtomicU32>(64).load(Ordering::SeqCst);

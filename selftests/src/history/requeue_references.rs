@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A moved waiter has let go of where it came from, and holds where it is: inode and superblock.
 
+use super::inodes;
 use super::lone::LoneWaiter;
 use crate::harness::{PAGE, Waiter, fx, nr_waiters};
 use crate::leap::Leap;
 use crate::memory::{Disk, Mount, Region, file_in};
 use nix::mount::MntFlags;
-use nix::sys::statvfs::statvfs;
 use rfutex::{Error, WaitOptions};
 use std::fs::File;
 use std::path::Path;
@@ -21,12 +21,6 @@ trials![
 
 /// How many are moved at once.
 const MANY: u32 = 10;
-
-/// Inodes in use in the file system at `path`.
-fn inodes(path: &Path) -> u64 {
-    let stat = statvfs(path).expect("statvfs");
-    stat.files() - stat.files_free()
-}
 
 fn map(directory: &Path) -> Region {
     map_new(directory, "file")

@@ -4,10 +4,11 @@
 //! A waiter that leaves while a requeue looks at it must not be looked at any more when it is gone:
 //! the lab build poisons it. And as many wakes arrive as were counted, wherever the waiters are.
 
+use crate::harness::storm::{again, wait_and_count};
 use crate::harness::{Handler, Mapping, PAGE, Task, fx, nr_waiters, signal_thread};
 use crate::memory::{Region, RegionWord, memfd};
 use nix::sys::signal::{SaFlags, Signal};
-use rfutex::{Error, WaitOptions, Word};
+use rfutex::{Error, Word};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -25,34 +26,9 @@ trials![
 const WAKES: u32 = 200;
 const WAITERS: usize = 4;
 
-/// Does `f` again and again until told to stop.
-fn again(stop: &Arc<AtomicBool>, mut f: impl FnMut() + Send + 'static) -> Task<()> {
-    let stop = Arc::clone(stop);
-    Task::spawn(move || {
-        while !stop.load(Ordering::SeqCst) {
-            f();
-        }
-    })
-}
-
-/// Waits on `from` again and again until it changes. Returns how often it was woken.
-fn wait_and_count(from: Word<'static>, after: Option<Duration>) -> u32 {
-    let mut woken = 0;
-    while from.load() == 0 {
-        let options = WaitOptions::default();
-        let options = after.map_or(options, |after| options.within(after));
-        match fx().wait_with(from, 0, options) {
-            Ok(()) => woken += 1,
-            Err(Error::Interrupted | Error::TimedOut | Error::Again) => {}
-            Err(error) => panic!("wait: {error}"),
-        }
-    }
-    woken
-}
-
 fn storm(from: Word<'static>, to: Word<'static>, flags: SaFlags, after: Option<Duration>) {
     let _handler = Handler::counting(Signal::SIGUSR1, flags);
-    let waiters = [(); WAITERS].map(|()| Task::spawn(move || wait_and_count(from, after)));
+    let waiters = [(); WAITERS].map(|()| wait_and_count(from, after));
     let tids = waiters.each_ref().map(Task::tid);
     let stop = Arc::new(AtomicBool::new(false));
     let movers = [

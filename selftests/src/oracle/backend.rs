@@ -5,7 +5,7 @@ mod device;
 mod futex;
 mod race;
 
-use super::call::{Backend, Call, Order};
+use super::call::{Backend, Call, Means, Order};
 use super::script::Size;
 use super::wrong;
 use crate::harness::PAGE;
@@ -17,27 +17,30 @@ pub const SLOT: usize = 8;
 
 /// Carries out an order. Returns what its call returns: a number, or a negative errno.
 pub fn carry_out(order: &Order) -> i64 {
+    let means = order.means;
     let result = match &order.call {
         Call::Store { addr, value } => {
-            store(*addr, encode(order.backend, order.size, *value));
+            store(*addr, encode(means.backend, means.size, *value));
             Ok(())
         }
         Call::Forget { addr } => advise(*addr, libc::MADV_DONTNEED),
         Call::Punch { addr } => advise(*addr, libc::MADV_REMOVE),
         Call::Priority { priority } => set_priority(*priority),
-        Call::Race(race) => return race::carry_out(order.backend, order.size, race),
-        call => return synchronise(order.backend, order.size, call),
+        Call::Count { words } => return device::count(words, means),
+        Call::Race(race) => return race::carry_out(means, race),
+        call => return synchronise(means, call),
     };
     result.map_or_else(|errno| -(errno as i64), |()| 0)
 }
 
 /// Carries out one of the operations that both have.
-fn synchronise(backend: Backend, size: Size, call: &Call) -> i64 {
-    match backend {
+fn synchronise(means: Means, call: &Call) -> i64 {
+    match means.backend {
         Backend::Futex => futex::call(call),
-        Backend::Rfutex => device::call(call, size),
+        Backend::Rfutex => device::call(call, means),
         Backend::Wrong(_, fault) => wrong::call(fault, call, &|call| {
-            synchronise(backend.right(), size, call)
+            let backend = means.backend.right();
+            synchronise(Means { backend, ..means }, call)
         }),
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What an actor is told to do, with addresses and values filled in; and who carries it out.
 
-use super::script::{Size, Step, Via};
+use super::script::{Kind, Resolver, Size, Step, Via};
 use super::wrong::Fault;
 use serde::{Deserialize, Serialize};
 
@@ -159,6 +159,10 @@ pub enum Call {
     Punch {
         addr: u64,
     },
+    /// How many wait on these words, as rfutex says.
+    Count {
+        words: Vec<At>,
+    },
     /// A part in a race.
     Race(Race),
     /// A real-time priority, or none with 0.
@@ -185,14 +189,35 @@ impl Call {
 pub struct Race {
     /// Its part.
     pub role: Role,
-    /// On which words.
-    pub words: Vec<At>,
-    /// Some of them cannot be written to.
-    pub read_only: bool,
+    /// On which words, and what memory each is in.
+    pub words: Vec<(At, Kind)>,
+    /// Some of those who wait are of another process.
+    pub foreign: bool,
     /// Wakers take pages away.
     pub removes: bool,
     /// What it draws its calls from.
     pub seed: u64,
+}
+
+impl Race {
+    /// Whether rfutex may refuse to move waiters, because some may be of another process.
+    pub fn may_be_refused(&self, backend: Backend, call: &Call) -> bool {
+        let Call::Requeue {
+            from, to, nr_move, ..
+        } = call
+        else {
+            return false;
+        };
+        let kind = |at: &At| {
+            let word = self.words.iter().find(|(other, _)| other == at);
+            word.expect("one of the words").1
+        };
+        !backend.is_futex()
+            && self.foreign
+            && *nr_move > 0
+            && !from.private
+            && kind(from).keeps_from(kind(to))
+    }
 }
 
 /// A part in a race.
@@ -211,13 +236,22 @@ pub enum Role {
     Waker,
 }
 
-/// A call with its context, as it goes to an actor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
-    /// Who carries it out.
+/// How a call is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Means {
+    /// By whom.
     pub backend: Backend,
     /// The size of words on /dev/rfutex.
     pub size: Size,
+    /// Through which resolver there.
+    pub resolver: Resolver,
+}
+
+/// A call with its context, as it goes to an actor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// How.
+    pub means: Means,
     /// What.
     pub call: Call,
 }

@@ -3,7 +3,7 @@
 
 use super::call::Backend;
 use super::conductor::Conductor;
-use super::judge::{Pair, Verdict, judge};
+use super::judge::{Compared, Pair, Verdict, judge};
 use super::lane::{Lane, on_processors};
 use super::race::race;
 use super::script::Scenario;
@@ -11,7 +11,6 @@ use super::search::{Search, Tally};
 use super::trials::sees;
 use super::wrong::Fault;
 use clap::Parser;
-use std::collections::HashMap;
 use std::process::ExitCode;
 
 /// Compare rfutex with futex(2) over random scenarios
@@ -87,6 +86,7 @@ fn search(options: &Options, pair: Pair, seed: u64, lane: Lane, conductor: &mut 
         },
         lane,
         clock: !options.no_clock,
+        about: None,
     };
     let mut tally = Tally::default();
     let result = search.run(conductor, &mut tally);
@@ -101,7 +101,8 @@ fn search(options: &Options, pair: Pair, seed: u64, lane: Lane, conductor: &mut 
     for number in lane.part(0..options.races) {
         for backend in [pair.0, pair.1] {
             if let Err(stuck) = race(conductor, backend, seed + number) {
-                panic!("{stuck}");
+                println!("{stuck}");
+                panic!("a race fails");
             }
         }
     }
@@ -116,7 +117,7 @@ fn play(pair: Pair, text: &str) -> ExitCode {
         }
     };
     let mut conductor = Conductor::new();
-    match judge(&mut conductor, pair, &scenario, &mut HashMap::new()) {
+    match judge(&mut conductor, pair, &scenario, &mut Compared::default()) {
         Ok(Verdict::Same) => println!("the same"),
         Ok(Verdict::Intended(name)) => println!("the same but for {name}"),
         Ok(Verdict::Different(mismatch)) => {

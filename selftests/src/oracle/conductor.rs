@@ -8,9 +8,9 @@
 //! the sleepers are not looked at: whom it woke all the same, comes back at a later step.)
 
 use super::backend;
-use super::call::{Backend, Call, Order};
+use super::call::{Backend, Call, Means, Order};
 use super::pool::{Id, Pool};
-use super::script::Size;
+use super::script::{Resolver, Size};
 use crate::harness::LIMIT;
 use nix::sched::sched_yield;
 use std::collections::{BTreeMap, HashMap};
@@ -211,11 +211,13 @@ impl Conductor {
     /// As [`order`](Self::order).
     pub fn set_priority(&mut self, id: Id, priority: u8) -> Result<(), Stuck> {
         if self.priorities.get(&id).copied().unwrap_or(0) != priority {
-            let order = Order {
+            let means = Means {
                 backend: Backend::Futex,
-                size: Size::Bits32,
-                call: Call::Priority { priority },
+                size: Size::default(),
+                resolver: Resolver::default(),
             };
+            let call = Call::Priority { priority };
+            let order = Order { means, call };
             let result = self.errand(id, &order)?;
             assert_eq!(result, 0, "a priority of {priority}");
             self.priorities.insert(id, priority);

@@ -3,7 +3,7 @@
 //! Documentation/differences.rst, with the same names.
 
 use super::memory::misalignment;
-use super::script::{Clock, Entry, Handler, Scenario, Step, Until, Via};
+use super::script::{Clock, Entry, Handler, Kind, Scenario, Step, Until, Via};
 use super::trace::{Outcome, Record};
 use nix::errno::Errno;
 use std::collections::HashMap;
@@ -126,6 +126,23 @@ impl Case<'_> {
         }
     }
 
+    /// Whether both go on from the same state: neither did anything.
+    pub fn leaves_same_state(&self) -> bool {
+        let idle = |outcome| match self.step {
+            // These have found nobody then.
+            Step::Wake { .. } | Step::Short { .. } | Step::Requeue { .. } => {
+                matches!(outcome, Outcome::Returned(..=0))
+            }
+            _ => matches!(outcome, Outcome::Returned(..0)),
+        };
+        // One that looked at such a page has copied it, and does not see what is written to the file.
+        let copies = |word: &mut u8| self.scenario.word(*word).kind == Kind::MemfdCopy;
+        idle(self.futex.outcome)
+            && idle(self.rfutex.outcome)
+            && (&self.futex.ended, self.futex.value) == (&self.rfutex.ended, self.rfutex.value)
+            && !self.step.clone().words().into_iter().any(copies)
+    }
+
     /// Whether somebody sleeps in another process than that of the step.
     fn foreigner_sleeps(&self) -> bool {
         let process = |actor: usize| self.scenario.actors[actor].process;
@@ -183,8 +200,14 @@ fn nr_sign(case: &Case<'_>) -> bool {
 }
 
 fn unaligned_short(case: &Case<'_>) -> bool {
-    matches!(case.step, Step::Short { word, .. } if !case.is_aligned(*word))
+    let Step::Short { word, .. } = case.step else {
+        return false;
+    };
+    let is_memory = case.scenario.word(*word).kind.is_memory();
+    let nobody = case.rfutex.outcome == Outcome::Returned(0);
+    !case.is_aligned(*word)
         && case.futex.outcome.is_error(Errno::EINVAL)
+        && (nobody || !is_memory && case.rfutex.outcome.is_error(Errno::EFAULT))
         && case.rfutex.ended.is_empty()
 }
 
@@ -208,16 +231,19 @@ fn restart_deadline(case: &Case<'_>) -> bool {
             ..
         }
     );
-    let sleeper = case.actor().and_then(|actor| case.asleep.get(&actor));
-    let Some(Step::Wait { until, via, .. }) = sleeper else {
+    let Some(actor) = case.actor() else {
         return false;
     };
-    let interrupted = |(_, outcome): &(usize, Outcome)| outcome.is_error(Errno::EINTR);
+    let Some(Step::Wait { until, via, .. }) = case.asleep.get(&actor) else {
+        return false;
+    };
+    let error = |errno| (actor, Outcome::Returned(-(errno as i64)));
     restarts
         && *via == Via::Futex
         && *until != Until::Never
-        && case.futex.ended.iter().any(interrupted)
-        && !case.rfutex.ended.iter().any(interrupted)
+        && case.futex.ended == [error(Errno::EINTR)]
+        // It goes on, unless the word has changed.
+        && (case.rfutex.ended.is_empty() || case.rfutex.ended == [error(Errno::EAGAIN)])
 }
 
 fn requeue_flags(case: &Case<'_>) -> bool {
@@ -227,17 +253,23 @@ fn requeue_flags(case: &Case<'_>) -> bool {
 
 fn requeue_foreign(case: &Case<'_>) -> bool {
     let Step::Requeue {
-        from, to, private, ..
+        from,
+        to,
+        nr_wake,
+        private,
+        ..
     } = case.step
     else {
         return false;
     };
+    let kind = |word| case.scenario.word(word).kind;
     !private
-        && case.scenario.word(*from).kind.is_shared()
-        && case.scenario.word(*to).kind.is_of_process()
+        && kind(*from).keeps_from(kind(*to))
         && case.foreigner_sleeps()
-        && case.futex.outcome.is_success()
+        // Somebody was moved.
+        && matches!(case.futex.outcome, Outcome::Returned(n) if n > i64::from(*nr_wake))
         && case.rfutex.outcome.is_error(Errno::EINVAL)
+        && case.rfutex.ended.is_empty()
 }
 
 fn is_unknown(op: u8, cmp: u8) -> bool {

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The end of a scenario: who sleeps is woken, one by one, which shows the order of the queues.
 
-use super::call::{At, Call, Order};
+use super::call::Call;
 use super::conductor::{End, Stuck};
 use super::play::Play;
-use super::pool::{ACTORS, PLAIN};
-use super::script::{ANY, Via};
+use super::pool::ACTORS;
+use super::script::{ANY, Handler, Via};
 use super::trace::{Trace, Woken};
-use crate::harness::fx;
-use rfutex::Word;
+use std::ops::Range;
 
 impl Play<'_, '_> {
     /// Ends everything that sleeps, and looks at all words.
@@ -18,19 +17,20 @@ impl Play<'_, '_> {
         }
         trace.continued = self.ended();
         let words = 0..self.stage.scenario.words.len() as u8;
+        let asleep = self.conductor.busy().count() as i64;
+        if asleep > 0 && !self.stage.backend.is_futex() {
+            // Words can be one: who waits there is counted for each.
+            trace.uncounted = (asleep - self.queued(words.clone())?).max(0);
+        }
         for process in self.alive() {
-            for word in words.clone() {
-                self.drain_word(process, word, true, trace)?;
-                // What all have, the first one has drained.
-                if process == 0 || !self.stage.scenario.word(word).kind.is_shared() {
-                    self.drain_word(process, word, false, trace)?;
-                }
+            for (word, private) in self.own(process, words.clone()) {
+                self.drain_word(process, word, private, trace)?;
             }
         }
         let left: Vec<_> = self.conductor.busy().collect();
         for id in left {
             self.conductor.expect(id, End::Due);
-            self.conductor.pool.signal(id, PLAIN);
+            self.conductor.pool.interrupt(id, Handler::Plain);
         }
         self.conductor.quiet()?;
         trace.left = self.ended();
@@ -40,7 +40,9 @@ impl Play<'_, '_> {
                 .map(|word| self.stage.value(&self.conductor.pool, process, word));
             trace.values.push(values.collect());
         }
-        trace.queued = self.queued(words);
+        if !self.stage.backend.is_futex() {
+            trace.queued = self.queued(words)?;
+        }
         let dead = (0..ACTORS.len()).filter(|process| self.is_dead(*process));
         for process in dead.collect::<Vec<_>>() {
             self.conductor.pool.revive(process);
@@ -55,6 +57,16 @@ impl Play<'_, '_> {
             .collect()
     }
 
+    /// What a process has to look at: each word, private or not. What all have, is left to the
+    /// first process.
+    fn own(&self, process: usize, words: Range<u8>) -> Vec<(u8, bool)> {
+        let all = words.flat_map(|word| [(word, true), (word, false)]);
+        let is_own = |(word, private): &(u8, bool)| {
+            *private || process == 0 || !self.stage.scenario.word(*word).kind.is_shared()
+        };
+        all.filter(is_own).collect()
+    }
+
     fn drain_word(
         &mut self,
         process: usize,
@@ -63,20 +75,15 @@ impl Play<'_, '_> {
         trace: &mut Trace,
     ) -> Result<(), Stuck> {
         while self.conductor.busy().next().is_some() {
-            let at = At {
-                addr: self.stage.addr(&self.conductor.pool, process, word),
-                private,
-            };
-            let order = Order {
-                // A fault is to be seen in the steps.
-                backend: self.stage.backend.right(),
-                ..self.stage.order(Call::Wake {
-                    at,
-                    nr: 1,
-                    mask: ANY,
-                    via: Via::Futex2,
-                })
-            };
+            let at = self.at(process, word, private);
+            let mut order = self.stage.order(Call::Wake {
+                at,
+                nr: 1,
+                mask: ANY,
+                via: Via::Futex2,
+            });
+            // A fault is to be seen in the steps.
+            order.means.backend = self.stage.backend.right();
             let result = self.conductor.help(process, &order)?;
             if result <= 0 {
                 break;
@@ -90,18 +97,23 @@ impl Play<'_, '_> {
         Ok(())
     }
 
-    /// How many wait on the words, as rfutex says; it should be nobody.
-    fn queued(&self, words: std::ops::Range<u8>) -> u32 {
-        if self.stage.backend.is_futex() {
-            return 0;
+    /// How many wait on the words in any process, as rfutex says; or a negative errno.
+    fn queued(&mut self, words: Range<u8>) -> Result<i64, Stuck> {
+        let mut queued = 0;
+        for process in self.alive() {
+            let mut own = self.own(process, words.clone());
+            own.retain(|(word, private)| self.stage.has_key(*word, *private));
+            let words = own
+                .into_iter()
+                .map(|(word, private)| self.at(process, word, private));
+            let call = Call::Count {
+                words: words.collect(),
+            };
+            match self.conductor.help(process, &self.stage.order(call))? {
+                waiters @ 0.. => queued += waiters,
+                error => return Ok(error),
+            }
         }
-        let waiters = words.flat_map(|word| {
-            let size = self.stage.scenario.size.bytes();
-            let addr = self.stage.addr(&self.conductor.pool, 0, word);
-            // Where there is no word, nobody waits.
-            [Word::at(addr, size), Word::at(addr, size).private()]
-                .map(|word| fx().key_info(word).map_or(0, |info| info.nr_waiters))
-        });
-        waiters.sum()
+        Ok(queued)
     }
 }

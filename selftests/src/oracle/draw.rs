@@ -7,7 +7,7 @@
 
 use super::pool::ACTORS;
 use super::script::{
-    ANY, Actor, Clock, Entry, Handler, Kind, Scenario, Size, Step, Until, Val, Via, Word,
+    ANY, Actor, Clock, Entry, Handler, Kind, Resolver, Scenario, Size, Step, Until, Val, Via, Word,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -43,20 +43,30 @@ fn scenario(clock: bool) -> impl Strategy<Value = Scenario> {
         size,
         vec(word(), 1..=4),
         vec(actor(), 2..=6),
-        weighted(0.35),
+        (weighted(0.35), weighted(0.3)),
         vec(step(clock), 1..=28),
     )
         .prop_map(assemble)
 }
 
-fn assemble(
-    (size, words, mut actors, private, mut steps): (Size, Vec<Word>, Vec<Actor>, bool, Vec<Step>),
-) -> Scenario {
-    let waker = |process| Actor {
+type Drawn = (Size, Vec<Word>, Vec<Actor>, (bool, bool), Vec<Step>);
+
+fn assemble((size, mut words, mut actors, (private, by_vma), mut steps): Drawn) -> Scenario {
+    let waker = |process, resolver| Actor {
         process,
-        priority: 0,
+        resolver,
+        ..Actor::default()
     };
-    actors.extend([waker(1), waker(0)]);
+    actors.extend([waker(1, Resolver::Page), waker(0, Resolver::Vma)]);
+    if by_vma {
+        for word in &mut words {
+            word.kind = word.kind.agreed();
+        }
+    } else {
+        for actor in &mut actors {
+            actor.resolver = Resolver::Page;
+        }
+    }
     let last = actors.len() as u8 - 1;
     for step in &mut steps {
         if let Some(by) = step.actor_mut() {
@@ -138,7 +148,22 @@ fn actor() -> impl Strategy<Value = Actor> {
         _ => 2,
     });
     let priority = chosen(7, |at, any| if at < 6 { 0 } else { 1 + (any % 3) as u8 });
-    (process, priority).prop_map(|(process, priority)| Actor { process, priority })
+    (process, priority, resolver()).prop_map(|(process, priority, resolver)| Actor {
+        process,
+        priority,
+        resolver,
+    })
+}
+
+/// A resolver, for where there is more than one.
+fn resolver() -> impl Strategy<Value = Resolver> {
+    weighted(0.5).prop_map(|by_vma| {
+        if by_vma {
+            Resolver::Vma
+        } else {
+            Resolver::Page
+        }
+    })
 }
 
 /// Who waits.
@@ -288,9 +313,9 @@ fn requeue() -> impl Strategy<Value = Step> {
 
 fn twelve_bits() -> impl Strategy<Value = i16> {
     chosen(11, |at, any| match at {
-        0..4 => 0,
-        4..6 => 1,
-        6..8 => -1,
+        0..3 => 0,
+        3..4 => 1,
+        4..8 => -1,
         _ => (any % 4096) as i16 - 2048,
     })
 }

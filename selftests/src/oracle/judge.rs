@@ -42,7 +42,22 @@ pub struct Mismatch {
 #[derive(Clone, Copy, Debug)]
 pub struct Pair(pub Backend, pub Backend);
 
-/// Plays a scenario on both and compares. `intended` counts each intended difference that was met.
+/// What was compared.
+#[derive(Clone, Debug, Default)]
+pub struct Compared {
+    /// Steps that were made, up to where the two go on from different states.
+    pub steps: u64,
+    /// How often each intended difference was met.
+    pub intended: HashMap<&'static str, u64>,
+}
+
+impl Compared {
+    fn meet(&mut self, name: &'static str) {
+        *self.intended.entry(name).or_default() += 1;
+    }
+}
+
+/// Plays a scenario on both and compares. Adds to `compared` what was.
 ///
 /// # Errors
 ///
@@ -51,7 +66,7 @@ pub fn judge(
     conductor: &mut Conductor,
     pair: Pair,
     scenario: &Scenario,
-    intended: &mut HashMap<&'static str, u64>,
+    compared: &mut Compared,
 ) -> Result<Verdict, Stuck> {
     let mut elsewhere = ELSEWHERE;
     loop {
@@ -59,10 +74,10 @@ pub fn judge(
         let oracle = Play::run(conductor, scenario, pair.0, round)?;
         let other_round = conductor.next_round();
         let other = Play::run(conductor, scenario, pair.1, other_round)?;
-        let step = match first_difference(scenario, &oracle, &other, intended) {
+        let step = match first_difference(scenario, &oracle, &other, compared) {
             None => return Ok(Verdict::Same),
             Some(At::Intended(name)) => {
-                *intended.entry(name).or_default() += 1;
+                compared.meet(name);
                 return Ok(Verdict::Intended(name));
             }
             Some(At::Step(step)) => Some(step),
@@ -70,7 +85,7 @@ pub fn judge(
         };
         // What a collision may be the reason of, must go away with it.
         if elsewhere > 0 && reordered(conductor, scenario, &oracle, pair.0, round)? {
-            *intended.entry(ORDER).or_default() += 1;
+            compared.meet(ORDER);
             elsewhere -= 1;
             continue;
         }
@@ -93,12 +108,13 @@ fn first_difference(
     scenario: &Scenario,
     oracle: &Trace,
     other: &Trace,
-    intended: &mut HashMap<&'static str, u64>,
+    compared: &mut Compared,
 ) -> Option<At> {
     let mut asleep: HashMap<usize, &Step> = HashMap::new();
     for (number, step) in scenario.steps.iter().enumerate() {
         let (futex, rfutex) = (&oracle.records[number], &other.records[number]);
         let actor = step.actor().map(|by| scenario.actor(by));
+        compared.steps += u64::from(futex.outcome != Outcome::Skipped);
         if futex != rfutex {
             let case = Case {
                 scenario,
@@ -110,15 +126,10 @@ fn first_difference(
             let Some(name) = explanation(&case) else {
                 return Some(At::Step(number));
             };
-            // Where both refused and nothing else happened, both go on from the same state.
-            let refused = |outcome| matches!(outcome, Outcome::Returned(..0));
-            if !refused(futex.outcome)
-                || !refused(rfutex.outcome)
-                || (&futex.ended, futex.value) != (&rfutex.ended, rfutex.value)
-            {
+            if !case.leaves_same_state() {
                 return Some(At::Intended(name));
             }
-            *intended.entry(name).or_default() += 1;
+            compared.meet(name);
         }
         for (actor, _) in &futex.ended {
             asleep.remove(actor);
@@ -197,7 +208,7 @@ fn collision(scenario: &Scenario, process: u8, [from, to]: [u8; 2], private: boo
     };
     let actor = Actor {
         process,
-        priority: 0,
+        ..Actor::default()
     };
     Scenario {
         actors: vec![actor; 3],
@@ -248,8 +259,13 @@ impl Mismatch {
         for (backend, trace) in [(pair.0, oracle), (pair.1, other)] {
             let _ = writeln!(
                 text,
-                "in the end, {backend:?}: continued {:?}, woken {:?}, left {:?}, {} queued, values {:?}",
-                trace.continued, trace.woken, trace.left, trace.queued, trace.values
+                "in the end, {backend:?}: continued {:?}, woken {:?}, left {:?}, {} not counted, {} queued, values {:?}",
+                trace.continued,
+                trace.woken,
+                trace.left,
+                trace.uncounted,
+                trace.queued,
+                trace.values
             );
         }
         text

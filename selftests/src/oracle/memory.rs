@@ -106,6 +106,22 @@ impl Kind {
         )
     }
 
+    /// Whether rfutex does not move those of another process who wait here to a word there: memory
+    /// of this process alone, or of another file system. All but one are in the kernel's own.
+    pub fn keeps_from(self, to: Self) -> bool {
+        let changes_file_system = (self == Self::Tmpfs) != (to == Self::Tmpfs);
+        self.is_shared() && (to.is_of_process() || to.is_shared() && changes_file_system)
+    }
+
+    /// The next best kind on which all resolvers agree: in rfutex.rst is where they do not.
+    pub fn agreed(self) -> Self {
+        match self {
+            Self::MemfdCopyReadOnly => Self::MemfdReadOnly,
+            Self::ReadOnly | Self::Inaccessible | Self::BeyondEnd => Self::Unmapped,
+            other => other,
+        }
+    }
+
     /// Whether the page can be taken away, so that a zero is found there. Huge pages stay huge.
     pub fn can_be_cold(self) -> bool {
         matches!(

@@ -3,7 +3,7 @@
 
 use super::call::{At, Backend, Call, Deadline, Op, Wait};
 use super::conductor::{Conductor, End, Stuck};
-use super::pool::{ACTORS, IGNORED, Id, PLAIN, RESTART};
+use super::pool::{ACTORS, Id};
 use super::script::{Clock, Handler, Scenario, Step, Until, Val, Via};
 use super::stage::Stage;
 use super::trace::{Outcome, Record, Trace};
@@ -81,9 +81,9 @@ impl<'s, 'c> Play<'s, 'c> {
         (!out).then_some(id)
     }
 
-    fn at(&self, id: Id, word: u8, private: bool) -> At {
+    pub(super) fn at(&self, process: usize, word: u8, private: bool) -> At {
         At {
-            addr: self.stage.addr(&self.conductor.pool, id.process, word),
+            addr: self.stage.addr(&self.conductor.pool, process, word),
             private,
         }
     }
@@ -180,7 +180,8 @@ impl<'s, 'c> Play<'s, 'c> {
             return Ok(Outcome::Skipped);
         };
         let end = until.map_or(End::Due, |until| self.end(until));
-        let order = self.stage.order(call);
+        let resolver = self.stage.scenario.actors[actor].resolver;
+        let order = self.stage.order_by(resolver, call);
         let result = self.conductor.order(id, &order, end)?;
         if result.is_none() {
             self.asleep[actor] = until.map(|until| Asleep {
@@ -220,7 +221,7 @@ impl<'s, 'c> Play<'s, 'c> {
                 private,
                 via,
             } => {
-                let at = self.at(self.idle(by)?, word, private);
+                let at = self.at(self.idle(by)?.process, word, private);
                 (by, Call::Wake { at, nr, mask, via }, None)
             }
             Step::Short {
@@ -229,7 +230,7 @@ impl<'s, 'c> Play<'s, 'c> {
                 all,
                 private,
             } => {
-                let at = self.at(self.idle(by)?, word, private);
+                let at = self.at(self.idle(by)?.process, word, private);
                 (by, Call::Short { at, all }, None)
             }
             Step::Requeue {
@@ -247,8 +248,8 @@ impl<'s, 'c> Play<'s, 'c> {
                 // futex(2) itself has one flag for both words.
                 let mixed = mixed && val.is_some();
                 let call = Call::Requeue {
-                    from: self.at(id, from, private),
-                    to: self.at(id, to, private != mixed),
+                    from: self.at(id.process, from, private),
+                    to: self.at(id.process, to, private != mixed),
                     val: val.map(|val| self.val(id, from, val)),
                     nr_wake,
                     nr_move,
@@ -267,8 +268,8 @@ impl<'s, 'c> Play<'s, 'c> {
             } => {
                 let id = self.idle(by)?;
                 let call = Call::WakeOp {
-                    word: self.at(id, word, private),
-                    target: self.at(id, target, private),
+                    word: self.at(id.process, word, private),
+                    target: self.at(id.process, target, private),
                     nr,
                     nr_target,
                     op: Op::of(step, self.stage.scenario.size)?,
@@ -286,7 +287,7 @@ impl<'s, 'c> Play<'s, 'c> {
                     .iter()
                     .map(|entry| {
                         let val = self.val(id, entry.word, entry.val);
-                        (self.at(id, entry.word, entry.private), val)
+                        (self.at(id.process, entry.word, entry.private), val)
                     })
                     .collect();
                 (by, Call::Waitv { entries, deadline }, Some(until))
@@ -304,7 +305,7 @@ impl<'s, 'c> Play<'s, 'c> {
                 let id = self.idle(by)?;
                 let call = Call::Swap {
                     wait: self.wait(id, word, val, mask, private, until),
-                    wake: self.at(id, wake, wake_private),
+                    wake: self.at(id.process, wake, wake_private),
                 };
                 (by, call, Some(until))
             }
@@ -314,12 +315,12 @@ impl<'s, 'c> Play<'s, 'c> {
                     return None;
                 }
                 // Always aligned.
-                let addr = self.at(id, word, false).addr & !7;
+                let addr = self.at(id.process, word, false).addr & !7;
                 let value = self.stage.scenario.size.clip(value);
                 (by, Call::Store { addr, value }, None)
             }
             Step::Forget { by, word } | Step::Punch { by, word } => {
-                let addr = self.at(self.idle(by)?, word, false).addr;
+                let addr = self.at(self.idle(by)?.process, word, false).addr;
                 if !self.stage.can_lose_page(word) {
                     return None;
                 }
@@ -337,7 +338,7 @@ impl<'s, 'c> Play<'s, 'c> {
 
     fn wait(&mut self, id: Id, word: u8, val: Val, mask: u64, private: bool, until: Until) -> Wait {
         Wait {
-            at: self.at(id, word, private),
+            at: self.at(id.process, word, private),
             val: self.val(id, word, val),
             mask,
             deadline: self.deadline(until),
@@ -352,14 +353,13 @@ impl<'s, 'c> Play<'s, 'c> {
         if self.stopped[id.process] {
             return Ok(Outcome::Skipped);
         }
-        let signal = match handler {
-            // A swap is never made again; futex(2)'s wait would be.
-            Handler::Restart if asleep.swaps && self.stage.backend.is_futex() => PLAIN,
-            Handler::Plain => PLAIN,
-            Handler::Restart => RESTART,
-            Handler::None => IGNORED,
+        // A swap is never made again; futex(2)'s wait would be.
+        let handler = if asleep.swaps && self.stage.backend.is_futex() {
+            Handler::Plain
+        } else {
+            handler
         };
-        self.conductor.pool.signal(id, signal);
+        self.conductor.pool.interrupt(id, handler);
         self.conductor.quiet()?;
         Ok(Outcome::Returned(0))
     }

@@ -5,7 +5,9 @@ use super::backend;
 use super::mailbox::Mailbox;
 use super::memory::{Bases, Common, Views};
 use super::probe::Probe;
-use crate::harness::{Child, Handler, LIMIT};
+use super::script::Handler;
+use super::tracer::Tracer;
+use crate::harness::{self, Child, LIMIT};
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{SaFlags, Signal};
@@ -20,11 +22,9 @@ use std::thread;
 pub const ACTORS: [usize; 3] = [7, 4, 3];
 
 /// The signal whose handler is installed without `SA_RESTART`.
-pub const PLAIN: Signal = Signal::SIGUSR1;
+const PLAIN: Signal = Signal::SIGUSR1;
 /// With it.
-pub const RESTART: Signal = Signal::SIGUSR2;
-/// Without a handler: it does nothing.
-pub const IGNORED: Signal = Signal::SIGURG;
+const RESTART: Signal = Signal::SIGUSR2;
 
 /// A thread of the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -93,7 +93,8 @@ pub struct Pool {
     /// What they have in common.
     pub common: Common,
     views: Views,
-    _handlers: [Handler; 2],
+    tracer: Tracer,
+    _handlers: [harness::Handler; 2],
 }
 
 extern "C" fn do_nothing(_signal: i32) {}
@@ -108,9 +109,10 @@ impl Pool {
             processes: Vec::new(),
             common,
             views,
+            tracer: Tracer::new(),
             _handlers: [
-                Handler::new(PLAIN, do_nothing, SaFlags::empty()),
-                Handler::new(RESTART, do_nothing, SaFlags::SA_RESTART),
+                harness::Handler::new(PLAIN, do_nothing, SaFlags::empty()),
+                harness::Handler::new(RESTART, do_nothing, SaFlags::SA_RESTART),
             ],
         };
         for number in 0..ACTORS.len() {
@@ -185,8 +187,16 @@ impl Pool {
         &self.processes[id.process].threads[id.thread]
     }
 
-    /// Sends a thread a signal.
-    pub fn signal(&self, id: Id, signal: Signal) {
+    /// Interrupts what a thread does.
+    pub fn interrupt(&self, id: Id, handler: Handler) {
+        match handler {
+            Handler::Plain => self.signal(id, PLAIN),
+            Handler::Restart => self.signal(id, RESTART),
+            Handler::None => self.tracer.interrupt(self.thread(id).tid),
+        }
+    }
+
+    fn signal(&self, id: Id, signal: Signal) {
         let pid = self.processes[id.process].pid.as_raw();
         let tid = self.thread(id).tid.as_raw();
         // SAFETY: The call takes numbers.

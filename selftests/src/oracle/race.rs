@@ -8,8 +8,8 @@
 
 use super::call::{At, Backend, Call, Order, Race, Role};
 use super::conductor::{Conductor, End, Stuck, pause};
-use super::pool::{ACTORS, Id, PLAIN, RESTART};
-use super::script::{ANY, Actor, Kind, Scenario, Size, Via, Word};
+use super::pool::{ACTORS, Id};
+use super::script::{ANY, Actor, Handler, Kind, Resolver, Scenario, Size, Via, Word};
 use super::stage::Stage;
 use crate::harness::LIMIT;
 use fastrand::Rng;
@@ -35,8 +35,12 @@ struct Plan {
 
 fn draw(rng: &mut Rng) -> Plan {
     let private = rng.u8(..3) == 0;
+    let by_vma = rng.u8(..3) == 0;
     let words = (0..rng.u8(1..4)).map(|place| Word {
-        kind: Kind::MEMORY[rng.usize(..Kind::MEMORY.len())],
+        kind: match Kind::MEMORY[rng.usize(..Kind::MEMORY.len())] {
+            kind if by_vma => kind.agreed(),
+            kind => kind,
+        },
         place,
         off: 0,
         value: 0,
@@ -60,7 +64,11 @@ fn draw(rng: &mut Rng) -> Plan {
         free[process] -= 1;
         Actor {
             process: process as u8,
-            priority: 0,
+            resolver: match rng.bool() {
+                true if by_vma => Resolver::Vma,
+                _ => Resolver::Page,
+            },
+            ..Actor::default()
         }
     });
     let actors = actors.collect();
@@ -107,32 +115,37 @@ pub fn race(conductor: &mut Conductor, backend: Backend, seed: u64) -> Result<()
         } else {
             Role::Waker
         };
-        let words = (0..plan.scenario.words.len() as u8).map(|word| At {
-            addr: stage.addr(&conductor.pool, id.process, word),
-            private: plan.private,
+        let words = (0..plan.scenario.words.len() as u8).map(|word| {
+            let at = At {
+                addr: stage.addr(&conductor.pool, id.process, word),
+                private: plan.private,
+            };
+            (at, plan.scenario.word(word).kind)
         });
         let race = Race {
             role,
             words: words.collect(),
-            read_only: plan
-                .scenario
-                .words
-                .iter()
-                .any(|word| !word.kind.is_writable()),
+            foreign: waiters.iter().any(|waiter| waiter.process != id.process),
             removes: plan.removes,
             seed: rng.u64(..),
         };
-        conductor.launch(*id, &stage.order(Call::Race(race)), End::Open);
+        let resolver = plan.scenario.actors[index].resolver;
+        let order = stage.order_by(resolver, Call::Race(race));
+        conductor.launch(*id, &order, End::Open);
     }
 
     let start = Instant::now();
     while wakers.iter().any(|id| conductor.is_busy(*id)) {
         conductor.collect();
         if plan.signals {
-            let signal = if rng.bool() { PLAIN } else { RESTART };
-            conductor
-                .pool
-                .signal(waiters[rng.usize(..waiters.len())], signal);
+            let handler = match rng.u8(..8) {
+                // It takes long.
+                0 => Handler::None,
+                1..4 => Handler::Plain,
+                _ => Handler::Restart,
+            };
+            let waiter = waiters[rng.usize(..waiters.len())];
+            conductor.pool.interrupt(waiter, handler);
         }
         if start.elapsed() > LIMIT {
             return Err(failed("the wakers do not come to an end".to_owned()));

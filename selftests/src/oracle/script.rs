@@ -91,6 +91,19 @@ pub struct Actor {
     /// Its real-time priority; 0 if it is a normal thread.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: u8,
+    /// How rfutex finds the words for it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resolver: Resolver,
+}
+
+/// The resolvers of rfutex that every build has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resolver {
+    /// By page.
+    #[default]
+    Page,
+    /// By VMA.
+    Vma,
 }
 
 /// The value that an operation compares with.
@@ -158,14 +171,14 @@ pub struct Entry {
     pub private: bool,
 }
 
-/// How a handler is installed for a signal.
+/// What runs when a call is interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Handler {
-    /// Without `SA_RESTART`.
+    /// A handler that was installed without `SA_RESTART`.
     Plain,
-    /// With `SA_RESTART`.
+    /// One with `SA_RESTART`.
     Restart,
-    /// Not at all, and the signal does nothing.
+    /// None: a debugger stops the thread, and lets it go on.
     None,
 }
 
@@ -379,6 +392,12 @@ impl Scenario {
             .map(|index| self.actors[*index])
             .collect();
         self
+    }
+
+    /// Whether somebody's words are found by VMA.
+    pub fn is_by_vma(&self) -> bool {
+        let mut actors = self.actors.iter();
+        actors.any(|actor| actor.resolver == Resolver::Vma)
     }
 
     /// The word number `index`.

@@ -3,12 +3,12 @@
 
 use super::conductor::Conductor;
 use super::draw::draw;
-use super::judge::{Mismatch, Pair, Verdict, judge};
+use super::judge::{Compared, Mismatch, Pair, Verdict, judge};
 use super::lane::Lane;
 use super::script::Scenario;
 use super::shrink::shrink;
+use super::wrong::Fault;
 use proptest::strategy::ValueTree;
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -29,6 +29,8 @@ pub struct Search {
     pub lane: Lane,
     /// Whether those with even numbers may set the clock.
     pub clock: bool,
+    /// Only those that may show this fault.
+    pub about: Option<Fault>,
 }
 
 /// What was looked at.
@@ -36,10 +38,8 @@ pub struct Search {
 pub struct Tally {
     /// Scenarios.
     pub scenarios: u64,
-    /// Their steps.
-    pub steps: u64,
-    /// How often each intended difference was met.
-    pub intended: HashMap<&'static str, u64>,
+    /// What was compared in them.
+    pub compared: Compared,
     /// How long it took.
     pub time: Duration,
 }
@@ -47,9 +47,10 @@ pub struct Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.time.as_secs_f64();
-        let (scenarios, steps) = (self.scenarios, self.steps);
+        let Compared { steps, intended } = &self.compared;
+        let scenarios = self.scenarios;
         write!(f, "{scenarios} scenarios, {steps} steps, {seconds:.1} s")?;
-        let mut intended: Vec<_> = self.intended.iter().collect();
+        let mut intended: Vec<_> = intended.iter().collect();
         intended.sort();
         for (name, count) in intended {
             write!(f, ", {name} {count}")?;
@@ -78,9 +79,12 @@ impl Search {
         for index in self.lane.part(self.scenarios.clone()) {
             let mut tree = draw(self.seed, index, self.clock && index % 2 == 0);
             let scenario = tree.current();
+            let concerns = |fault: Fault| scenario.steps.iter().any(|step| fault.concerns(step));
+            if !self.about.is_none_or(concerns) {
+                continue;
+            }
             tally.scenarios += 1;
-            tally.steps += scenario.steps.len() as u64;
-            let failed = self.fails(conductor, &scenario, &mut tally.intended);
+            let failed = self.fails(conductor, &scenario, &mut tally.compared);
             tally.time = start.elapsed();
             if tally.scenarios.is_multiple_of(OFTEN) {
                 println!("lane {}: {tally}", self.lane.number);
@@ -115,7 +119,7 @@ impl Search {
         println!("{place} differs:\n{}", tree.current().text());
         let mut last = found;
         let scenario = shrink(tree, |scenario| {
-            match self.fails(conductor, scenario, &mut HashMap::new()) {
+            match self.fails(conductor, scenario, &mut Compared::default()) {
                 Some(failed @ Failed::Different(_)) => {
                     last = failed.text(self.pair);
                     true
@@ -133,9 +137,9 @@ impl Search {
         &self,
         conductor: &mut Conductor,
         scenario: &Scenario,
-        intended: &mut HashMap<&'static str, u64>,
+        compared: &mut Compared,
     ) -> Option<Failed> {
-        match judge(conductor, self.pair, scenario, intended) {
+        match judge(conductor, self.pair, scenario, compared) {
             Ok(Verdict::Same | Verdict::Intended(_)) => None,
             Ok(Verdict::Different(mismatch)) => Some(Failed::Different(mismatch)),
             Err(stuck) => {

@@ -2,11 +2,11 @@
 //! The memory and the actors of one scenario, on one backend.
 
 use super::backend::{self, SLOT, decode, encode};
-use super::call::{Backend, Call, Order};
+use super::call::{Backend, Call, Means, Order};
 use super::conductor::{Conductor, Stuck};
 use super::memory::{Bases, misalignment, page_of};
 use super::pool::{ACTORS, Id, Pool};
-use super::script::{Kind, Scenario, Word};
+use super::script::{Kind, Resolver, Scenario, Word};
 use std::collections::HashSet;
 use std::os::unix::fs::FileExt;
 
@@ -131,11 +131,17 @@ impl<'s> Stage<'s> {
 
     /// An order for this backend.
     pub fn order(&self, call: Call) -> Order {
-        Order {
+        self.order_by(Resolver::default(), call)
+    }
+
+    /// An order for this backend, whose words that resolver finds.
+    pub fn order_by(&self, resolver: Resolver, call: Call) -> Order {
+        let means = Means {
             backend: self.backend,
             size: self.scenario.size,
-            call,
-        }
+            resolver,
+        };
+        Order { means, call }
     }
 
     fn place(&self, bases: &Bases, kind: Kind, word: &Word) -> u64 {
@@ -203,10 +209,27 @@ impl<'s> Stage<'s> {
         self.touched.insert(page(self.scenario.word(index)))
     }
 
+    /// Whether somebody can be queued on a word: for a private one, who was moved there, it need
+    /// not be memory.
+    pub fn has_key(&self, index: u8, private: bool) -> bool {
+        let word = self.scenario.word(index);
+        let is_user = !matches!(word.kind, Kind::Kernel | Kind::NonCanonical);
+        let is_place = if private {
+            is_user
+        } else {
+            word.kind.is_memory()
+        };
+        is_place && misalignment(word, self.scenario.size) == 0
+    }
+
     /// Whether a word's page may be taken away under the actors.
     pub fn can_lose_page(&self, index: u8) -> bool {
-        let kind = self.scenario.word(index).kind;
-        // Huge pages stay huge.
-        kind.is_memory() && !matches!(kind, Kind::PrivateHuge | Kind::Tmpfs)
+        match self.scenario.word(index).kind {
+            // Huge pages stay huge.
+            Kind::PrivateHuge | Kind::Tmpfs => false,
+            // When it is copied again, depends on who looks at the page.
+            Kind::MemfdCopy => !self.scenario.is_by_vma(),
+            kind => kind.is_memory(),
+        }
     }
 }

@@ -20,11 +20,6 @@ impl Outcome {
     pub fn is_error(self, errno: Errno) -> bool {
         self == Self::Returned(-(errno as i64))
     }
-
-    /// Whether the call did what it is for.
-    pub fn is_success(self) -> bool {
-        matches!(self, Self::Returned(0..))
-    }
 }
 
 impl fmt::Display for Outcome {
@@ -84,8 +79,10 @@ pub struct Trace {
     pub woken: Vec<Woken>,
     /// Who was not to be woken, and came back by a signal.
     pub left: Vec<(usize, Outcome)>,
+    /// How many more slept before these wakes than rfutex counted.
+    pub uncounted: i64,
     /// How many were queued after all of that.
-    pub queued: u32,
+    pub queued: i64,
     /// What each word then holds, in each process.
     pub values: Vec<Vec<Option<u32>>>,
 }

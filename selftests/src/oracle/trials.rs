@@ -4,7 +4,7 @@
 use super::call::Backend;
 use super::conductor::Conductor;
 use super::differences::{DIFFERENCES, Knows};
-use super::judge::{Pair, Verdict, judge};
+use super::judge::{Compared, Pair, Verdict, judge};
 use super::kept::{Kept, kept};
 use super::lane::{Lane, on_processors};
 use super::race::race;
@@ -13,7 +13,6 @@ use super::search::{Search, Tally};
 use super::wrong::Fault;
 use crate::harness::trial;
 use libtest_mimic::Trial;
-use std::collections::HashMap;
 
 /// What is compared.
 const PAIR: Pair = Pair(Backend::Futex, Backend::Rfutex);
@@ -28,7 +27,7 @@ const SEED: u64 = 7;
 const RACES: u64 = 30;
 
 /// How many scenarios must be enough to find a fault.
-const ENOUGH: u64 = 200;
+const ENOUGH: u64 = 1000;
 
 /// How often words are put elsewhere until they collide. One in sixteen does.
 const COLLIDING: u32 = 250;
@@ -75,6 +74,7 @@ fn scenarios(seed: u64) {
             scenarios: 0..SCENARIOS,
             lane,
             clock: true,
+            about: None,
         };
         let mut tally = Tally::default();
         let result = search.run(conductor, &mut tally);
@@ -98,13 +98,8 @@ fn races(seed: u64) {
     }
 }
 
-fn play(
-    conductor: &mut Conductor,
-    pair: Pair,
-    script: &Kept,
-    met: &mut HashMap<&'static str, u64>,
-) -> Verdict {
-    match judge(conductor, pair, &script.scenario, met) {
+fn play(conductor: &mut Conductor, pair: Pair, script: &Kept, compared: &mut Compared) -> Verdict {
+    match judge(conductor, pair, &script.scenario, compared) {
         Ok(verdict) => verdict,
         Err(stuck) => panic!("{}: {stuck}", script.name),
     }
@@ -124,14 +119,15 @@ fn intended() {
         let name = difference.name;
         let place = scripts.iter().position(|script| script.name == name);
         let script = scripts.remove(place.unwrap_or_else(|| panic!("no script shows {name}")));
-        let mut met = HashMap::new();
+        let mut compared = Compared::default();
         for _ in 0..times {
-            match play(&mut conductor, PAIR, &script, &mut met) {
+            match play(&mut conductor, PAIR, &script, &mut compared) {
                 Verdict::Different(mismatch) => panic!("{name}:\n{}", mismatch.describe(PAIR)),
-                _ if met.is_empty() => {}
+                _ if compared.intended.is_empty() => {}
                 _ => break,
             }
         }
+        let met = compared.intended;
         assert!(met.keys().eq([&name]), "{name}: {met:?}");
     }
     assert!(scripts.is_empty(), "scripts of no difference: {scripts:?}");
@@ -155,14 +151,14 @@ fn faults() {
     for (name, fault) in Fault::ALL {
         let place = scripts.iter().position(|script| script.name == *name);
         let script = scripts.remove(place.unwrap_or_else(|| panic!("no script shows {name}")));
-        let mut met = HashMap::new();
-        match play(&mut conductor, PAIR, &script, &mut met) {
+        let mut compared = Compared::default();
+        match play(&mut conductor, PAIR, &script, &mut compared) {
             Verdict::Same => {}
             Verdict::Intended(other) => panic!("{name}: differs by {other}"),
             Verdict::Different(mismatch) => panic!("{name}:\n{}", mismatch.describe(PAIR)),
         }
         let wrong = Pair(PAIR.0, Backend::Wrong(true, *fault));
-        let verdict = play(&mut conductor, wrong, &script, &mut met);
+        let verdict = play(&mut conductor, wrong, &script, &mut compared);
         assert!(
             matches!(verdict, Verdict::Different(_)),
             "{name}: {verdict:?}"
@@ -180,6 +176,7 @@ pub fn sees(pair: Pair, fault: Fault, seed: u64) {
             scenarios: 0..ENOUGH,
             lane,
             clock: true,
+            about: Some(fault),
         };
         let mut tally = Tally::default();
         let result = search.run(conductor, &mut tally);

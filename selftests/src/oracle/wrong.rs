@@ -16,6 +16,8 @@ pub enum Fault {
     OneMore,
     /// A requeue moves one less.
     MovesOneLess,
+    /// A requeue that finds nobody is refused.
+    RefusesNone,
     /// `WAKE_OP` takes "less" for "less or equal".
     LessOrEqual,
     /// `WAKE_OP` takes the comparand as unsigned.
@@ -38,6 +40,7 @@ impl Fault {
         ("mask_ignored", Self::MaskIgnored),
         ("one_more", Self::OneMore),
         ("moves_one_less", Self::MovesOneLess),
+        ("refuses_none", Self::RefusesNone),
         ("less_or_equal", Self::LessOrEqual),
         ("unsigned", Self::Unsigned),
         ("private_ignored", Self::PrivateIgnored),
@@ -53,7 +56,7 @@ impl Fault {
             Self::MaskIgnored | Self::OneMore | Self::PrivateIgnored => {
                 matches!(step, Step::Wake { .. } | Step::Swap { .. })
             }
-            Self::MovesOneLess => matches!(step, Step::Requeue { .. }),
+            Self::MovesOneLess | Self::RefusesNone => matches!(step, Step::Requeue { .. }),
             Self::LessOrEqual | Self::Unsigned => matches!(step, Step::WakeOp { .. }),
             Self::ValueIgnored => matches!(step, Step::Wait { .. } | Step::Swap { .. }),
             Self::TimeoutIsWake => matches!(
@@ -95,6 +98,7 @@ pub fn call(fault: Fault, call: &Call, right: &dyn Fn(&Call) -> i64) -> i64 {
     }
     let result = right(&changed);
     match (fault, call) {
+        (Fault::RefusesNone, Call::Requeue { .. }) if result == 0 => -i64::from(libc::EINVAL),
         (Fault::TimeoutIsWake, _) if result == -i64::from(libc::ETIMEDOUT) => 0,
         (Fault::WrongIndex, Call::Waitv { .. }) if result >= 0 => result + 1,
         _ => result,

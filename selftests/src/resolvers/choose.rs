@@ -2,8 +2,8 @@
 //! Which resolver an open file uses.
 
 use super::{RESOLVERS, Via, each, open};
-use crate::harness::{Child, Mapping, PAGE, Task, until};
-use rfutex::raw::{self, uapi};
+use crate::harness::{Child, Mapping, PAGE, Task, command, until};
+use rfutex::raw::uapi;
 use rfutex::{Error, Features, Resolver, Rfutex};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -70,11 +70,11 @@ fn unknown() {
     fx.set_resolver(Resolver::Vma).expect("a resolver");
     let known = RESOLVERS.len() as u64;
     for number in [0, known + 1, 1 << 31, 1 << 32 | 1, 1 << 63, u64::MAX] {
-        let result = raw::call_addr(fx.as_fd(), uapi::RFUTEX_SET_RESOLVER, number);
+        let result = command::call_addr(&fx, uapi::RFUTEX_SET_RESOLVER, number);
         assert_eq!(result, Err(Error::Invalid), "{number:#x}");
     }
     // With a struct it is another command.
-    let sized = raw::call_bytes(fx.as_fd(), uapi::RFUTEX_SET_RESOLVER, &mut [1, 0, 0, 0]);
+    let sized = command::call_bytes(&fx, uapi::RFUTEX_SET_RESOLVER, &mut [1, 0, 0, 0]);
     assert_eq!(sized, Err(Error::Unsupported));
     assert_eq!(used(&fx), Resolver::Vma);
 }
@@ -86,7 +86,7 @@ fn missing() {
         let expected = if features.contains(feature) {
             Ok(())
         } else {
-            Err(Error::Os(libc::EOPNOTSUPP))
+            Err(Error::NotBuilt)
         };
         assert_eq!(fx.set_resolver(resolver), expected, "{resolver:?}");
     }
@@ -108,7 +108,7 @@ fn who_shares_the_open_file() {
     let one = open();
     let dup = OwnedFd::from(open());
     drop(dup);
-    let dup = Rfutex::from(one.as_fd().try_clone_to_owned().expect("dup"));
+    let dup = Rfutex::try_from(one.as_fd().try_clone_to_owned().expect("dup")).expect("the device");
     one.set_resolver(Resolver::Vma).expect("a resolver");
     assert_eq!(used(&dup), Resolver::Vma);
     Child::run(|| {

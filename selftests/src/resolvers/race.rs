@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The resolvers agree while other threads change what they look at. Bounded by counts.
 
-use super::{Via, each, meet};
+use super::{Via, each, meet_by_all_calls};
 use crate::harness::{PAGE, Task};
 use crate::memory::{HUGE, Region, SwapArea, memfd, rw, thp, try_collapse, try_split};
 use nix::sys::mman::MapFlags;
@@ -47,10 +47,10 @@ fn stay(words: Vec<Word<'static>>, change: impl Fn(u32) + Send + 'static) {
         for &(word, key) in &keys {
             agreed(vias, word, key);
         }
-        // Each pair of resolvers takes a while: one word a round.
-        let (word, _) = keys[round % keys.len()];
-        if round % 20 == 0 {
-            meet(vias, word, word);
+        // Each pair of resolvers takes a while: one word, now and then.
+        if round % 40 == 0 {
+            let (word, _) = keys[round / 40 % keys.len()];
+            meet_by_all_calls(vias, word, word);
         }
         round += 1;
     });

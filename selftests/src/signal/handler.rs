@@ -18,7 +18,6 @@ trials![
     restarted_at_the_end_of_the_line,
     not_queued_in_the_handler,
     change_in_the_handler,
-    ignored,
     as_futex,
 ];
 
@@ -167,27 +166,6 @@ fn change_in_the_handler() {
         assert_eq!(waiter.join(), Err(Error::Again));
         atomic.store(0, Ordering::SeqCst);
     }
-}
-
-/// A signal without a handler that does nothing does not end the wait.
-fn ignored() {
-    let map = Mapping::private(PAGE);
-    let word = map.word(0);
-    let waiter = Waiter::start(word, 0);
-    for signal in [
-        Signal::SIGCHLD,
-        Signal::SIGURG,
-        Signal::SIGWINCH,
-        Signal::SIGCONT,
-    ] {
-        signal_thread(waiter.tid(), signal);
-    }
-    // A waiter that comes later is behind it, unless it was queued anew.
-    let later = Waiter::start(word, 0);
-    assert_eq!(fx().wake_one(word), Ok(1));
-    waiter.woken();
-    assert_eq!(fx().wake_one(word), Ok(1));
-    later.woken();
 }
 
 /// futex(2) without a timeout does the same.

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Stop and continue, a tracer, and a kill.
 
-use crate::harness::{Child, Mapping, PAGE, Realtime, Waiter, fx, nr_waiters, until, until_queued};
-use nix::errno::Errno;
+use crate::harness::{Child, Mapping, PAGE, Realtime, Waiter, fx, nr_waiters, until_queued};
 use nix::sys::ptrace;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rfutex::{Clock, Deadline, Error, WaitOptions};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -15,6 +14,7 @@ trials![
     change_while_stopped,
     deadline_while_stopped,
     tracer,
+    ignored_signals,
     killed,
     killed_with_many_threads,
     killed_between_others,
@@ -27,34 +27,14 @@ fn waiting_child(map: &Mapping, options: WaitOptions, expected: Result<(), Error
     child
 }
 
-fn stop(child: &Child) {
-    child.kill(Signal::SIGSTOP);
-    let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG;
-    until("the child stops", || {
-        waitid(Id::Pid(child.pid()), flags).expect("waitid") != WaitStatus::StillAlive
-    });
-}
-
-fn go_on(child: &Child) {
-    child.kill(Signal::SIGCONT);
-    let flags = WaitPidFlag::WCONTINUED | WaitPidFlag::WNOHANG;
-    until("the child goes on", || {
-        match waitid(Id::Pid(child.pid()), flags) {
-            Ok(status) => status != WaitStatus::StillAlive,
-            // It has gone on to its end.
-            Err(error) => error == Errno::ECHILD,
-        }
-    });
-}
-
 fn stop_and_continue() {
     let map = Mapping::shared(PAGE);
     let timed = WaitOptions::default().within(Duration::from_secs(3600));
     for options in [WaitOptions::default(), timed] {
         let child = waiting_child(&map, options, Ok(()));
         for _ in 0..3 {
-            stop(&child);
-            go_on(&child);
+            child.stop();
+            child.go_on();
             until_queued(map.word(0), 1);
         }
         assert_eq!(fx().wake_one(map.word(0)), Ok(1));
@@ -65,9 +45,9 @@ fn stop_and_continue() {
 fn change_while_stopped() {
     let map = Mapping::shared(PAGE);
     let child = waiting_child(&map, WaitOptions::default(), Err(Error::Again));
-    stop(&child);
+    child.stop();
     map.atomic::<AtomicU32>(0).store(1, Ordering::SeqCst);
-    go_on(&child);
+    child.go_on();
     child.join();
 }
 
@@ -76,11 +56,11 @@ fn deadline_while_stopped() {
     let deadline = Deadline::after(Clock::Realtime, Duration::from_secs(3600));
     let options = WaitOptions::default().deadline(deadline);
     let child = waiting_child(&map, options, Err(Error::TimedOut));
-    stop(&child);
+    child.stop();
     let clock = Realtime::new();
     clock.set(Duration::from_secs(7200));
     assert!(!child.is_finished());
-    go_on(&child);
+    child.go_on();
     child.join();
 }
 
@@ -103,6 +83,32 @@ fn tracer() {
     }
     assert_eq!(fx().wake_one(map.word(0)), Ok(1));
     child.join();
+}
+
+/// A signal that does nothing: without a tracer, who waits would not even wake up for it.
+fn ignored_signals() {
+    let map = Mapping::shared(PAGE);
+    let word = map.word(0);
+    let timed = WaitOptions::default().within(Duration::from_secs(3600));
+    for options in [WaitOptions::default(), timed] {
+        let child = waiting_child(&map, options, Ok(()));
+        ptrace::seize(child.pid(), ptrace::Options::empty()).expect("seize");
+        for signal in [Signal::SIGCHLD, Signal::SIGURG, Signal::SIGWINCH] {
+            let other = Waiter::start(word, 0);
+            child.kill(signal);
+            let status = waitpid(child.pid(), Some(WaitPidFlag::__WALL)).expect("waitpid");
+            assert_eq!(status, WaitStatus::Stopped(child.pid(), signal));
+            assert_eq!(nr_waiters(word), 1, "{signal}");
+            ptrace::cont(child.pid(), signal).expect("cont");
+            // It waits again, behind the other one.
+            until_queued(word, 2);
+            assert_eq!(fx().wake_one(word), Ok(1));
+            other.woken();
+            assert_eq!(nr_waiters(word), 1, "{signal}");
+        }
+        assert_eq!(fx().wake_one(word), Ok(1));
+        child.join();
+    }
 }
 
 /// Ends the child, and nothing of it stays in the queue.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! In which order waiters are woken.
 
-use crate::harness::{Mapping, PAGE, Task, Waiter, fx, nr_waiters, set_priority, until};
+use crate::harness::{Mapping, PAGE, Task, Waiter, fx, nr_waiters, until};
 use rfutex::raw::uapi::RFUTEX_MASK_ANY;
 use rfutex::{WaitOptions, Word};
 use std::sync::mpsc;
@@ -9,32 +9,24 @@ use std::sync::mpsc;
 trials![
     first_come_first_served,
     masks_keep_the_order,
-    realtime_first,
     nice_does_not_matter,
     woken_are_not_woken_again,
 ];
 
-/// Wakes one, and says which of the waiters it was.
-fn wake_one(word: Word<'static>, waiters: &mut Vec<(usize, Waiter)>) -> usize {
-    assert_eq!(fx().wake_one(word), Ok(1));
-    let mut index = None;
-    until("a waiter ends", || {
-        index = waiters.iter().position(|(_, waiter)| waiter.is_finished());
-        index.is_some()
-    });
-    let (name, waiter) = waiters.remove(index.expect("just found"));
-    waiter.woken();
-    assert_eq!(nr_waiters(word) as usize, waiters.len());
-    name
+/// Wakes the waiters, which are all that there are, in this order.
+fn wake_one_by_one(word: Word<'static>, waiters: impl IntoIterator<Item = Waiter>) {
+    for waiter in waiters {
+        assert_eq!(fx().wake_one(word), Ok(1));
+        waiter.woken();
+    }
+    assert_eq!(nr_waiters(word), 0);
 }
 
 fn first_come_first_served() {
     let map = Mapping::shared(PAGE);
     for word in [map.word(0), map.word(0).private()] {
-        let mut waiters: Vec<_> = (0..8).map(|name| (name, Waiter::start(word, 0))).collect();
-        for expected in 0..8 {
-            assert_eq!(wake_one(word, &mut waiters), expected);
-        }
+        let waiters = [(); 8].map(|()| Waiter::start(word, 0));
+        wake_one_by_one(word, waiters);
     }
 }
 
@@ -42,52 +34,14 @@ fn first_come_first_served() {
 fn masks_keep_the_order() {
     let map = Mapping::private(PAGE);
     let word = map.word(0);
-    let start = |name| {
-        let mask = if name % 2 == 0 { 1 } else { 2 };
-        (
-            name,
-            Waiter::start_with(word, 0, WaitOptions::default().mask(mask)),
-        )
-    };
-    let mut waiters: Vec<_> = (0..6).map(start).collect();
-    assert_eq!(fx().wake(word, 2, 2), Ok(2));
-    for name in [1, 3] {
-        let index = waiters.iter().position(|(other, _)| *other == name);
-        waiters.remove(index.expect("there")).1.woken();
-    }
-    for expected in [0, 2, 4, 5] {
-        assert_eq!(wake_one(word, &mut waiters), expected);
-    }
-}
-
-/// By priority, then first come first served; then the others.
-fn realtime_first() {
-    let map = Mapping::private(PAGE);
-    let word = map.word(0);
-    let priorities = [0, 10, 30, 0, 20, 30, 10];
-    let tasks = priorities.iter().enumerate().map(|(name, priority)| {
-        let priority = *priority;
-        let task = Task::spawn(move || {
-            if priority != 0 {
-                set_priority(priority);
-            }
-            fx().wait(word, 0)
-        });
-        until("it is queued", || nr_waiters(word) as usize == name + 1);
-        (name, task)
+    let [a, b, c, d, e, f] = [1, 2, 1, 2, 1, 2].map(|mask| {
+        let options = WaitOptions::default().mask(mask);
+        Waiter::start_with(word, 0, options)
     });
-    let mut tasks: Vec<_> = tasks.collect();
-    for expected in [2, 5, 4, 1, 6, 0, 3] {
-        assert_eq!(fx().wake_one(word), Ok(1));
-        let mut index = None;
-        until("a waiter ends", || {
-            index = tasks.iter().position(|(_, task)| task.is_finished());
-            index.is_some()
-        });
-        let (name, task) = tasks.remove(index.expect("just found"));
-        assert_eq!(task.join(), Ok(()));
-        assert_eq!(name, expected, "priorities {priorities:?}");
-    }
+    assert_eq!(fx().wake(word, 2, 2), Ok(2));
+    b.woken();
+    d.woken();
+    wake_one_by_one(word, [a, c, e, f]);
 }
 
 /// A wake of all ends, and wakes each once, though the woken wait again at

@@ -2,11 +2,10 @@
 //! The array of entries: each of them is checked, whatever its place.
 
 use super::{FEW, MAX, assert_nobody, words};
-use crate::harness::{Mapping, PAGE, errno, fx, nr_waiters, until};
+use crate::harness::{Mapping, PAGE, command, errno, fx, nr_waiters, until};
 use libc::{E2BIG, EAGAIN, EFAULT, EINVAL, ETIMEDOUT};
 use nix::sys::mman::ProtFlags;
-use rfutex::raw::{self, bytes_of, uapi::*};
-use std::os::fd::AsFd;
+use rfutex::raw::{bytes_of, uapi::*};
 
 trials![
     invalid,
@@ -45,7 +44,7 @@ fn request(entries: u64, nr: usize) -> rfutex_waitv {
 }
 
 fn call(mut request: rfutex_waitv) -> i32 {
-    errno(raw::call(fx().as_fd(), RFUTEX_WAITV, &mut request))
+    errno(command::call(fx(), RFUTEX_WAITV, &mut request))
 }
 
 /// The errno of a wait for these that times out at once if they are right.

@@ -163,7 +163,7 @@ fn open() -> Result<i32, i32> {
     loop {
         match try_open() {
             // Another thread closed the file at once, as all that it found.
-            Err(libc::EBADF) => (),
+            Err(libc::EBADF | libc::EINTR) => (),
             result => return result,
         }
     }
@@ -239,6 +239,12 @@ fn out_of_the_way(fd: i32) -> i32 {
     moved as i32
 }
 
+/// True if nobody can open the device after this error: there is none, or not
+/// for this program. Else it may be there, and others may be using it.
+fn is_absence(error: i32) -> bool {
+    !matches!(error, libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+}
+
 /// Opens the device for the first time, or notes that there is none.
 #[cold]
 fn first_open(state: State) {
@@ -248,11 +254,18 @@ fn first_open(state: State) {
                 close(fd);
             }
         }
-        Err(error) => {
+        Err(error) if is_absence(error) => {
             if state.replace(State::ABSENT) {
                 options::absent(error);
             }
         }
+        // With the kernel's futex it would miss those that use the device.
+        Err(error) if State::load() == state => options::die(
+            "/dev/rfutex may be there, and there is no file descriptor or memory to open it",
+            error,
+        ),
+        // Another thread was luckier.
+        Err(_) => (),
     }
 }
 

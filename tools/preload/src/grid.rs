@@ -5,7 +5,7 @@
 //! The tests of this library compare what it makes of them with what the
 //! kernel says; `rfutex-preload-check` compares the results of both.
 
-use crate::kernel::Args;
+use crate::kernel::{Args, Futex, SYS_FUTEX_REQUEUE, SYS_FUTEX_WAIT, SYS_FUTEX_WAKE};
 use libc::{c_int, c_long, timespec};
 
 /// What all words hold.
@@ -16,21 +16,6 @@ const WORDS: usize = 4;
 
 /// The size of a page, in bytes.
 const PAGE: usize = 4096;
-
-/// Numbers that the libc crate has not.
-pub(crate) const SYS_FUTEX_WAKE: c_long = 454;
-pub(crate) const SYS_FUTEX_WAIT: c_long = 455;
-pub(crate) const SYS_FUTEX_REQUEUE: c_long = 456;
-
-/// The kernel's `struct futex_waitv`.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-struct Futex {
-    val: u64,
-    uaddr: u64,
-    flags: u32,
-    reserved: u32,
-}
 
 /// One call.
 #[derive(Clone, Debug)]

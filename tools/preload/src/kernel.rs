@@ -8,6 +8,21 @@ use core::ffi::c_long;
 /// The largest error number; results above `-1 - MAX_ERRNO` are errors.
 const MAX_ERRNO: c_long = 4095;
 
+/// Numbers that the libc crate has not.
+pub(crate) const SYS_FUTEX_WAKE: c_long = 454;
+pub(crate) const SYS_FUTEX_WAIT: c_long = 455;
+pub(crate) const SYS_FUTEX_REQUEUE: c_long = 456;
+
+/// The kernel's `struct futex_waitv`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct Futex {
+    pub(crate) val: u64,
+    pub(crate) uaddr: u64,
+    pub(crate) flags: u32,
+    pub(crate) reserved: u32,
+}
+
 /// The arguments of a system call.
 pub(crate) type Args = [c_long; 6];
 

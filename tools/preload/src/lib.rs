@@ -21,14 +21,9 @@ mod user;
 use core::ffi::c_long;
 use core::mem::MaybeUninit;
 use decode::{Entries, Request};
-use kernel::Args;
+use kernel::{Args, SYS_FUTEX_REQUEUE, SYS_FUTEX_WAIT, SYS_FUTEX_WAKE};
 use rfutex::raw::uapi;
 use stats::Counter;
-
-/// Numbers that the libc crate has not.
-const SYS_FUTEX_WAKE: c_long = 454;
-const SYS_FUTEX_WAIT: c_long = 455;
-const SYS_FUTEX_REQUEUE: c_long = 456;
 
 /// The C library's `syscall()`: makes any system call.
 ///

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The open device, and the calls on it.
 
-use crate::raw::{self, uapi};
+use crate::raw::{self, Struct, uapi};
 use crate::{Error, KeyInfo, WaitOptions, Word};
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -93,6 +93,10 @@ pub struct Query {
 ///
 /// A child of fork(2) may go on using it, and so may a process that got the
 /// file descriptor in a message: an address is always one of the caller's.
+///
+/// # Invariants
+///
+/// The open file is the device.
 #[derive(Debug)]
 pub struct Rfutex(OwnedFd);
 
@@ -104,20 +108,35 @@ impl Rfutex {
     ///
     /// # Errors
     ///
-    /// Those of open(2): `ENOENT` when the module is not loaded.
+    /// Those of open(2): `ENOENT` when the module is not loaded. And
+    /// [`Error::Unsupported`] if what is there is not this device.
     pub fn open() -> Result<Self, Error> {
         let file = OpenOptions::new().read(true).write(true).open(Self::PATH)?;
-        Ok(Self(file.into()))
+        OwnedFd::from(file).try_into()
+    }
+
+    /// Calls the command `request`, which writes to its struct at most.
+    pub(crate) fn call<T: Struct>(&self, request: u32, arg: &mut T) -> Result<u32, Error> {
+        assert_ne!(request, uapi::RFUTEX_WAKE_OP, "it writes to its target");
+        // SAFETY: It is the device, by the type invariants, and no command that
+        // writes anywhere else.
+        unsafe { raw::call(self.as_fd(), request, arg) }
+    }
+
+    /// Calls a command without a struct.
+    fn call_addr(&self, request: u32, addr: u64) -> Result<u32, Error> {
+        // SAFETY: It is the device, by the type invariants.
+        unsafe { raw::call_addr(self.as_fd(), request, addr) }
     }
 
     /// Asks what the module can do.
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] if the file is not this device.
+    /// None that a module is known to give.
     pub fn query(&self) -> Result<Query, Error> {
         let mut query = uapi::rfutex_query::default();
-        raw::call(self.as_fd(), uapi::RFUTEX_QUERY, &mut query)?;
+        self.call(uapi::RFUTEX_QUERY, &mut query)?;
         Ok(Query {
             version: query.version,
             resolver: Resolver::from_uapi(query.resolver),
@@ -136,11 +155,11 @@ impl Rfutex {
     ///
     /// # Errors
     ///
-    /// - [`Error::Unsupported`]: this module was built without it.
+    /// - [`Error::NotBuilt`]: this module was built without it.
     /// - [`Error::Invalid`]: there is none of that number.
     pub fn set_resolver(&self, resolver: Resolver) -> Result<(), Error> {
         let number = resolver.to_uapi().into();
-        raw::call_addr(self.as_fd(), uapi::RFUTEX_SET_RESOLVER, number).map(drop)
+        self.call_addr(uapi::RFUTEX_SET_RESOLVER, number).map(drop)
     }
 
     /// Sleeps while `word` has the value `val`, until a wake.
@@ -171,7 +190,7 @@ impl Rfutex {
     /// - [`Error::Invalid`]: the mask is zero or the deadline negative.
     pub fn wait_with(&self, word: Word<'_>, val: u64, options: WaitOptions) -> Result<(), Error> {
         let mut wait = options.wait_on(word, val);
-        raw::call(self.as_fd(), uapi::RFUTEX_WAIT, &mut wait).map(drop)
+        self.call(uapi::RFUTEX_WAIT, &mut wait).map(drop)
     }
 
     /// Wakes up to `nr` waiters whose mask shares a bit with `mask`, in the
@@ -189,7 +208,7 @@ impl Rfutex {
             nr,
             pad: 0,
         };
-        raw::call(self.as_fd(), uapi::RFUTEX_WAKE, &mut wake)
+        self.call(uapi::RFUTEX_WAKE, &mut wake)
     }
 
     /// Wakes the first waiter, whatever its mask. Returns how many: 0 or 1.
@@ -203,7 +222,7 @@ impl Rfutex {
         } else {
             uapi::RFUTEX_WAKE_ONE
         };
-        raw::call_addr(self.as_fd(), request, word.addr())
+        self.call_addr(request, word.addr())
     }
 
     /// Wakes every waiter, whatever its mask. Returns how many.
@@ -217,21 +236,23 @@ impl Rfutex {
         } else {
             uapi::RFUTEX_WAKE_ALL
         };
-        raw::call_addr(self.as_fd(), request, word.addr())
+        self.call_addr(request, word.addr())
     }
 
     /// Asks what identifies `word` and how many wait there.
     ///
     /// # Errors
     ///
-    /// Those of [`wake`](Self::wake), and [`Error::Unsupported`] if the key
-    /// is of a kind that this crate does not know.
+    /// - [`Error::Fault`]: no usable memory at this address.
+    /// - [`Error::Invalid`]: the word is misaligned or of no known size.
+    /// - [`Error::Unsupported`]: the key is of a kind that this crate does not
+    ///   know.
     pub fn key_info(&self, word: Word<'_>) -> Result<KeyInfo, Error> {
         let mut info = uapi::rfutex_key_info {
             word: word.into(),
             ..Default::default()
         };
-        raw::call(self.as_fd(), uapi::RFUTEX_KEY_INFO, &mut info)?;
+        self.call(uapi::RFUTEX_KEY_INFO, &mut info)?;
         KeyInfo::from_uapi(info).ok_or(Error::Unsupported)
     }
 }
@@ -243,9 +264,24 @@ impl AsFd for Rfutex {
 }
 
 /// Takes over an open device, as from a message of another process.
-impl From<OwnedFd> for Rfutex {
-    fn from(fd: OwnedFd) -> Self {
-        Self(fd)
+///
+/// # Errors
+///
+/// [`Error::Unsupported`], or what else a file says to a command that it does
+/// not know, if it is not the device. It is closed then.
+impl TryFrom<OwnedFd> for Rfutex {
+    type Error = Error;
+
+    fn try_from(fd: OwnedFd) -> Result<Self, Error> {
+        let mut query = uapi::rfutex_query::default();
+        // SAFETY: Where the command is that of another file, it writes no more
+        // than the size that is in its number.
+        unsafe { raw::call(fd.as_fd(), uapi::RFUTEX_QUERY, &mut query) }?;
+        if query.version == 0 {
+            return Err(Error::Unsupported);
+        }
+        // INVARIANT: It has answered as the device does.
+        Ok(Self(fd))
     }
 }
 
@@ -261,9 +297,11 @@ impl IntoRawFd for Rfutex {
     }
 }
 
+/// The open file must be the device.
 impl FromRawFd for Rfutex {
     unsafe fn from_raw_fd(fd: RawFd) -> Self {
-        // SAFETY: the caller promises that nobody else owns `fd`.
+        // INVARIANT: The caller's promise.
+        // SAFETY: The caller promises that nobody else owns `fd`.
         Self(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 }

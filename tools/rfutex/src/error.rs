@@ -26,6 +26,9 @@ pub enum Error {
     /// `ENOTTY`: the module does not know the command.
     #[error("not supported by this module")]
     Unsupported,
+    /// `EOPNOTSUPP`: the module was built without it.
+    #[error("not in this build of the module")]
+    NotBuilt,
     /// Any other errno, as from opening the device.
     #[error("{}", io::Error::from_raw_os_error(*.0))]
     Os(i32),
@@ -41,6 +44,7 @@ impl Error {
             libc::EFAULT => Self::Fault,
             libc::EINVAL => Self::Invalid,
             libc::ENOTTY => Self::Unsupported,
+            libc::EOPNOTSUPP => Self::NotBuilt,
             other => Self::Os(other),
         }
     }
@@ -54,6 +58,7 @@ impl Error {
             Self::Fault => libc::EFAULT,
             Self::Invalid => libc::EINVAL,
             Self::Unsupported => libc::ENOTTY,
+            Self::NotBuilt => libc::EOPNOTSUPP,
             Self::Os(other) => other,
         }
     }

@@ -50,7 +50,7 @@ pub struct Folio {
 pub struct KeyInfo {
     /// What identifies the word.
     pub key: Key,
-    /// The resolver that was used.
+    /// The resolver that the open file uses; a private word needs none.
     pub resolver: Resolver,
     /// The folio on which the word lay; none if the resolver looked at none.
     pub folio: Option<Folio>,

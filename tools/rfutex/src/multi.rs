@@ -196,7 +196,7 @@ impl Rfutex {
             },
             pad: 0,
         };
-        raw::call(self.as_fd(), uapi::RFUTEX_REQUEUE, &mut requeue)
+        self.call(uapi::RFUTEX_REQUEUE, &mut requeue)
     }
 
     /// Changes `target`, wakes up to `nr` of those who wait on `word` and, if
@@ -231,7 +231,9 @@ impl Rfutex {
             op,
             cmp,
         };
-        raw::call(self.as_fd(), uapi::RFUTEX_WAKE_OP, &mut wake_op)
+        // SAFETY: It is the device, by the invariants of `Self`; and what is
+        // written to may be, as for every `Target`.
+        unsafe { raw::call(self.as_fd(), uapi::RFUTEX_WAKE_OP, &mut wake_op) }
     }
 
     /// Sleeps while each word has its value, until a wake on any of them.
@@ -257,7 +259,8 @@ impl Rfutex {
             clock: deadline.map_or(uapi::RFUTEX_CLOCK_NONE, |deadline| deadline.clock.into()),
             pad: 0,
         };
-        raw::call(self.as_fd(), uapi::RFUTEX_WAITV, &mut waitv).map(|index| index as usize)
+        self.call(uapi::RFUTEX_WAITV, &mut waitv)
+            .map(|index| index as usize)
     }
 
     /// Wakes one of those who wait on `wake`, and sleeps while `word` has the
@@ -293,7 +296,7 @@ impl Rfutex {
             wait: options.wait_on(word, val),
             wake: wake.into(),
         };
-        raw::call(self.as_fd(), uapi::RFUTEX_SWAP, &mut swap).map(drop)
+        self.call(uapi::RFUTEX_SWAP, &mut swap).map(drop)
     }
 }
 

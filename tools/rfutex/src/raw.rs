@@ -19,9 +19,14 @@ pub mod uapi {
 ///
 /// # Safety
 ///
-/// `arg` must be what `request` wants as far as the kernel writes through it:
-/// if the command has an output, `arg` is an address at which nothing of Rust
-/// lies that must not change, for as many bytes as `request` says.
+/// `fd` and `arg` must be what `request` wants as far as the kernel writes:
+///
+/// - `fd` is the device, or a file that takes no command of this number, or
+///   one whose command writes no more than that of the device would.
+/// - If the command has an output, `arg` is an address at which nothing of
+///   Rust lies that must not change, for as many bytes as `request` says.
+/// - The target of `RFUTEX_WAKE_OP` is an atomic of its size, or nothing that
+///   belongs to Rust, as for [`Target::from_word`](crate::Target::from_word).
 ///
 /// # Errors
 ///
@@ -49,12 +54,16 @@ pub const fn with_size(request: u32, size: usize) -> u32 {
 /// Calls the command `request` with a struct that is exactly these bytes:
 /// its number is changed to carry their length, at most 16383.
 ///
+/// # Safety
+///
+/// That of [`ioctl`], but for the bytes themselves.
+///
 /// # Errors
 ///
 /// Whatever the kernel says.
-pub fn call_bytes(fd: BorrowedFd<'_>, request: u32, bytes: &mut [u8]) -> Result<u32, Error> {
-    // SAFETY: The kernel writes at most the size that the number carries, and
-    // any byte is a valid u8.
+pub unsafe fn call_bytes(fd: BorrowedFd<'_>, request: u32, bytes: &mut [u8]) -> Result<u32, Error> {
+    // SAFETY: To the bytes at most the size that the number carries is written,
+    // and any byte is a valid u8. The caller answers for the rest.
     unsafe {
         ioctl(
             fd,
@@ -105,6 +114,10 @@ pub fn bytes_of_mut<T: Struct>(arg: &mut T) -> &mut [u8] {
 
 /// Calls the command `request`, which must be of the size of `T`.
 ///
+/// # Safety
+///
+/// That of [`ioctl`], but for the struct itself.
+///
 /// # Errors
 ///
 /// Whatever the kernel says.
@@ -112,18 +125,23 @@ pub fn bytes_of_mut<T: Struct>(arg: &mut T) -> &mut [u8] {
 /// # Panics
 ///
 /// If the sizes differ.
-pub fn call<T: Struct>(fd: BorrowedFd<'_>, request: u32, arg: &mut T) -> Result<u32, Error> {
+pub unsafe fn call<T: Struct>(fd: BorrowedFd<'_>, request: u32, arg: &mut T) -> Result<u32, Error> {
     assert_eq!(
         size(request),
         size_of::<T>(),
         "{request:#x} takes another struct"
     );
-    // SAFETY: The kernel writes at most the size of `T`, of which every bit
-    // pattern is valid.
+    // SAFETY: To the struct at most the size of `T` is written, of which every
+    // bit pattern is valid. The caller answers for the rest.
     unsafe { ioctl(fd, request, std::ptr::from_mut(arg).addr() as u64) }
 }
 
 /// Calls a command without a struct on the word at `addr`.
+///
+/// # Safety
+///
+/// `fd` is the device, which writes nothing then, or another file that takes
+/// no such command, or writes nothing either.
 ///
 /// # Errors
 ///
@@ -132,12 +150,12 @@ pub fn call<T: Struct>(fd: BorrowedFd<'_>, request: u32, arg: &mut T) -> Result<
 /// # Panics
 ///
 /// If the command takes a struct.
-pub fn call_addr(fd: BorrowedFd<'_>, request: u32, addr: u64) -> Result<u32, Error> {
+pub unsafe fn call_addr(fd: BorrowedFd<'_>, request: u32, addr: u64) -> Result<u32, Error> {
     assert!(
         size(request) == 0 && request & READ == 0,
         "{request:#x} takes a struct"
     );
-    // SAFETY: The number says that nothing is written.
+    // SAFETY: The caller's promise: nothing is written.
     unsafe { ioctl(fd, request, addr) }
 }
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The operations on /dev/rfutex, below any net.
 
-use crate::harness::fx;
-use crate::oracle::call::{At, Call, Deadline, Op, Wait};
-use crate::oracle::script::Size;
+use crate::harness::{command::call_addr, fx};
+use crate::oracle::call::{At, Call, Deadline, Means, Op, Wait};
+use crate::oracle::script::{Resolver, Size};
 use rfutex::raw::{self, uapi};
+use rfutex::{Rfutex, Word};
 use std::os::fd::AsFd;
 use std::ptr;
+use std::sync::OnceLock;
 
 const OPS: [u32; 5] = [
     uapi::RFUTEX_OP_SET,
@@ -29,11 +31,25 @@ const COMPARISONS: [u32; 6] = [
 /// What rfutex has not.
 const UNKNOWN: u32 = 77;
 
+/// The device, opened once for each resolver.
+fn device(resolver: Resolver) -> &'static Rfutex {
+    static BY_VMA: OnceLock<Rfutex> = OnceLock::new();
+    match resolver {
+        Resolver::Page => fx(),
+        Resolver::Vma => BY_VMA.get_or_init(|| {
+            let device = Rfutex::open().expect("/dev/rfutex opens");
+            let resolver = device.set_resolver(rfutex::Resolver::Vma);
+            resolver.expect("a resolver of every build");
+            device
+        }),
+    }
+}
+
 /// Calls a command that reads a struct, but writes none.
-fn command<T>(request: u32, argument: &T) -> i64 {
+fn command<T>(resolver: Resolver, request: u32, argument: &T) -> i64 {
     let addr = ptr::from_ref(argument).expose_provenance() as u64;
-    // SAFETY: The commands used here have no output.
-    result(unsafe { raw::ioctl(fx().as_fd(), request, addr) })
+    // SAFETY: The commands used here have no output; a target is one of the words of the stage.
+    result(unsafe { raw::ioctl(device(resolver).as_fd(), request, addr) })
 }
 
 fn result(result: Result<u32, rfutex::Error>) -> i64 {
@@ -86,11 +102,24 @@ fn wait(wait: &Wait, size: Size) -> uapi::rfutex_wait {
     }
 }
 
+/// How many wait on these words; or a negative errno, if one of them is none.
+pub fn count(words: &[At], means: Means) -> i64 {
+    let counts = words.iter().map(|at| {
+        let word = Word::at(at.addr, means.size.bytes());
+        let word = if at.private { word.private() } else { word };
+        let info = device(means.resolver).key_info(word);
+        info.map(|info| info.nr_waiters)
+    });
+    result(counts.sum())
+}
+
 /// Carries out an operation.
-pub fn call(call: &Call, size: Size) -> i64 {
+pub fn call(call: &Call, means: Means) -> i64 {
+    let Means { size, resolver, .. } = means;
     match call {
-        Call::Wait { wait, .. } => command(uapi::RFUTEX_WAIT, &self::wait(wait, size)),
+        Call::Wait { wait, .. } => command(resolver, uapi::RFUTEX_WAIT, &self::wait(wait, size)),
         Call::Wake { at, nr, mask, .. } => command(
+            resolver,
             uapi::RFUTEX_WAKE,
             &uapi::rfutex_wake {
                 word: word(*at, size),
@@ -106,7 +135,7 @@ pub fn call(call: &Call, size: Size) -> i64 {
                 (false, true) => uapi::RFUTEX_WAKE_ONE_PRIVATE,
                 (true, true) => uapi::RFUTEX_WAKE_ALL_PRIVATE,
             };
-            result(raw::call_addr(fx().as_fd(), request, at.addr))
+            result(call_addr(device(resolver), request, at.addr))
         }
         Call::Requeue {
             from,
@@ -116,6 +145,7 @@ pub fn call(call: &Call, size: Size) -> i64 {
             nr_move,
             ..
         } => command(
+            resolver,
             uapi::RFUTEX_REQUEUE,
             &uapi::rfutex_requeue {
                 from: word(*from, size),
@@ -133,16 +163,13 @@ pub fn call(call: &Call, size: Size) -> i64 {
             nr,
             nr_target,
             op,
-        } => wake_op(
-            word(*at, size),
-            word(*target, size),
-            *nr,
-            *nr_target,
-            *op,
-            size,
-        ),
-        Call::Waitv { entries, deadline } => waitv(entries, *deadline, size),
+        } => {
+            let words = [*at, *target].map(|at| word(at, size));
+            wake_op(words, [*nr, *nr_target], *op, means)
+        }
+        Call::Waitv { entries, deadline } => waitv(entries, *deadline, means),
         Call::Swap { wait, wake } => command(
+            resolver,
             uapi::RFUTEX_SWAP,
             &uapi::rfutex_swap {
                 wait: self::wait(wait, size),
@@ -154,12 +181,10 @@ pub fn call(call: &Call, size: Size) -> i64 {
 }
 
 fn wake_op(
-    word: uapi::rfutex_word,
-    target: uapi::rfutex_word,
-    nr: u32,
-    nr_target: u32,
+    [word, target]: [uapi::rfutex_word; 2],
+    [nr, nr_target]: [u32; 2],
     op: Op,
-    size: Size,
+    Means { size, resolver, .. }: Means,
 ) -> i64 {
     let operand = if op.shift {
         1 << (op.operand & 31)
@@ -167,6 +192,7 @@ fn wake_op(
         i32::from(op.operand) as u32
     };
     command(
+        resolver,
         uapi::RFUTEX_WAKE_OP,
         &uapi::rfutex_wake_op {
             word,
@@ -181,7 +207,11 @@ fn wake_op(
     )
 }
 
-fn waitv(entries: &[(At, u32)], deadline: Option<Deadline>, size: Size) -> i64 {
+fn waitv(
+    entries: &[(At, u32)],
+    deadline: Option<Deadline>,
+    Means { size, resolver, .. }: Means,
+) -> i64 {
     let entries: Vec<_> = entries
         .iter()
         .map(|(at, val)| uapi::rfutex_waitv_entry {
@@ -192,6 +222,7 @@ fn waitv(entries: &[(At, u32)], deadline: Option<Deadline>, size: Size) -> i64 {
         .collect();
     let (clock, deadline) = clock(deadline);
     command(
+        resolver,
         uapi::RFUTEX_WAITV,
         &uapi::rfutex_waitv {
             entries: entries.as_ptr().expose_provenance() as u64,

@@ -2,8 +2,8 @@
 //! The two parts in a race, as an actor plays them.
 
 use super::{advise, synchronise};
-use crate::oracle::call::{At, Backend, Call, Deadline, Op, Race, Role, Wait};
-use crate::oracle::script::{ANY, Size, Via};
+use crate::oracle::call::{At, Call, Deadline, Means, Op, Race, Role, Wait};
+use crate::oracle::script::{ANY, Via};
 use fastrand::Rng;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -18,9 +18,9 @@ const CALLS: u32 = 60;
 
 /// Plays a part. Returns how many waits were woken, or how many waiters its wakes counted; or a
 /// negative errno that should not be.
-pub fn carry_out(backend: Backend, size: Size, race: &Race) -> i64 {
+pub fn carry_out(means: Means, race: &Race) -> i64 {
     let mut rng = Rng::with_seed(race.seed);
-    let call = |call| synchronise(backend, size, &call);
+    let call = |call| synchronise(means, &call);
     // As in futex(2), a page that is taken away while it is looked at is as good as none. Nothing
     // was done then.
     let is_gone = |error| race.removes && error == -i64::from(libc::EFAULT);
@@ -48,20 +48,19 @@ pub fn carry_out(backend: Backend, size: Size, race: &Race) -> i64 {
             let mut woken = 0;
             for _ in 0..CALLS {
                 let drawn = draw_wake(&mut rng, race);
+                let refusable = race.may_be_refused(means.backend, &drawn);
                 let result = call(drawn.clone());
                 woken += match (result, drawn) {
                     // The others were moved.
                     (0.., Call::Requeue { nr_wake, .. }) => result.min(nr_wake.into()),
                     (0.., _) => result,
-                    // Waiters of other processes cannot go to every word.
-                    (error, Call::Requeue { .. }) if error == -i64::from(libc::EINVAL) => 0,
+                    (error, _) if refusable && error == -i64::from(libc::EINVAL) => 0,
                     (error, _) if is_gone(error) => 0,
                     (error, _) => return error,
                 };
                 if race.removes && rng.u8(..8) == 0 {
                     // Nothing but zeroes is lost. What is private cannot be removed.
-                    let addr = rng.choice(&race.words).expect("a word").addr;
-                    let _ = advise(addr, libc::MADV_REMOVE);
+                    let _ = advise(word(&mut rng, race).addr, libc::MADV_REMOVE);
                 }
             }
             woken
@@ -76,7 +75,7 @@ fn is_expected(error: i64) -> bool {
 }
 
 fn word(rng: &mut Rng, race: &Race) -> At {
-    *rng.choice(&race.words).expect("a word")
+    rng.choice(&race.words).expect("a word").0
 }
 
 fn draw_wait(rng: &mut Rng, race: &Race, single: bool, masked: bool) -> Call {
@@ -85,7 +84,7 @@ fn draw_wait(rng: &mut Rng, race: &Race, single: bool, masked: bool) -> Call {
         ns: rfutex::Clock::Monotonic.now() + rng.u64(..SHORT) as i64,
     });
     if !single && rng.u8(..3) == 0 {
-        let entries = race.words.iter().map(|at| (*at, VALUE)).collect();
+        let entries = race.words.iter().map(|(at, _)| (*at, VALUE)).collect();
         return Call::Waitv { entries, deadline };
     }
     Call::Wait {
@@ -100,7 +99,7 @@ fn draw_wait(rng: &mut Rng, race: &Race, single: bool, masked: bool) -> Call {
 }
 
 fn draw_wake(rng: &mut Rng, race: &Race) -> Call {
-    let at = word(rng, race);
+    let (at, kind) = *rng.choice(&race.words).expect("a word");
     let nr = rng.u32(1..4);
     match rng.u8(..8) {
         0 => Call::Short {
@@ -115,9 +114,9 @@ fn draw_wake(rng: &mut Rng, race: &Race) -> Call {
             nr_move: rng.u32(..4),
             via: *rng.choice(&[Via::Futex, Via::Futex2]).expect("one"),
         },
-        3 if !race.read_only => Call::WakeOp {
-            word: at,
-            target: word(rng, race),
+        3 if kind.is_writable() => Call::WakeOp {
+            word: word(rng, race),
+            target: at,
             nr,
             nr_target: rng.u32(1..3),
             op: Op {

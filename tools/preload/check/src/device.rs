@@ -190,6 +190,16 @@ pub fn required() {
     assert_eq!(where_hidden(true).signal(), Some(libc::SIGABRT));
 }
 
+/// Nor if it is there, and cannot be opened now: others use it.
+pub fn no_descriptor_left() {
+    let status = Command::new("/proc/self/exe")
+        .arg(format!("{ROLE}wake-without-descriptors"))
+        .env_remove("RFUTEX_PRELOAD")
+        .status()
+        .expect("exec");
+    assert_eq!(status.signal(), Some(libc::SIGABRT));
+}
+
 /// A device that was there and cannot be opened again ends the program: waiters
 /// and wakers would miss each other.
 pub fn lost() {

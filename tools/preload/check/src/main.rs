@@ -60,7 +60,8 @@ fn main() -> ExitCode {
     trials.extend(trials![processes: fork, fork_of_fork, exec]);
     trials.extend(
         trials![device: all_files_closed, closed_while_sleeping, closed_all_the_time;
-        preload: another_file_in_its_place, out_of_the_way, falls_through, required, lost],
+        preload: another_file_in_its_place, out_of_the_way, falls_through, required,
+            no_descriptor_left, lost],
     );
     libtest_mimic::run(&args, trials).exit_code()
 }

@@ -4,6 +4,7 @@
 use crate::call::{self, set, shared_word, until_waiting, wait_for, wake};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork as nix_fork, ftruncate};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -106,7 +107,11 @@ pub fn play(role: &str) {
         let file = unsafe { OwnedFd::from_raw_fd(fd) };
         wait_for(mapped(&file), 1);
     } else {
-        assert_eq!(role, "wake");
+        if role == "wake-without-descriptors" {
+            setrlimit(Resource::RLIMIT_NOFILE, 0, 0).expect("setrlimit");
+        } else {
+            assert_eq!(role, "wake");
+        }
         assert_eq!(call::wake(&AtomicU32::new(0), 1), Ok(0));
     }
 }

@@ -2,7 +2,7 @@
 //! futex_waitv(2), futex_wake(2), futex_wait(2) and futex_requeue(2).
 
 use super::{Deadline, Entries, Request, at_least_one, count, mask, wake_request, word};
-use crate::kernel::Args;
+use crate::kernel::{Args, Futex};
 use crate::user::{self, Plain};
 use core::ffi::c_long;
 use rfutex::raw::uapi;
@@ -11,16 +11,6 @@ use rfutex::raw::uapi;
 const SIZE_U32: u32 = 0x02;
 /// `FUTEX2_PRIVATE`
 const PRIVATE: u32 = 0x80;
-
-/// The kernel's `struct futex_waitv`.
-#[derive(Clone, Copy, Default)]
-#[repr(C)]
-struct Futex {
-    val: u64,
-    uaddr: u64,
-    flags: u32,
-    reserved: u32,
-}
 
 // SAFETY: Integers only.
 unsafe impl Plain for Futex {}

@@ -10,9 +10,9 @@ fn decode(case: &Case, entries: &mut Entries) -> Option<Request> {
         match case.number {
             libc::SYS_futex => futex(&case.args),
             libc::SYS_futex_waitv => waitv(&case.args, entries),
-            grid::SYS_FUTEX_WAIT => wait(&case.args),
-            grid::SYS_FUTEX_WAKE => wake(&case.args),
-            grid::SYS_FUTEX_REQUEUE => requeue(&case.args),
+            kernel::SYS_FUTEX_WAIT => wait(&case.args),
+            kernel::SYS_FUTEX_WAKE => wake(&case.args),
+            kernel::SYS_FUTEX_REQUEUE => requeue(&case.args),
             other => panic!("{other} is not futex"),
         }
     }
