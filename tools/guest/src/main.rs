@@ -8,19 +8,26 @@ mod leftovers;
 mod module;
 mod session;
 
+use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
 use nix::mount::{MsFlags, mount};
 use rfutex_guest::event::Event;
 use rfutex_guest::plan::{self, Plan};
 
+use kmsg::Kmsg;
 use session::Session;
 
 fn main() -> ExitCode {
-    match carry_out() {
+    let result = match env::args().nth(1).as_deref() {
+        None => carry_out(),
+        Some("log") => look_at_log(),
+        Some(other) => Err(anyhow!("{other} is nothing that it does")),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("rfutex-guest: {error:#}");
@@ -37,8 +44,17 @@ fn carry_out() -> Result<()> {
     for stage in plan.stages {
         session.carry_out(stage)?;
     }
-    fs::write("/dev/kmsg", plan::END_MARK)?;
+    session.close()?;
     Event::Done.emit()?;
+    Ok(())
+}
+
+/// Fails if the kernel has logged a splat since it booted: what a user with a
+/// shell is told at the end.
+fn look_at_log() -> Result<()> {
+    let found = session::reported(&Kmsg::open()?.drain()?);
+    let headings = found.headings.join("\n  ");
+    ensure!(found.is_empty(), "the kernel complained:\n  {headings}");
     Ok(())
 }
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Loading and unloading the module, and what has to be gone afterwards.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
-use nix::kmod::{DeleteModuleFlags, delete_module};
+use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
 
 use crate::leftovers;
 
@@ -32,6 +32,25 @@ fn unload() -> nix::Result<()> {
     delete_module(NAME, DeleteModuleFlags::O_NONBLOCK)
 }
 
+/// Loads the module `file` with `parameters`, which must fail with `errno` and
+/// leave nothing.
+pub fn refused(file: &str, parameters: &str, errno: Errno, suites_before: &[String]) -> Result<()> {
+    let module = File::open(file).with_context(|| file.to_owned())?;
+    let result = finit_module(
+        &module,
+        CString::new(parameters)?.as_c_str(),
+        ModuleInitFlags::empty(),
+    );
+    if result.is_ok() {
+        unload().context("rmmod of what should not have been loaded")?;
+    }
+    ensure!(
+        result == Err(errno),
+        "insmod with {parameters} gave {result:?}, not {errno}"
+    );
+    nothing_left(suites_before)
+}
+
 /// Unloads the module, which must be refused while its device is open and
 /// leave nothing when it is not.
 pub fn unload_checked(suites_before: &[String]) -> Result<()> {
@@ -42,6 +61,12 @@ pub fn unload_checked(suites_before: &[String]) -> Result<()> {
     }
     drop(open);
     unload().context("rmmod after the last close")?;
+    nothing_left(suites_before)
+}
+
+/// Looks for what a module that is gone has left; `suites_before` were there
+/// before it.
+fn nothing_left(suites_before: &[String]) -> Result<()> {
     for path in [
         DEVICE,
         "/sys/module/rfutex",

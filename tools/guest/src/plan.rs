@@ -7,8 +7,12 @@ use serde::{Deserialize, Serialize};
 pub const PATH: &str = "/rfutex/plan.json";
 
 /// Written to the kernel log when all is done: what the console shows after it
-/// is nobody's but the shutdown's.
+/// is for the host to look at.
 pub const END_MARK: &str = "rfutex-guest: the plan is done";
+
+/// The test that there is if the kernel logged a splat when no test ran: before
+/// the end mark, and after the last test, or in a plan without one.
+pub const END: &str = "end";
 
 /// Everything that one boot of the VM is for.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -46,6 +50,17 @@ pub enum Stage {
         /// The suites that must run.
         suites: Vec<String>,
     },
+    /// A test: the module must not load with these parameters.
+    Refused {
+        /// Which build this is: the first part of the test's name.
+        build: String,
+        /// The module's file.
+        module: String,
+        /// Module parameters, as one would give them to insmod.
+        parameters: String,
+        /// The error that loading it must fail with.
+        errno: i32,
+    },
     /// Unloads the module and looks for what it left.
     Unload {
         /// Which build this is.
@@ -61,6 +76,9 @@ pub enum Stage {
         without: Vec<String>,
         /// Only trials whose name has one of these in it; empty: all.
         only: Vec<String>,
+        /// There may be none.
+        #[serde(default)]
+        or_none: bool,
     },
     /// A test that is a shell script: it passes if that exits with 0.
     Script {

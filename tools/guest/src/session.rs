@@ -9,8 +9,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
 use rfutex_guest::event::{Event, Outcome, Verdict};
-use rfutex_guest::plan::{Plan, Stage};
+use rfutex_guest::plan::{self, Plan, Stage};
 use rfutex_guest::splat;
 use rfutex_guest::trial::{self, Ended, Group, Trial};
 
@@ -40,6 +41,22 @@ struct Attempt {
     seconds: f64,
 }
 
+impl Attempt {
+    /// What `work` did, in this process.
+    fn of(work: impl FnOnce() -> Result<()>) -> Self {
+        let began = Instant::now();
+        let error = work().err();
+        Self {
+            wrong: error
+                .map(|error| format!("{error:#}"))
+                .into_iter()
+                .collect(),
+            seconds: began.elapsed().as_secs_f64(),
+            ..Self::default()
+        }
+    }
+}
+
 impl From<Ended> for Attempt {
     fn from(ended: Ended) -> Self {
         let seconds = ended.took.as_secs_f64();
@@ -51,6 +68,10 @@ impl From<Ended> for Attempt {
         }
     }
 }
+
+/// What tells a test which parameters the module was loaded with: the kernel
+/// shows no parameters of a module in Rust. `NAME=VALUE`, with blanks between.
+const PARAMETERS: &str = "RFUTEX_PARAMETERS";
 
 /// The state of the kernel's own checks.
 struct Health {
@@ -87,7 +108,7 @@ impl Health {
 }
 
 /// The splats in a part of the kernel log.
-fn reported(messages: &[Message]) -> splat::Findings {
+pub fn reported(messages: &[Message]) -> splat::Findings {
     splat::scan(messages.iter().map(|m| m.text.as_str()))
 }
 
@@ -100,6 +121,8 @@ pub struct Session {
     first_failure: bool,
     /// One has, since the last module was loaded.
     failed: bool,
+    /// What the last module was loaded with.
+    parameters: String,
     /// The KUnit suites of the kernel itself.
     own_suites: Vec<String>,
 }
@@ -116,6 +139,7 @@ impl Session {
             limit: Duration::from_secs(plan.limit),
             first_failure: plan.first_failure,
             failed: false,
+            parameters: String::new(),
             own_suites: kunit::suites().into_iter().collect(),
         })
     }
@@ -130,23 +154,27 @@ impl Session {
                 module,
                 parameters,
                 suites,
-            } => self.load(&build, module::insmod(&module).args(parameters), &suites),
+            } => {
+                self.parameters = parameters.join(" ");
+                self.load(&build, module::insmod(&module).args(parameters), &suites)
+            }
+            Stage::Refused {
+                build,
+                module,
+                parameters,
+                errno,
+            } => {
+                let own = self.own_suites.clone();
+                self.judged(&format!("{build}/refused/{parameters}"), || {
+                    Ok(Attempt::of(|| {
+                        module::refused(&module, &parameters, Errno::from_raw(errno), &own)
+                    }))
+                })
+            }
             Stage::Unload { build } => {
                 let own = self.own_suites.clone();
                 self.judged(&format!("{build}/rmmod"), || {
-                    let began = Instant::now();
-                    let result = module::unload_checked(&own);
-                    let wrong = result
-                        .err()
-                        .map(|error| format!("{error:#}"))
-                        .into_iter()
-                        .collect();
-                    let seconds = began.elapsed().as_secs_f64();
-                    Ok(Attempt {
-                        wrong,
-                        seconds,
-                        ..Attempt::default()
-                    })
+                    Ok(Attempt::of(|| module::unload_checked(&own)))
                 })
             }
             Stage::Trials {
@@ -154,7 +182,14 @@ impl Session {
                 program,
                 without,
                 only,
-            } => self.trials(&build, &program, &without, &only),
+                or_none,
+            } => {
+                let wanted = |trial: &Trial| {
+                    let named = only.iter().any(|part| trial.name.contains(part.as_str()));
+                    !without.contains(&trial.kind) && (only.is_empty() || named)
+                };
+                self.trials(&build, &program, wanted, or_none)
+            }
             Stage::Script {
                 name,
                 script,
@@ -195,6 +230,19 @@ impl Session {
                 Ok(Event::Exited { status }.emit()?)
             }
         }
+    }
+
+    /// Ends the plan: judges what the kernel logged since the last test. Says
+    /// nothing if all is well.
+    pub fn close(&mut self) -> Result<()> {
+        // First: no message is on neither side of it.
+        fs::write("/dev/kmsg", plan::END_MARK)?;
+        let messages = self.kmsg.drain()?;
+        let worse = Health::now().worse_than(&self.health);
+        if worse.is_empty() && reported(&messages).is_empty() {
+            return Ok(());
+        }
+        self.end(plan::END, Attempt::default(), &messages)
     }
 
     /// Runs one test: tells the host, attempts it, looks at the kernel log.
@@ -324,13 +372,14 @@ impl Session {
         self.end(&name, insmod, &rest)
     }
 
-    /// Runs the trials of a test program one by one.
+    /// Runs those trials of a test program that are wanted, one by one. That
+    /// there are none is a failure unless `or_none`.
     fn trials(
         &mut self,
         build: &str,
         program: &str,
-        without: &[String],
-        only: &[String],
+        wanted: impl Fn(&Trial) -> bool,
+        or_none: bool,
     ) -> Result<()> {
         if self.first_failure && self.failed {
             return Ok(());
@@ -341,15 +390,11 @@ impl Session {
             format!("{build}/")
         };
         let list = trial::run(Command::new(program).arg("--list"), self.limit, None)?;
-        let wanted = |trial: &Trial| {
-            !without.contains(&trial.kind)
-                && (only.is_empty() || only.iter().any(|part| trial.name.contains(part.as_str())))
-        };
         let trials: Vec<_> = trial::parse_list(&list.output)
             .into_iter()
-            .filter(wanted)
+            .filter(|trial| wanted(trial))
             .collect();
-        if !list.well() || trials.is_empty() {
+        if !list.well() || (trials.is_empty() && !or_none) {
             let wrong = vec![format!(
                 "{program} lists no trial to run: {}",
                 list.wrong.join("; ")
@@ -362,13 +407,14 @@ impl Session {
                 })
             });
         }
-        let limit = self.limit;
+        let (limit, parameters) = (self.limit, self.parameters.clone());
         for trial in trials {
             self.judged_tidy(&format!("{prefix}{}", trial.name), || {
                 let mut command = Command::new(program);
                 command
                     .args(["--exact", &trial.name])
-                    .env("RUST_BACKTRACE", "1");
+                    .env("RUST_BACKTRACE", "1")
+                    .env(PARAMETERS, &parameters);
                 let mut attempt = run(&mut command, limit)?;
                 match trial::parse_result(&attempt.output) {
                     _ if !attempt.wrong.is_empty() => (),

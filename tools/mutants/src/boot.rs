@@ -58,6 +58,7 @@ impl Boot {
                     program: "/bin/rfutex-selftests".to_owned(),
                     without: Vec::new(),
                     only: tests.to_vec(),
+                    or_none: false,
                 });
             }
             stages.push(Stage::Unload { build: build() });

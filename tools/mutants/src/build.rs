@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Builds mutants, and asks the litmus tests about them.
+//! Builds mutants, and has the litmus tests asked about them.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use crate::Cli;
 use crate::boot::{Boot, Member};
 use crate::list::Mutant;
+use crate::litmus;
 use crate::tree::Tree;
 use crate::verdict::{Status, Verdict};
 
@@ -139,12 +140,11 @@ impl<'a> Builder<'a> {
         Ok(true)
     }
 
-    /// Whether a litmus test still says what it should.
-    fn litmus(&self, test: &str, id: &str) -> Result<bool> {
-        let mut litmus = Command::new(self.work.join("tree/tools/litmus.sh"));
-        litmus.arg(test).env("RFUTEX_CACHE", &self.cli.cache);
-        let log = File::options().append(true).open(log(self.work, id))?;
-        Ok(logged(&mut litmus, &log)?.success())
+    /// Whether a litmus test still says of the tree as it is what it should.
+    pub fn litmus(&self, test: &str, id: &str) -> Result<bool> {
+        let log = log(self.work, id);
+        let log = File::options().create(true).append(true).open(log)?;
+        litmus::good(&self.work.join("tree"), &self.cli.cache, test, &log)
     }
 }
 

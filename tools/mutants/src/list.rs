@@ -159,6 +159,11 @@ pub fn tests(mutants: &[&Mutant]) -> Vec<String> {
     tests.into_iter().collect()
 }
 
+/// The litmus tests that these name, each once.
+pub fn litmus_tests<'m>(mutants: &[&'m Mutant]) -> BTreeSet<&'m str> {
+    mutants.iter().filter_map(|m| m.litmus.as_deref()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

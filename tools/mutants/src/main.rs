@@ -5,6 +5,7 @@
 mod boot;
 mod build;
 mod list;
+mod litmus;
 mod machine;
 mod results;
 mod table;
@@ -12,12 +13,14 @@ mod tree;
 mod verdict;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Parser;
+use nix::fcntl::{Flock, FlockArg};
 
 use build::{Batch, Builder};
 use list::{List, Mutant};
@@ -26,6 +29,9 @@ use results::Results;
 use table::Table;
 use tree::Tree;
 use verdict::{Status, Verdict};
+
+/// The name of the module as it is.
+const UNCHANGED: &str = "unchanged";
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -76,6 +82,7 @@ fn run(cli: &Cli) -> Result<bool> {
     let chosen = list.chosen(&cli.only)?;
     let build = std::path::absolute(cli.top.join("build"))?;
     let work = build.join("mutants");
+    let _lock = lock(&work)?;
     let mut tree = Tree::copy(&cli.top, &work.join("tree"))?;
     // All of them before the first is built: a stale one is found at once.
     let stale: Vec<_> = list
@@ -106,10 +113,19 @@ fn run(cli: &Cli) -> Result<bool> {
     let mut table = Table::new(&build.join("mutants.txt"), list.mutants().len());
     let mut left = Vec::new();
     for &mutant in &chosen {
-        match results.get(&mutant.id, &key(cli, &tree, mutant)?) {
+        let known = results.get(&mutant.id, &key(cli, &tree, mutant)?);
+        // A bad one may be different since: there may be another test.
+        match known.filter(|verdict| verdict.judge(mutant).is_ok()) {
             Some(verdict) => table.add(mutant, verdict)?,
             None => left.push(mutant),
         }
+    }
+    for test in list::litmus_tests(&left) {
+        ensure!(
+            builder.litmus(test, UNCHANGED)?,
+            "the litmus test {test} fails without any change, see {}",
+            build::log(&work, UNCHANGED).display()
+        );
     }
     // While the machine has some, the next are built.
     thread::scope(|scope| {
@@ -143,6 +159,20 @@ fn run(cli: &Cli) -> Result<bool> {
         }
         Ok(table.close())
     })
+}
+
+/// Keeps other runs from the tree, the objects and the results in this checkout,
+/// until it is dropped.
+fn lock(work: &Path) -> Result<Flock<File>> {
+    fs::create_dir_all(work)?;
+    let file = File::create(work.join("lock"))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .or_else(|(file, _)| {
+            eprintln!("waiting for another run in this checkout");
+            Flock::lock(file, FlockArg::LockExclusive)
+        })
+        .map_err(|(_, error)| error)
+        .context("locking build/mutants/")
 }
 
 /// Mutants that were tried, and what became of them by their places.
@@ -181,16 +211,15 @@ fn control(
     results: &mut Results,
 ) -> Result<()> {
     let key = tree.key_of_all()?;
-    let name = |test: &String| format!("unchanged {test}");
+    let name = |test: &String| format!("{UNCHANGED} {test}");
     let new = |test: &&String| results.get(&name(test), &key).is_none();
     let tests: Vec<_> = tests.iter().filter(new).cloned().collect();
-    if tests.is_empty() && results.get("unchanged", &key).is_some() {
+    if tests.is_empty() && results.get(UNCHANGED, &key).is_some() {
         return Ok(());
     }
-    const ID: &str = "unchanged";
     println!("the module unchanged: KUnit and {} selftests", tests.len());
-    builder.unchanged(tree, ID)?;
-    let verdict = machine.unchanged(ID, &tests)?;
+    builder.unchanged(tree, UNCHANGED)?;
+    let verdict = machine.unchanged(UNCHANGED, &tests)?;
     ensure!(
         verdict.status == Status::Survived,
         "the module fails without any change: {}",
@@ -199,7 +228,7 @@ fn control(
     for test in &tests {
         results.set(&name(test), key.clone(), verdict.clone())?;
     }
-    results.set("unchanged", key, verdict)
+    results.set(UNCHANGED, key, verdict)
 }
 
 #[cfg(test)]

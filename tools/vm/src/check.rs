@@ -7,9 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
 use rfutex_guest::plan::{Plan, Stage};
 
 use crate::report::{Phases, Report};
+use crate::samples::Samples;
 use crate::session::{Places, guest_module};
 use crate::vng::Interrupt;
 use crate::{Options, host, splats, suites};
@@ -18,9 +20,23 @@ use crate::{Options, host, splats, suites};
 const SELFTESTS: &str = "/bin/rfutex-selftests";
 
 /// Which selftests run on the module as a user has it, too: each command, each
-/// error, and a wake on every kind of memory. The rest tests the same code, but
-/// for what lab builds add to it.
-const PLAIN: &[&str] = &["smoke::", "errors::", "wait::", "::wakes"];
+/// error, a wake on every kind of memory, and what depends on the resolvers that
+/// a build has. The rest tests the same code, but for what lab builds add to it.
+const PLAIN: &[&str] = &["smoke::", "errors::", "wait::", "::wakes", CHOOSE];
+
+/// The selftests of which resolver a file begins with: they run also on a module
+/// that was loaded with another one.
+const CHOOSE: &str = "resolvers::choose::";
+
+/// What the module must not be loaded with, and the error that says so: in that
+/// order the locked resolver, which only lab builds have; two numbers that are
+/// no resolver; and more buckets than there may be.
+const REFUSED: &[(&str, Errno)] = &[
+    ("resolver=3", Errno::EOPNOTSUPP),
+    ("resolver=0", Errno::EINVAL),
+    ("resolver=9", Errno::EINVAL),
+    ("buckets=1048577", Errno::EINVAL),
+];
 
 /// What the kernel has to have for the tests to mean something.
 const NEEDS: &[&str] = &[
@@ -56,17 +72,22 @@ impl<'a> Check<'a> {
     }
 
     /// Runs everything; with `only` not empty, only the selftests that have one
-    /// of these in their name.
+    /// of these in their name. An error of the harness is a test that failed.
     pub fn all(&mut self, only: &[String]) -> Result<Report> {
+        let result = self.in_phases(only);
+        self.report.close(result)?;
+        print!("{}", self.report.summary(5));
+        println!("{}", self.phases);
+        Ok(std::mem::take(&mut self.report))
+    }
+
+    fn in_phases(&mut self, only: &[String]) -> Result<()> {
         check_config(&self.places.kdir)?;
         let top = self.options.top.clone();
         if only.is_empty() {
             self.phase("host and harness", |check| check.host_and_harness(&top))?;
         }
-        self.phase("vm", |check| check.in_vm(only))?;
-        print!("{}", self.report.summary(5));
-        println!("{}", self.phases);
-        Ok(std::mem::take(&mut self.report))
+        self.phase("vm", |check| check.in_vm(only))
     }
 
     /// The tests of the programs, while the harness's own VMs run: those wait
@@ -79,6 +100,7 @@ impl<'a> Check<'a> {
             host::run(top, limit, &mut self.report)?;
             let module = places.modules.join("module/rfutex.ko");
             host::modinfo(&module, &mut self.report)?;
+            Samples::new(places, top).build(limit, &mut self.report)?;
             let harness = harness.join().unwrap_or_else(|panic| resume_unwind(panic));
             harness?.judge(&mut self.report)
         })
@@ -92,8 +114,8 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// KUnit and the selftests on the lab build, then some of them on the
-    /// module as a user has it.
+    /// KUnit and the selftests on the lab build, then some of them and the
+    /// samples on the module as a user has it.
     fn in_vm(&mut self, only: &[String]) -> Result<()> {
         let mut session =
             self.options
@@ -103,9 +125,14 @@ impl<'a> Check<'a> {
         let suites = suites::declared(&self.options.top.join("rust"))?
             .into_iter()
             .collect();
+        let samples = if only.is_empty() {
+            Samples::new(self.places, &self.options.top).add(&root, self.options.limit)?
+        } else {
+            Vec::new()
+        };
         let plan = Plan {
             limit: self.options.limit,
-            stages: stages(suites, only),
+            stages: stages(suites, samples, only),
             first_failure: false,
         };
         let ran = session.run(&root, &plan, "check", &mut self.report)?;
@@ -114,23 +141,28 @@ impl<'a> Check<'a> {
     }
 }
 
-fn stages(suites: Vec<String>, only: &[String]) -> Vec<Stage> {
+fn stages(suites: Vec<String>, samples: Vec<Stage>, only: &[String]) -> Vec<Stage> {
     let owned = |words: &[&str]| {
         words
             .iter()
             .map(|&word| word.to_owned())
             .collect::<Vec<_>>()
     };
+    let chosen = !only.is_empty();
     let trials = |build: &str, without: &[&str], only: Vec<String>| Stage::Trials {
         build: build.to_owned(),
         program: SELFTESTS.to_owned(),
         without: owned(without),
         only,
+        // All that are left out here run on the lab build: none at all is
+        // noticed there.
+        or_none: chosen && !without.is_empty(),
     };
-    let plain = if only.is_empty() {
-        owned(PLAIN)
+    let (plain, choose) = if chosen {
+        let choose = only.iter().filter(|part| part.starts_with(CHOOSE));
+        (only.to_vec(), choose.cloned().collect())
     } else {
-        only.to_vec()
+        (owned(PLAIN), owned(&[CHOOSE]))
     };
     let load = |build: &str, module: &str, parameters: &[&str], suites| Stage::Load {
         build: build.to_owned(),
@@ -141,7 +173,7 @@ fn stages(suites: Vec<String>, only: &[String]) -> Vec<Stage> {
     let unload = |build: &str| Stage::Unload {
         build: build.to_owned(),
     };
-    vec![
+    let mut stages = vec![
         Stage::Boot,
         // A small table, where words meet in one bucket; and the default.
         load("lab", "lab", &["buckets=512"], suites),
@@ -149,8 +181,23 @@ fn stages(suites: Vec<String>, only: &[String]) -> Vec<Stage> {
         unload("lab"),
         load("plain", "module", &[], Vec::new()),
         trials("plain", &["lab"], plain),
-        unload("plain"),
-    ]
+    ];
+    stages.extend(samples);
+    stages.push(unload("plain"));
+    if !choose.is_empty() {
+        stages.extend(REFUSED.iter().map(|&(parameters, errno)| Stage::Refused {
+            build: "plain".to_owned(),
+            module: guest_module("module"),
+            parameters: parameters.to_owned(),
+            errno: errno as i32,
+        }));
+        stages.extend([
+            load("vma", "module", &["resolver=2"], Vec::new()),
+            trials("vma", &["lab"], choose),
+            unload("vma"),
+        ]);
+    }
+    stages
 }
 
 /// Refuses a kernel in which the tests could not run or would see nothing.

@@ -36,13 +36,20 @@ fn build(tools: &Path) -> Result<Vec<PathBuf>> {
         .context("cargo cannot be run")?;
     ensure!(built.status.success(), "the tests of tools/ do not build");
     let messages = String::from_utf8_lossy(&built.stdout).into_owned();
+    let programs = test_programs(&messages);
+    ensure!(!programs.is_empty(), "cargo names no test program");
+    Ok(programs)
+}
+
+/// The test programs among what cargo says that it has built, a line of JSON each.
+fn test_programs(messages: &str) -> Vec<PathBuf> {
     let program = |line: &str| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let is_test = message["profile"]["test"].as_bool()?;
         let file = message["executable"].as_str().filter(|_| is_test)?;
         Some(PathBuf::from(file))
     };
-    Ok(messages.lines().filter_map(program).collect())
+    messages.lines().filter_map(program).collect()
 }
 
 /// Runs all of them, a line each.
@@ -57,26 +64,40 @@ pub fn run(top: &Path, limit: Duration, report: &mut Report) -> Result<()> {
         );
         for test in trial::parse_list(&list.output) {
             let name = format!("host/{}/{}", stem(&program), test.name);
-            report.started(name.clone());
             let mut command = Command::new(&program);
             command.args(["--exact", &test.name]).env("RFUTEX_TOP", top);
-            let ended = trial::run(&mut command, limit, None)?;
-            let good = ended.well() && trial::parse_result(&ended.output) == Some((1, 0));
-            report.ended(Outcome {
-                name,
-                verdict: if good {
-                    Verdict::Passed
-                } else {
-                    Verdict::Failed
-                },
-                seconds: ended.took.as_secs_f64(),
-                why: ended.wrong,
-                splats: Vec::new(),
-                log: if good { String::new() } else { ended.output },
+            self::test(&mut command, name, limit, report, |output| {
+                trial::parse_result(output) == Some((1, 0))
             })?;
         }
     }
     Ok(())
+}
+
+/// Runs one test. It passes if `command` ends well within `limit`, and its
+/// output is as it should be.
+pub fn test(
+    command: &mut Command,
+    name: String,
+    limit: Duration,
+    report: &mut Report,
+    as_it_should: impl FnOnce(&str) -> bool,
+) -> Result<()> {
+    report.started(name.clone());
+    let ended = trial::run(command, limit, None)?;
+    let good = ended.well() && as_it_should(&ended.output);
+    Ok(report.ended(Outcome {
+        name,
+        verdict: if good {
+            Verdict::Passed
+        } else {
+            Verdict::Failed
+        },
+        seconds: ended.took.as_secs_f64(),
+        why: ended.wrong,
+        splats: Vec::new(),
+        log: if good { String::new() } else { ended.output },
+    })?)
 }
 
 /// Looks whether a module tells a user what it is.
@@ -125,6 +146,15 @@ fn stem(program: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_test_programs_are_run() {
+        let line = |test: bool| {
+            format!(r#"{{"profile":{{"test":{test}}},"executable":"/x/deps/a-{test}"}}"#)
+        };
+        let messages = format!("{}\n{}\nnonsense\n{{}}\n", line(true), line(false));
+        assert_eq!(test_programs(&messages), [Path::new("/x/deps/a-true")]);
+    }
 
     #[test]
     fn the_hash_goes() {

@@ -9,6 +9,7 @@ mod peers;
 mod qmp;
 mod report;
 mod root;
+mod samples;
 mod session;
 mod splats;
 mod suites;
@@ -205,7 +206,8 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
         }
         Do::Splats => {
             let mut report = Report::default();
-            splats::run(options, &places)?.judge(&mut report)?;
+            let result = splats::run(options, &places).and_then(|ran| ran.judge(&mut report));
+            report.close(result)?;
             Ok(close(&report))
         }
         Do::Peers { built, only } => {
@@ -342,7 +344,8 @@ fn shell(
     let mut session = options.session(places, interrupt, options.limits())?;
     let root = places.root(host::PROGRAMS)?;
     session.choose_accelerator(&root)?;
-    let shell = root.add_shell(&format!("insmod {}", guest_module(build)))?;
+    let load = format!("insmod {}", guest_module(build));
+    let shell = root.add_shell(&load, "rfutex-guest log")?;
     let status = session.machine.boot_interactive(root.path(), shell)?;
     Ok(ExitCode::from(u8::try_from(status).unwrap_or(NO_COMMAND)))
 }

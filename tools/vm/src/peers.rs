@@ -246,6 +246,7 @@ fn stages(
                     .filter(|_| !all)
                     .map(|&part| part.clone())
                     .collect(),
+                or_none: false,
             });
         }
     }

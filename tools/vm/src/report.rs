@@ -46,6 +46,14 @@ impl Report {
         })
     }
 
+    /// Notes what ended the run early, if anything did: the harness itself
+    /// failed then, and with it the test that was running.
+    pub fn close(&mut self, result: anyhow::Result<()>) -> io::Result<()> {
+        let Err(error) = result else { return Ok(()) };
+        self.running.get_or_insert_with(|| "harness".to_owned());
+        self.cut_short(format!("{error:#}"), Vec::new(), String::new())
+    }
+
     /// Every test that has ended, in order.
     pub fn outcomes(&self) -> &[Outcome] {
         &self.outcomes
@@ -196,6 +204,22 @@ mod tests {
             .cut_short("no end".to_owned(), vec![], String::new())
             .unwrap();
         assert_eq!(report.outcomes()[1].name, "vm");
+        assert!(!report.good());
+    }
+
+    #[test]
+    fn an_error_of_the_harness_is_a_failure() {
+        let mut report = Report::default();
+        report.ended(outcome("a", Verdict::Passed)).unwrap();
+        report.close(Ok(())).unwrap();
+        assert_eq!(report.to_string(), "1 passed, 0 failed");
+        report.close(Err(anyhow::anyhow!("no kernel"))).unwrap();
+        assert_eq!(report.to_string(), "1 passed, 1 failed");
+        let last = report.outcomes().last().unwrap();
+        assert_eq!(
+            (last.name.as_str(), last.why[0].as_str()),
+            ("harness", "no kernel")
+        );
         assert!(!report.good());
     }
 

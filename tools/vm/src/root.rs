@@ -99,11 +99,12 @@ impl Root {
         Ok(())
     }
 
-    /// Makes a shell that runs `command` first, and returns its path in the guest.
-    pub fn add_shell(&self, command: &str) -> Result<&'static str> {
+    /// Makes a shell that runs `first` before and `last` after. Returns its path
+    /// in the guest.
+    pub fn add_shell(&self, first: &str, last: &str) -> Result<&'static str> {
         self.add_script(
             "bin/rfutex-shell",
-            &format!("#!/bin/sh\n{command}\nexec sh -l\n"),
+            &format!("#!/bin/sh\n{first}\nsh -l\n{last}\n"),
         )?;
         Ok("/bin/rfutex-shell")
     }

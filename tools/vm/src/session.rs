@@ -147,9 +147,9 @@ impl Session<'_> {
 
     /// Decides for software emulation.
     pub fn use_emulation(&mut self) {
-        self.machine
-            .append
-            .extend(COMMAND_LINE.iter().map(|&option| option.to_owned()));
+        // Before what the user gives: the last one counts.
+        let ours = COMMAND_LINE.iter().map(|&option| option.to_owned());
+        self.machine.append.splice(0..0, ours);
         self.machine.kvm = false;
     }
 
@@ -164,13 +164,19 @@ impl Session<'_> {
 
     /// Boots `root`, has the guest carry out `plan`, and notes in `report` what
     /// became of its tests. `name` names the console's log.
-    pub fn run(&self, root: &Root, plan: &Plan, name: &str, report: &mut Report) -> Result<Ran> {
+    pub fn run(
+        &mut self,
+        root: &Root,
+        plan: &Plan,
+        name: &str,
+        report: &mut Report,
+    ) -> Result<Ran> {
         self.run_with(root, plan, name, report, |line| println!("{line}"))
     }
 
     /// The same, with what is done with each line that a program printed.
     pub fn run_with(
-        &self,
+        &mut self,
         root: &Root,
         plan: &Plan,
         name: &str,
@@ -196,6 +202,7 @@ impl Session<'_> {
             self.places.kdir.display()
         );
         let began = Instant::now();
+        let mut spoke = false;
         let script = "export PATH=/bin:/sbin RFUTEX_IMAGES=/images; exec rfutex-guest";
         let (end, console) = self.machine.boot(
             root.path(),
@@ -204,6 +211,7 @@ impl Session<'_> {
             self.interrupt,
             log.as_file_mut(),
             |line| {
+                spoke = true;
                 let event = Event::parse(line);
                 if ran.boot.is_zero() && event.is_some() {
                     ran.boot = began.elapsed();
@@ -221,6 +229,12 @@ impl Session<'_> {
                 Ok(())
             },
         )?;
+        if self.machine.kvm && !spoke {
+            eprintln!("  kvm        no word from the guest: software emulation instead");
+            kvm::forget(&self.places.cache)?;
+            self.machine.kvm = false;
+            return self.run_with(root, plan, name, report, on_line);
+        }
         let path = logs.join(format!("{name}.log"));
         log.persist(&path).context("keeping the console's log")?;
         judge_end(&end, &console, ran.done, &path, report)?;

@@ -10,7 +10,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use rfutex_guest::event::{Outcome, Verdict};
-use rfutex_guest::plan::{Plan, Stage};
+use rfutex_guest::plan::{END, Plan, Stage};
 
 use crate::Options;
 use crate::report::Report;
@@ -22,11 +22,28 @@ const TRIGGER: &str = "/sys/kernel/debug/rfutex/splat";
 /// Time limit of a script here, in seconds.
 const LIMIT: u64 = 60;
 
+/// How long the first VM may say nothing, in seconds: as long as a script may
+/// take, and some more. KUnit says nothing either, however busy the host is.
+const SILENCE: u64 = LIMIT + 60;
+
+/// How long the others may: one of them waits for this. Without KUnit nothing in
+/// them takes long.
+const SHORT_SILENCE: u64 = 45;
+
 /// What is made to happen, and what the runner has to say of it.
 struct Case {
     name: String,
     script: String,
     expect: Expect,
+}
+
+/// One boot.
+struct Vm {
+    stages: Vec<Stage>,
+    /// Names of tests in it, and what the runner has to say of them.
+    expected: Vec<(String, Expect)>,
+    /// Whether KUnit runs as the module is loaded.
+    kunit: bool,
 }
 
 enum Expect {
@@ -61,6 +78,32 @@ fn release(place: &str, kind: &'static str) -> Case {
     let name = format!("release-{place}");
     let script = format!("echo {name} >{TRIGGER}");
     case(name, script, Splat(kind))
+}
+
+/// A VM in which these happen, one after the other, with the lab build loaded.
+/// Of that a KUnit suite is missing in any case.
+fn vm(cases: Vec<Case>, kunit: bool) -> Vm {
+    let suite = "rfutex_no_such_suite";
+    let mut stages = vec![Stage::Load {
+        build: "lab".to_owned(),
+        module: guest_module("lab"),
+        parameters: Vec::new(),
+        suites: vec![suite.to_owned()],
+    }];
+    let mut expected = vec![(format!("kunit/{suite}"), Fail)];
+    for case in cases {
+        stages.push(Stage::Script {
+            name: case.name.clone(),
+            script: case.script,
+            limit: if case.name == "time-limit" { 2 } else { LIMIT },
+        });
+        expected.push((case.name, case.expect));
+    }
+    Vm {
+        stages,
+        expected,
+        kunit,
+    }
 }
 
 /// What happens in the first VM. Lockdep looks no further after its first
@@ -129,15 +172,26 @@ fn second() -> Vec<Case> {
     ]
 }
 
-/// What the runner made of all cases.
-pub struct Ran(Vec<(Vec<Case>, Inner)>);
+/// The third: a program, and no test; the kernel complains after it, too.
+fn third() -> Vm {
+    let complaint = "echo 'WARNING: of nobody' >/dev/kmsg";
+    let argv = ["sh", "-c", complaint].map(str::to_owned).to_vec();
+    Vm {
+        stages: vec![Stage::Exec { argv }],
+        expected: vec![(END.to_owned(), Splat("warn"))],
+        kunit: false,
+    }
+}
+
+/// What the runner made of all of it.
+pub struct Ran(Vec<(Vm, Inner)>);
 
 /// Runs all of it, the VMs side by side: most of their time they wait.
 pub fn run(options: &Options, places: &Places) -> Result<Ran> {
     thread::scope(|scope| {
-        let vms = [first(), second()].map(|cases| {
-            scope.spawn(|| carry_out(options, places, &cases).map(|inner| (cases, inner)))
-        });
+        let vms = [vm(first(), true), vm(second(), false), third()];
+        let vms =
+            vms.map(|vm| scope.spawn(|| carry_out(options, places, &vm).map(|inner| (vm, inner))));
         let ran = vms.map(|vm| vm.join().unwrap_or_else(|panic| resume_unwind(panic)));
         Ok(Ran(ran.into_iter().collect::<Result<_>>()?))
     })
@@ -146,11 +200,8 @@ pub fn run(options: &Options, places: &Places) -> Result<Ran> {
 impl Ran {
     /// Each case is a test in `report`.
     pub fn judge(&self, report: &mut Report) -> Result<()> {
-        for (number, (cases, inner)) in self.0.iter().enumerate() {
-            let suite = "kunit/rfutex_no_such_suite";
-            let name = format!("harness/{number}/missing-suite");
-            judge(report, inner, &name, suite, &Fail)?;
-            for Case { name, expect, .. } in cases {
+        for (number, (vm, inner)) in self.0.iter().enumerate() {
+            for (name, expect) in &vm.expected {
                 let ours = format!("harness/{number}/{name}");
                 judge(report, inner, &ours, name, expect)?;
             }
@@ -160,36 +211,25 @@ impl Ran {
     }
 }
 
-/// What the runner made of the cases.
+/// What the runner made of one VM.
 struct Inner {
     output: Output,
     report: Report,
 }
 
-/// Runs the cases as a run of the tests is run: this program, one boot.
-fn carry_out(options: &Options, places: &Places, cases: &[Case]) -> Result<Inner> {
+/// Runs it as a run of the tests is run: this program, one boot.
+fn carry_out(options: &Options, places: &Places, vm: &Vm) -> Result<Inner> {
     let temp = tempfile::tempdir()?;
     let (plan, result) = (temp.path().join("plan"), temp.path().join("report"));
-    let load = Stage::Load {
-        build: "lab".to_owned(),
-        module: guest_module("lab"),
-        parameters: Vec::new(),
-        suites: vec!["rfutex_no_such_suite".to_owned()],
-    };
-    let scripts = cases.iter().map(|case| Stage::Script {
-        name: case.name.clone(),
-        script: case.script.clone(),
-        limit: if case.name == "time-limit" { 2 } else { LIMIT },
-    });
-    let stages = std::iter::once(load).chain(scripts).collect();
     fs::write(
         &plan,
         serde_json::to_vec(&Plan {
             limit: LIMIT,
-            stages,
+            stages: vm.stages.clone(),
             first_failure: false,
         })?,
     )?;
+    let silence = if vm.kunit { SILENCE } else { SHORT_SILENCE };
     // Not by its path: somebody may have built it anew meanwhile.
     let mut command = Command::new("/proc/self/exe");
     command
@@ -208,13 +248,15 @@ fn carry_out(options: &Options, places: &Places, cases: &[Case]) -> Result<Inner
             &options.cpus.to_string(),
             "--memory",
             &options.memory.to_string(),
+            "--append",
+            &format!("kunit.enable={}", u8::from(vm.kunit)),
         ])
         .arg("session")
         .arg("--plan")
         .arg(&plan)
         .arg("--report")
         .arg(&result)
-        .args(["--silence", "45"]);
+        .args(["--silence", &silence.to_string()]);
     let output = command.output().context("running ourselves")?;
     let report = fs::read(&result).with_context(|| {
         format!(
