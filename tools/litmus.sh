@@ -90,6 +90,26 @@ replace() {
 	printf '%s%s%s' "${1%%"$2"*}" "$3" "$rest"
 }
 
+# find_code FILE FROM TEXT: prints the number of the first line at FROM or below
+# that has TEXT, and not as the end of a longer word.
+find_code() {
+	FROM=$2 TEXT=$3 awk '
+		BEGIN { text = ENVIRON["TEXT"]; is_word = text ~ /^[[:alnum:]_]/ }
+		NR >= ENVIRON["FROM"] {
+			before = ""
+			rest = $0
+			while (at = index(rest, text)) {
+				before = before substr(rest, 1, at - 1)
+				if (!is_word || before !~ /[[:alnum:]_]$/) {
+					print NR
+					exit
+				}
+				before = before substr(rest, at, 1)
+				rest = substr(rest, at + 1)
+			}
+		}' "$1"
+}
+
 # check_code NAME HEAD: says which code that the test is about is not there, or
 # no longer in that order.
 check_code() {
@@ -98,9 +118,9 @@ check_code() {
 	while IFS= read -r text; do
 		file=${text%%: *}
 		text=${text#*: }
-		line=$(tail -n +"${next[$file]:-1}" "$TOP/$file" | grep -nF -m 1 -- "$text" | cut -d : -f 1 || true)
+		line=$(find_code "$TOP/$file" "${next[$file]:-1}" "$text")
 		if [ -n "$line" ]; then
-			next[$file]=$((${next[$file]:-1} + line))
+			next[$file]=$((line + 1))
 		else
 			verdict "$1: $file" "$text" Stale
 		fi
