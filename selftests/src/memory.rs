@@ -31,7 +31,9 @@ pub use huge::{
 pub use ksm::Ksm;
 pub use maps::{mapping_of, named_mapping};
 pub use mount::{Mount, file_in};
-pub use page::{State, folio_of, is_locked, nr_abandoned, page_of, state_of, states_from};
+pub use page::{
+    State, folio_if_present, folio_of, is_locked, nr_abandoned, page_of, state_of, states_from,
+};
 pub use region::{Region, RegionWord, rw};
 pub use setting::Setting;
 pub use special::{AioRing, SysV, memfd, memfd_huge, secret};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Huge pages: transparent ones, made, split and collapsed; and those of hugetlbfs.
 
-use super::{HUGE, Mount, Region, Setting, file_in, folio_of, page_of, rw};
+use super::{HUGE, Mount, Region, Setting, file_in, folio_if_present, folio_of, page_of, rw};
 use crate::harness::{PAGE, until};
 use nix::sys::mman::MapFlags;
 use procfs::PhysicalPageFlags;
@@ -15,7 +15,9 @@ const ORDER: u32 = (HUGE / PAGE).ilog2();
 /// Whether `word` lies on a transparent huge page of 2 MiB.
 #[track_caller]
 pub fn is_huge(word: Word<'static>) -> bool {
-    page_of(word).flags.contains(PhysicalPageFlags::THP) && folio_of(word).order == ORDER
+    folio_if_present(word).is_some_and(|(page, folio)| {
+        page.flags.contains(PhysicalPageFlags::THP) && folio.order == ORDER
+    })
 }
 
 #[track_caller]
@@ -68,7 +70,7 @@ fn is_split(region: &Region) -> bool {
     (0..region.len())
         .step_by(HUGE)
         .flat_map(|at| [at, at + HUGE - PAGE])
-        .all(|at| folio_of(region.word(at)).order == 0)
+        .all(|at| folio_if_present(region.word(at)).is_some_and(|(_, folio)| folio.order == 0))
 }
 
 /// Tries to split the huge pages of `region` into small ones. Returns whether they are: the kernel

@@ -75,14 +75,18 @@ pub fn state_of(word: Word<'static>) -> State {
     states_from(word, 1)[0]
 }
 
+fn page_at(pfn: u64) -> Page {
+    Page {
+        pfn,
+        flags: flags_of(pfn, 1)[0],
+    }
+}
+
 /// The page of `word`, which must be in the page table.
 #[track_caller]
 pub fn page_of(word: Word<'static>) -> Page {
     match state_of(word) {
-        State::Present(pfn) => Page {
-            pfn,
-            flags: flags_of(pfn, 1)[0],
-        },
+        State::Present(pfn) => page_at(pfn),
         other => panic!("no page at {:#x}: {other:?}", word.addr()),
     }
 }
@@ -91,8 +95,22 @@ pub fn page_of(word: Word<'static>) -> Page {
 /// heads and tails. The page must be in the page table.
 #[track_caller]
 pub fn folio_of(word: Word<'static>) -> Folio {
+    folio_at(page_of(word).pfn)
+}
+
+/// The page and the folio of `word`, if the page is in the page table. Where the kernel may collapse
+/// huge pages, it takes small ones out of there whenever it likes.
+#[track_caller]
+pub fn folio_if_present(word: Word<'static>) -> Option<(Page, Folio)> {
+    match state_of(word) {
+        State::Present(pfn) => Some((page_at(pfn), folio_at(pfn))),
+        _ => None,
+    }
+}
+
+#[track_caller]
+fn folio_at(pfn: u64) -> Folio {
     // No folio is larger than a huge page, and each is aligned to its size.
-    let pfn = page_of(word).pfn;
     let flags = flags_of(pfn - pfn % FRAMES, FRAMES);
     let here = (pfn % FRAMES) as usize;
     let is_tail = |at: &usize| flags[*at].contains(PhysicalPageFlags::COMPOUND_TAIL);
