@@ -94,10 +94,11 @@ pub(crate) fn usage(task: &Task) -> i32 {
     unsafe { read(&raw const (*task.as_ptr()).usage.refs) }
 }
 
-/// Whether the task is about to sleep, or sleeps.
+/// Whether the task is about to sleep, or sleeps. Not so who has been woken, and does not run yet.
 pub(crate) fn is_asleep(task: &Task) -> bool {
     // SAFETY: The task is alive for as long as the borrow. Others change the field.
-    unsafe { (&raw const (*task.as_ptr()).__state).read_volatile() != bindings::TASK_RUNNING }
+    let state = unsafe { (&raw const (*task.as_ptr()).__state).read_volatile() };
+    state & bindings::TASK_NORMAL != 0
 }
 
 /// What a task beside ours does, and what came of it.
