@@ -76,7 +76,7 @@ impl<'a> Check<'a> {
     pub fn all(&mut self, only: &[String]) -> Result<Report> {
         let result = self.in_phases(only);
         self.report.close(result)?;
-        print!("{}", self.report.summary(5));
+        println!("{}", self.report.slowest(5));
         println!("{}", self.phases);
         Ok(std::mem::take(&mut self.report))
     }

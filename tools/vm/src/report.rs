@@ -72,27 +72,25 @@ impl Report {
         self.count(Verdict::Failed) == 0 && self.count(Verdict::Passed) > 0
     }
 
-    /// Names the tests that took longest, then those that failed, each once more.
-    pub fn summary(&self, slowest: usize) -> String {
-        let mut text = String::new();
+    /// Names the `nr` tests that took longest.
+    pub fn slowest(&self, nr: usize) -> String {
         let mut by_time: Vec<_> = self.outcomes.iter().collect();
         by_time.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
         let slow: Vec<_> = by_time
             .iter()
-            .take(slowest)
+            .take(nr)
             .map(|o| format!("{} {:.1} s", o.name, o.seconds))
             .collect();
-        if !slow.is_empty() {
-            text += &format!("slowest: {}\n", slow.join(", "));
-        }
-        for outcome in self
-            .outcomes
-            .iter()
+        format!("slowest: {}", slow.join(", "))
+    }
+
+    /// Names the tests that failed, each once more on a line.
+    pub fn failures(&self) -> String {
+        let failed = self.outcomes.iter();
+        failed
             .filter(|o| o.verdict == Verdict::Failed)
-        {
-            text += &format!("failed:  {}\n", outcome.name);
-        }
-        text
+            .map(|o| format!("failed:  {}\n", o.name))
+            .collect()
     }
 }
 
