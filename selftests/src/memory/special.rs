@@ -2,8 +2,9 @@
 //! Memory that comes from calls of its own.
 
 use super::Region;
+use crate::harness::PAGE;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::FromRawFd;
 
 /// A memfd of `len` bytes, all zero.
@@ -39,6 +40,32 @@ pub fn secret(len: usize) -> File {
     let file = unsafe { File::from_raw_fd(fd) };
     file.set_len(len as u64).expect("the length of a secret");
     file
+}
+
+/// A file in sysfs of which the pages are memory of a PCI device: there is no `struct page` for them.
+/// Of the first device that has a page of it, as there is no machine without one here.
+#[track_caller]
+pub fn pci_memory() -> File {
+    const IORESOURCE_MEM: u64 = 0x200;
+    let devices = fs::read_dir("/sys/bus/pci/devices").expect("PCI devices");
+    for device in devices {
+        let device = device.expect("a PCI device").path();
+        // Of each resource its first byte, its last and its flags.
+        let resources = fs::read_to_string(device.join("resource")).expect("resources");
+        for (number, resource) in resources.lines().enumerate() {
+            let fields = resource.split_whitespace();
+            let numbers = fields.map(|n| u64::from_str_radix(n.trim_start_matches("0x"), 16));
+            let numbers: Result<Vec<_>, _> = numbers.collect();
+            let [first, last, flags] = numbers.expect("three numbers")[..] else {
+                panic!("{resource}");
+            };
+            if flags & IORESOURCE_MEM != 0 && last - first >= PAGE as u64 - 1 {
+                let path = device.join(format!("resource{number}"));
+                return File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            }
+        }
+    }
+    panic!("no PCI device has memory");
 }
 
 /// A System V shared memory segment without a key. It goes with its last mapping.

@@ -4,9 +4,11 @@
 use super::{Via, each, meet, meet_by_all_calls};
 use crate::harness::PAGE;
 use crate::keys::{KINDS, Sample};
-use crate::memory::{AioRing, Region, State, named_mapping, rw, secret, state_of, states_from};
+use crate::memory::{
+    AioRing, Region, State, named_mapping, pci_memory, rw, secret, state_of, states_from,
+};
 use libtest_mimic::Trial;
-use nix::sys::mman::MapFlags;
+use nix::sys::mman::{MapFlags, ProtFlags};
 use procfs::process::MMapPath;
 use rfutex::{Error, Resolver, Word};
 
@@ -90,10 +92,18 @@ fn no_key() {
     let nothing = Region::private(PAGE);
     nothing.map_nothing_over();
     let secret = Region::shared(secret(PAGE), 0, PAGE);
+    let pci = Region::file(
+        pci_memory(),
+        0,
+        PAGE,
+        ProtFlags::PROT_READ,
+        MapFlags::MAP_SHARED,
+    );
     let words = [
         named_mapping(MMapPath::Vdso).expect("a vdso"),
         named_mapping(MMapPath::Vvar).expect("a vvar"),
         secret.word(0),
+        pci.word(0),
         Word::at(0, 4),
         Word::at(0x1000, 4),
         Word::at(0x7fff_ffff_f000, 4),
