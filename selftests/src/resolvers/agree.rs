@@ -92,18 +92,14 @@ fn no_key() {
     let nothing = Region::private(PAGE);
     nothing.map_nothing_over();
     let secret = Region::shared(secret(PAGE), 0, PAGE);
-    let pci = Region::file(
-        pci_memory(),
-        0,
-        PAGE,
-        ProtFlags::PROT_READ,
-        MapFlags::MAP_SHARED,
-    );
+    let pci = [MapFlags::MAP_SHARED, MapFlags::MAP_PRIVATE]
+        .map(|flags| Region::file(pci_memory(), 0, PAGE, ProtFlags::PROT_READ, flags));
     let words = [
         named_mapping(MMapPath::Vdso).expect("a vdso"),
         named_mapping(MMapPath::Vvar).expect("a vvar"),
         secret.word(0),
-        pci.word(0),
+        pci[0].word(0),
+        pci[1].word(0),
         Word::at(0, 4),
         Word::at(0x1000, 4),
         Word::at(0x7fff_ffff_f000, 4),
