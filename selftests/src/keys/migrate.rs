@@ -72,8 +72,6 @@ fn moved_from(words: Vec<Word<'static>>) -> bool {
             (word, key_of(word), page_of(word).pfn, waiter)
         })
         .collect();
-    // Compaction moves all that it can, for as long as that takes: not what others have read.
-    std::fs::write("/proc/sys/vm/drop_caches", "1").expect("drop_caches");
     std::fs::write("/proc/sys/vm/compact_memory", "1").expect("compact_memory");
     let mut moved = false;
     for (word, key, pfn, waiter) in waiters {
