@@ -21,8 +21,8 @@ pub fn again(stop: &Arc<AtomicBool>, mut f: impl FnMut() + Send + 'static) -> Ta
 
 /// A thread that has `tids` handle a signal again and again until told to stop.
 ///
-/// The handler must be a counting one. The next is sent when all have handled the last: where that is slow, they would do nothing
-/// else.
+/// The handler must be a counting one. The next is sent when all have handled the last: where that
+/// is slow, they would do nothing else.
 pub fn signal_again<const N: usize>(
     stop: &Arc<AtomicBool>,
     handler: &Arc<Handler>,

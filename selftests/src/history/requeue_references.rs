@@ -30,6 +30,13 @@ fn map_new(directory: &Path, name: &str) -> Region {
     Region::shared(file_in(directory, name, PAGE), 0, PAGE)
 }
 
+/// A file that has no name any more.
+fn map_unlinked(directory: &Path, name: &str) -> Region {
+    let region = map_new(directory, name);
+    std::fs::remove_file(directory.join(name)).expect("unlink");
+    region
+}
+
 /// The file system that they left ends when it is unmounted; the one that they are on when the last
 /// of them gives up.
 fn umount_both() {
@@ -78,9 +85,8 @@ fn umount_and_kill() {
             .expect("the file");
         let (from, to) = (
             Region::shared(&file, 0, PAGE),
-            map_new(disk.path(), "other"),
+            map_unlinked(disk.path(), "other"),
         );
-        std::fs::remove_file(disk.path().join("other")).expect("unlink");
         assert_eq!(fx().requeue(from.word(0), to.word(0), 0, 1), Ok(1));
         drop((file, from, to));
         disk.umount(MntFlags::empty());
@@ -123,11 +129,7 @@ fn to_private_memory() {
 fn unlinked() {
     let mount = Mount::tmpfs("");
     let before = inodes(mount.path());
-    let unlinked = || {
-        let region = map(mount.path());
-        std::fs::remove_file(mount.path().join("file")).expect("unlink");
-        region
-    };
+    let unlinked = || map_unlinked(mount.path(), "file");
     let leap = Leap::new();
     let (from, to) = (unlinked(), unlinked());
     let waiters = [(); 3].map(|()| Waiter::start_with(from.word(0), 0, leap.options()));
@@ -159,11 +161,7 @@ fn back_and_forth() {
     let mount = Mount::tmpfs("");
     let before = inodes(mount.path());
     let private = Region::private(PAGE);
-    let [one, other] = ["one", "other"].map(|name| {
-        let region = map_new(mount.path(), name);
-        std::fs::remove_file(mount.path().join(name)).expect("unlink");
-        region
-    });
+    let [one, other] = ["one", "other"].map(|name| map_unlinked(mount.path(), name));
     let words = [
         one.word(0),
         one.word(64),
