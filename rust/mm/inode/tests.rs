@@ -57,6 +57,12 @@ impl MadeUp {
     }
 }
 
+/// What comes of taking references on the file's inode, in an RCU section.
+fn try_get(on_file: &OnFile, _rcu: &rcu::Guard) -> Result<Result<InodeRef, Leftover>> {
+    // SAFETY: The file is open.
+    Ok(unsafe { Host::from_raw(on_file.file()?.inode()) }.try_get())
+}
+
 #[kunit_tests(rfutex_inode)]
 mod cases {
     use super::*;
@@ -174,8 +180,7 @@ mod cases {
         let on_file = OnFile::new()?;
         let before = on_file.counts();
         let rcu = rcu::read_lock();
-        // SAFETY: The file is open.
-        let attempt = unsafe { Host::from_raw(on_file.file()?.inode()) }.try_get();
+        let attempt = try_get(&on_file, &rcu)?;
         drop(rcu);
         let during = on_file.counts();
         let got = attempt.is_ok();
@@ -191,8 +196,7 @@ mod cases {
         let on_file = OnFile::new()?;
         let before = on_file.counts();
         let rcu = rcu::read_lock();
-        // SAFETY: The file is open.
-        let attempt = unsafe { Host::from_raw(on_file.file()?.inode()) }.try_get();
+        let attempt = try_get(&on_file, &rcu)?;
         let leftover = attempt.map(|inode| inode.give_back(&rcu));
         let inside = on_file.counts();
         drop(rcu);
@@ -209,8 +213,7 @@ mod cases {
         let mut on_file = OnFile::new()?;
         let before = on_file.counts();
         let rcu = rcu::read_lock();
-        // SAFETY: The file is open.
-        let attempt = unsafe { Host::from_raw(on_file.file()?.inode()) }.try_get();
+        let attempt = try_get(&on_file, &rcu)?;
         drop(rcu);
         // Now the file is nobody's but ours; the page cache has the folio.
         on_file.close();
