@@ -3,6 +3,7 @@
 
 use super::until;
 use nix::errno::Errno;
+use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
@@ -108,4 +109,21 @@ impl Drop for Child {
             let _ = waitpid(self.pid, None);
         }
     }
+}
+
+/// Stops a thread of another process as a debugger does, which makes it leave its call in the kernel,
+/// and lets it go on. No handler runs.
+#[track_caller]
+pub fn stop_and_go(tid: Pid) {
+    ptrace::seize(tid, ptrace::Options::empty()).expect("seize");
+    ptrace::interrupt(tid).expect("interrupt");
+    let status = waitpid(tid, Some(WaitPidFlag::__WALL)).expect("waitpid");
+    assert!(
+        matches!(
+            status,
+            WaitStatus::PtraceEvent(..) | WaitStatus::Stopped(..)
+        ),
+        "{status:?}"
+    );
+    ptrace::detach(tid, None).expect("detach");
 }

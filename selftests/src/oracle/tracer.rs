@@ -4,11 +4,9 @@
 //!
 //! A signal that does nothing would not do: it is dropped when it is sent, and nobody notices.
 
-use crate::harness::{Child, LIMIT};
+use crate::harness::{Child, LIMIT, stop_and_go};
 use nix::sys::prctl;
-use nix::sys::ptrace;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::os::unix::net::UnixDatagram;
 
@@ -46,18 +44,4 @@ impl Tracer {
         sent.expect("send");
         self.socket.recv(&mut [0]).expect("a thread is interrupted");
     }
-}
-
-fn stop_and_go(tid: Pid) {
-    ptrace::seize(tid, ptrace::Options::empty()).expect("seize");
-    ptrace::interrupt(tid).expect("interrupt");
-    let status = waitpid(tid, Some(WaitPidFlag::__WALL)).expect("waitpid");
-    assert!(
-        matches!(
-            status,
-            WaitStatus::PtraceEvent(..) | WaitStatus::Stopped(..)
-        ),
-        "{status:?}"
-    );
-    ptrace::detach(tid, None).expect("detach");
 }

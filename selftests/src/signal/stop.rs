@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Stop and continue, a tracer, and a kill.
 
-use crate::harness::{Child, Mapping, PAGE, Realtime, Waiter, fx, nr_waiters, until_queued};
+use crate::harness::{
+    Child, Mapping, PAGE, Realtime, Waiter, fx, nr_waiters, stop_and_go, until_queued,
+};
 use nix::sys::ptrace;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -68,17 +70,7 @@ fn tracer() {
     let map = Mapping::shared(PAGE);
     let child = waiting_child(&map, WaitOptions::default(), Ok(()));
     for _ in 0..3 {
-        ptrace::seize(child.pid(), ptrace::Options::empty()).expect("seize");
-        ptrace::interrupt(child.pid()).expect("interrupt");
-        let status = waitpid(child.pid(), Some(WaitPidFlag::__WALL)).expect("waitpid");
-        assert!(
-            matches!(
-                status,
-                WaitStatus::PtraceEvent(..) | WaitStatus::Stopped(..)
-            ),
-            "{status:?}"
-        );
-        ptrace::detach(child.pid(), None).expect("detach");
+        stop_and_go(child.pid());
         until_queued(map.word(0), 1);
     }
     assert_eq!(fx().wake_one(map.word(0)), Ok(1));
