@@ -23,6 +23,10 @@ const SCENARIOS: u64 = 250;
 /// What is the same each time is drawn from this.
 const SEED: u64 = 7;
 
+/// What the scenarios that show faults are drawn from. Any seed would do; with this one, those are
+/// near the beginning, and soon made small: no process is killed in them.
+const FAULTS_SEED: u64 = 6;
+
 /// How many races are run, on each.
 const RACES: u64 = 30;
 
@@ -53,7 +57,11 @@ pub fn trials() -> Vec<Trial> {
     ];
     trials.extend(Fault::ALL.iter().map(|(name, fault)| {
         Trial::test(format!("oracle::sees::{name}"), || {
-            sees(Pair(PAIR.0, Backend::Wrong(true, *fault)), *fault, SEED);
+            sees(
+                Pair(PAIR.0, Backend::Wrong(true, *fault)),
+                *fault,
+                FAULTS_SEED,
+            );
             Ok(())
         })
     }));

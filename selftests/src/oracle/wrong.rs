@@ -53,11 +53,13 @@ impl Fault {
     /// Whether a step may go wrong by it. A script that shows it has such a step.
     pub fn concerns(self, step: &Step) -> bool {
         match self {
-            Self::MaskIgnored | Self::OneMore | Self::PrivateIgnored => {
+            Self::MaskIgnored => matches!(step, Step::Wake { mask, .. } if *mask != ANY),
+            Self::OneMore | Self::PrivateIgnored => {
                 matches!(step, Step::Wake { .. } | Step::Swap { .. })
             }
             Self::MovesOneLess | Self::RefusesNone => matches!(step, Step::Requeue { .. }),
-            Self::LessOrEqual | Self::Unsigned => matches!(step, Step::WakeOp { .. }),
+            Self::LessOrEqual => matches!(step, Step::WakeOp { cmp: 2, .. }),
+            Self::Unsigned => matches!(step, Step::WakeOp { comparand, .. } if *comparand < 0),
             Self::ValueIgnored => matches!(step, Step::Wait { .. } | Step::Swap { .. }),
             Self::TimeoutIsWake => matches!(
                 step,
