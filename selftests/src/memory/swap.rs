@@ -2,7 +2,7 @@
 //! A swap area, and how to get pages there.
 
 use super::page::{State, states_from};
-use super::{LoopDevice, Region};
+use super::{LoopDevice, Mount, Region, file_in};
 use crate::harness::{PAGE, on_each_cpu, until};
 use procfs::process::Process;
 use std::ffi::CString;
@@ -20,8 +20,8 @@ impl SwapArea {
     /// Swaps to a new area of `len` bytes.
     #[track_caller]
     pub fn new(len: usize) -> Self {
-        let file = tempfile::tempfile().expect("a file");
-        file.set_len(len as u64).expect("the length of a file");
+        // No page of it may go to swap, where the kernel would have to read it to read it.
+        let file = file_in(Mount::tmpfs("noswap").path(), "swap", len);
         // The header, as mkswap(8) writes it: version, last page, no bad pages; then the magic.
         let mut header = [0u8; 12];
         header[0..4].copy_from_slice(&1u32.to_ne_bytes());
