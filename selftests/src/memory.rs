@@ -9,6 +9,7 @@
 //! systems are mounted in a mount namespace of the calling thread, loop devices clear themselves,
 //! files have no name. Only a [`Setting`] (a sysctl) needs its drop to run.
 
+mod compaction;
 mod disk;
 mod each;
 mod huge;
@@ -22,6 +23,7 @@ mod special;
 mod swap;
 mod uffd;
 
+pub use compaction::Compaction;
 pub use disk::{Disk, LoopDevice};
 pub use each::EachKind;
 pub use huge::{

@@ -6,7 +6,7 @@
 
 use super::each::key_of;
 use crate::harness::{PAGE, Waiter, fx};
-use crate::memory::{HUGE, Region, memfd, page_of};
+use crate::memory::{Compaction, HUGE, Region, memfd, page_of};
 use rfutex::Word;
 
 trials![anonymous, shared];
@@ -54,17 +54,18 @@ fn huge_pages() -> usize {
 /// Free frames are handed out from the high end, so that a region would lie where compaction moves
 /// things to. Much of what is free is taken before, and given away when the region is there.
 fn moved(thinned: impl Fn() -> (Region, Vec<Word<'static>>)) {
+    let compaction = Compaction::new();
     let high = Region::reserve(huge_pages() / 2 * HUGE, HUGE);
     high.map_over_anonymous(0, high.len());
     high.advise(libc::MADV_HUGEPAGE);
     high.touch();
     let (_region, words) = thinned();
     drop(high);
-    assert!(moved_from(words), "compaction moves nothing");
+    assert!(moved_from(words, &compaction), "compaction moves nothing");
 }
 
 /// Waits on `words`, has memory compacted, and wakes. Returns whether a page was moved.
-fn moved_from(words: Vec<Word<'static>>) -> bool {
+fn moved_from(words: Vec<Word<'static>>, compaction: &Compaction) -> bool {
     let waiters: Vec<_> = words
         .into_iter()
         .map(|word| {
@@ -72,7 +73,7 @@ fn moved_from(words: Vec<Word<'static>>) -> bool {
             (word, key_of(word), page_of(word).pfn, waiter)
         })
         .collect();
-    std::fs::write("/proc/sys/vm/compact_memory", "1").expect("compact_memory");
+    compaction.run();
     let mut moved = false;
     for (word, key, pfn, waiter) in waiters {
         moved |= page_of(word).pfn != pfn;

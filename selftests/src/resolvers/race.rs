@@ -3,7 +3,7 @@
 
 use super::{Via, each, meet_by_all_calls};
 use crate::harness::{PAGE, Task};
-use crate::memory::{HUGE, Region, SwapArea, memfd, rw, thp, try_collapse, try_split};
+use crate::memory::{Compaction, HUGE, Region, SwapArea, memfd, rw, thp, try_collapse, try_split};
 use nix::sys::mman::MapFlags;
 use nix::unistd::ftruncate;
 use rfutex::{Error, Key, Word};
@@ -119,6 +119,7 @@ fn split() {
 }
 
 fn migrate() {
+    let compaction = Compaction::new();
     let region = Region::shared(memfd(16 * PAGE), 0, 16 * PAGE);
     region.touch();
     let private = Region::private(16 * PAGE);
@@ -128,9 +129,7 @@ fn migrate() {
         private.word(0),
         private.word(15 * PAGE + 4),
     ];
-    stay(words.to_vec(), |_| {
-        std::fs::write("/proc/sys/vm/compact_memory", "1").expect("compact_memory");
-    });
+    stay(words.to_vec(), move |_| compaction.run());
 }
 
 fn swapped(region: Region) {
