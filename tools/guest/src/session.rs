@@ -82,14 +82,25 @@ struct Health {
 
 impl Health {
     fn now() -> Self {
-        let read = |path| fs::read_to_string(path).unwrap_or_default();
         let stats = read("/proc/lockdep_stats");
         let debug_locks = stats
             .lines()
             .find(|line| line.trim_start().starts_with("debug_locks:"));
         Self {
-            taint: read("/proc/sys/kernel/tainted").trim().parse().unwrap_or(0),
+            taint: taint(),
             lockdep: debug_locks.is_some_and(|line| line.trim_end().ends_with('1')),
+        }
+    }
+
+    /// The state now, after the kernel logged `messages`. Lockdep tells when it stops; to ask it is
+    /// to have it search its graph, which takes longer than many a test.
+    fn after(&self, messages: &[Message]) -> Self {
+        if !messages.is_empty() {
+            return Self::now();
+        }
+        Self {
+            taint: taint(),
+            lockdep: self.lockdep,
         }
     }
 
@@ -105,6 +116,14 @@ impl Health {
         }
         worse
     }
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn taint() -> u64 {
+    read("/proc/sys/kernel/tainted").trim().parse().unwrap_or(0)
 }
 
 /// The splats in a part of the kernel log.
@@ -132,9 +151,10 @@ impl Session {
     pub fn new(plan: &Plan) -> Result<Self> {
         Ok(Self {
             kmsg: Kmsg::open().context("/dev/kmsg")?,
+            // What happened at boot is for the first test.
             health: Health {
                 taint: 0,
-                lockdep: false,
+                ..Health::now()
             },
             limit: Duration::from_secs(plan.limit),
             first_failure: plan.first_failure,
@@ -277,7 +297,7 @@ impl Session {
                 .iter()
                 .map(|heading| format!("kernel: {heading}")),
         );
-        let health = Health::now();
+        let health = self.health.after(messages);
         why.extend(health.worse_than(&self.health));
         self.health = health;
         let verdict = match (why.is_empty(), attempt.skipped) {
