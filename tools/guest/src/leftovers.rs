@@ -58,8 +58,8 @@ impl Snapshot {
     }
 
     /// What has changed since, one sentence each; empty if nothing. Gives the
-    /// kernel time for what it does late.
-    pub fn changes(&self) -> Vec<String> {
+    /// kernel time for what it does late. From now on, this is the state.
+    pub fn changes(&mut self) -> Vec<String> {
         let began = Instant::now();
         loop {
             let now = Self::take();
@@ -75,7 +75,9 @@ impl Snapshot {
                     .0
                     .difference(&now.0)
                     .map(|line| format!("taken away: {line}"));
-                return came.chain(gone).collect();
+                let changes = came.chain(gone).collect();
+                *self = now;
+                return changes;
             }
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -214,7 +214,7 @@ impl Session {
                 name,
                 script,
                 limit,
-            } => self.judged_tidy(&name, || {
+            } => self.judged_tidy(&name, &mut Snapshot::take(), || {
                 let mut sh = Command::new("sh");
                 run(sh.args(["-c", &script]), Duration::from_secs(limit))
             }),
@@ -276,12 +276,17 @@ impl Session {
         self.end(name, attempt, &messages)
     }
 
-    /// Runs one test that must leave the system as it found it.
-    fn judged_tidy(&mut self, name: &str, attempt: impl FnOnce() -> Result<Attempt>) -> Result<()> {
+    /// Runs one test that must leave the system as it found it, as in `system`; that says afterwards
+    /// how it is now.
+    fn judged_tidy(
+        &mut self,
+        name: &str,
+        system: &mut Snapshot,
+        attempt: impl FnOnce() -> Result<Attempt>,
+    ) -> Result<()> {
         self.judged(name, || {
-            let before = Snapshot::take();
             let mut attempt = attempt()?;
-            attempt.wrong.extend(before.changes());
+            attempt.wrong.extend(system.changes());
             Ok(attempt)
         })
     }
@@ -428,8 +433,9 @@ impl Session {
             });
         }
         let (limit, parameters) = (self.limit, self.parameters.clone());
+        let mut system = Snapshot::take();
         for trial in trials {
-            self.judged_tidy(&format!("{prefix}{}", trial.name), || {
+            self.judged_tidy(&format!("{prefix}{}", trial.name), &mut system, || {
                 let mut command = Command::new(program);
                 command
                     .args(["--exact", &trial.name])
