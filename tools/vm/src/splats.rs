@@ -109,12 +109,9 @@ fn vm(cases: Vec<Case>, kunit: bool) -> Vm {
 /// What happens in the first VM. Lockdep looks no further after its first
 /// report, and corrupt memory or an oops turns it off too: what needs it comes
 /// before.
-/// Time-outs are shortened only where they are waited for.
+/// Time-outs are shortened only where they are waited for, here and in the fourth.
 fn first() -> Vec<Case> {
-    let sysctl = "cd /proc/sys/kernel";
-    let hung =
-        format!("{sysctl}; echo 2 >hung_task_timeout_secs; echo 1 >hung_task_check_interval_secs");
-    let stall = "echo 3 >/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout";
+    let hung = "cd /proc/sys/kernel; echo 2 >hung_task_timeout_secs; echo 1 >hung_task_check_interval_secs";
     vec![
         case("control", "true", Pass),
         case("exit-status", "exit 3", Fail),
@@ -147,11 +144,9 @@ fn first() -> Vec<Case> {
             ),
             Splat("busy-inodes"),
         ),
-        splat("hung-task", &hung),
+        splat("hung-task", hung),
         // The kernel says so once a second at most.
         release("in-rcu", "atomic-sleep"),
-        splat("rcu-stall", stall),
-        splat("soft-lockup", &format!("{sysctl}; echo 1 >watchdog_thresh")),
         case("control-again", "true", Pass),
         splat("oops", ""),
         splat("bug", ""),
@@ -183,13 +178,29 @@ fn third() -> Vm {
     }
 }
 
+/// What happens in the fourth: processors stand still.
+fn fourth() -> Vec<Case> {
+    let stall = "echo 3 >/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout";
+    let lockup = "echo 1 >/proc/sys/kernel/watchdog_thresh";
+    vec![
+        splat("rcu-stall", stall),
+        splat("soft-lockup", lockup),
+        case("control", "true", Pass),
+    ]
+}
+
 /// What the runner made of all of it.
 pub struct Ran(Vec<(Vm, Inner)>);
 
 /// Runs all of it, the VMs side by side: most of their time they wait.
 pub fn run(options: &Options, places: &Places) -> Result<Ran> {
     thread::scope(|scope| {
-        let vms = [vm(first(), true), vm(second(), false), third()];
+        let vms = [
+            vm(first(), true),
+            vm(second(), false),
+            third(),
+            vm(fourth(), false),
+        ];
         let vms =
             vms.map(|vm| scope.spawn(|| carry_out(options, places, &vm).map(|inner| (vm, inner))));
         let ran = vms.map(|vm| vm.join().unwrap_or_else(|panic| resume_unwind(panic)));
