@@ -17,6 +17,7 @@ fragment() { cat "$TOOLS_KERNEL/config/base.config" "$TOOLS_KERNEL/config/$flavo
 # What the build depends on; another answer to any of it is another kernel.
 inputs() {
 	fragment
+	declare -f build
 	(cd "$source_dir" && make -s kernelversion && sha256sum Makefile init/Kconfig rust/Makefile)
 	cat "$(dirname "$source_dir")/version" 2>/dev/null || printf '%s\n' "$source_dir"
 	# A tree of the user's own may change under its name.
