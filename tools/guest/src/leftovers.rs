@@ -18,6 +18,7 @@ const FILES: &[(&str, usize)] = &[
     ("/proc/sys/vm/nr_overcommit_hugepages", 1),
     ("/proc/sys/vm/overcommit_memory", 1),
     ("/proc/sys/vm/max_map_count", 1),
+    ("/proc/sys/vm/compact_unevictable_allowed", 1),
     ("/sys/kernel/mm/ksm/run", 1),
     ("/sys/kernel/mm/transparent_hugepage/enabled", 3),
     ("/sys/kernel/mm/transparent_hugepage/shmem_enabled", 6),

@@ -22,12 +22,12 @@ const TRIGGER: &str = "/sys/kernel/debug/rfutex/splat";
 /// Time limit of a script here, in seconds.
 const LIMIT: u64 = 60;
 
-/// How long the first VM may say nothing, in seconds: as long as a script may
-/// take, and some more. KUnit says nothing either, however busy the host is.
+/// How long a VM may say nothing, in seconds: as long as a script may take, and
+/// some more. KUnit says nothing either, however busy the host is.
 const SILENCE: u64 = LIMIT + 60;
 
-/// How long the others may: one of them waits for this. Without KUnit nothing in
-/// them takes long.
+/// How long the one that hangs may: this is waited for. Nothing else in it takes
+/// long.
 const SHORT_SILENCE: u64 = 45;
 
 /// What is made to happen, and what the runner has to say of it.
@@ -44,6 +44,8 @@ struct Vm {
     expected: Vec<(String, Expect)>,
     /// Whether KUnit runs as the module is loaded.
     kunit: bool,
+    /// After so many seconds without a word it hangs.
+    silence: u64,
 }
 
 enum Expect {
@@ -82,7 +84,7 @@ fn release(place: &str, kind: &'static str) -> Case {
 
 /// A VM in which these happen, one after the other, with the lab build loaded.
 /// Of that a KUnit suite is missing in any case.
-fn vm(cases: Vec<Case>, kunit: bool) -> Vm {
+fn vm(cases: Vec<Case>) -> Vm {
     let suite = "rfutex_no_such_suite";
     let mut stages = vec![Stage::Load {
         build: "lab".to_owned(),
@@ -102,7 +104,8 @@ fn vm(cases: Vec<Case>, kunit: bool) -> Vm {
     Vm {
         stages,
         expected,
-        kunit,
+        kunit: false,
+        silence: SILENCE,
     }
 }
 
@@ -175,6 +178,7 @@ fn third() -> Vm {
         stages: vec![Stage::Exec { argv }],
         expected: vec![(END.to_owned(), Splat("warn"))],
         kunit: false,
+        silence: SILENCE,
     }
 }
 
@@ -196,10 +200,16 @@ pub struct Ran(Vec<(Vm, Inner)>);
 pub fn run(options: &Options, places: &Places) -> Result<Ran> {
     thread::scope(|scope| {
         let vms = [
-            vm(first(), true),
-            vm(second(), false),
+            Vm {
+                kunit: true,
+                ..vm(first())
+            },
+            Vm {
+                silence: SHORT_SILENCE,
+                ..vm(second())
+            },
             third(),
-            vm(fourth(), false),
+            vm(fourth()),
         ];
         let vms =
             vms.map(|vm| scope.spawn(|| carry_out(options, places, &vm).map(|inner| (vm, inner))));
@@ -240,7 +250,6 @@ fn carry_out(options: &Options, places: &Places, vm: &Vm) -> Result<Inner> {
             first_failure: false,
         })?,
     )?;
-    let silence = if vm.kunit { SILENCE } else { SHORT_SILENCE };
     // Not by its path: somebody may have built it anew meanwhile.
     let mut command = Command::new("/proc/self/exe");
     command
@@ -267,7 +276,7 @@ fn carry_out(options: &Options, places: &Places, vm: &Vm) -> Result<Inner> {
         .arg(&plan)
         .arg("--report")
         .arg(&result)
-        .args(["--silence", &silence.to_string()]);
+        .args(["--silence", &vm.silence.to_string()]);
     let output = command.output().context("running ourselves")?;
     let report = fs::read(&result).with_context(|| {
         format!(
