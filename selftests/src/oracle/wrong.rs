@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+/// `FUTEX_OP_CMP_*`, as an operation has them.
+const LT: u8 = libc::FUTEX_OP_CMP_LT as u8;
+const LE: u8 = libc::FUTEX_OP_CMP_LE as u8;
+
 /// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fault {
@@ -58,7 +62,7 @@ impl Fault {
                 matches!(step, Step::Wake { .. } | Step::Swap { .. })
             }
             Self::MovesOneLess | Self::RefusesNone => matches!(step, Step::Requeue { .. }),
-            Self::LessOrEqual => matches!(step, Step::WakeOp { cmp: 2, .. }),
+            Self::LessOrEqual => matches!(step, Step::WakeOp { cmp: LT, .. }),
             Self::Unsigned => matches!(step, Step::WakeOp { comparand, .. } if *comparand < 0),
             Self::ValueIgnored => matches!(step, Step::Wait { .. } | Step::Swap { .. }),
             Self::TimeoutIsWake => matches!(
@@ -87,8 +91,7 @@ pub fn call(fault: Fault, call: &Call, right: &dyn Fn(&Call) -> i64) -> i64 {
                 via: Via::Futex2,
             };
         }
-        // FUTEX_OP_CMP_LT to FUTEX_OP_CMP_LE
-        (Fault::LessOrEqual, Call::WakeOp { op, .. }) if op.cmp == 2 => op.cmp = 3,
+        (Fault::LessOrEqual, Call::WakeOp { op, .. }) if op.cmp == LT => op.cmp = LE,
         // Above every negative number is the greatest one.
         (Fault::Unsigned, Call::WakeOp { op, .. }) if op.comparand < 0 => op.comparand = 0x7ff,
         (Fault::ValueIgnored, Call::Wait { wait, .. }) => {
