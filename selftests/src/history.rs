@@ -39,6 +39,8 @@ mod requeue_storm;
 mod split_collapse;
 mod umount;
 
+use crate::harness::PAGE;
+use crate::memory::{Region, file_in};
 use libtest_mimic::Trial;
 use nix::sys::statvfs::statvfs;
 use std::hint::spin_loop;
@@ -70,6 +72,18 @@ pub fn trials() -> Vec<Trial> {
 fn inodes(path: &Path) -> u64 {
     let stat = statvfs(path).expect("statvfs");
     stat.files() - stat.files_free()
+}
+
+/// A page of a new file called `name`.
+fn map_new(directory: &Path, name: &str) -> Region {
+    Region::shared(file_in(directory, name, PAGE), 0, PAGE)
+}
+
+/// A page of a file that has no name any more; it had `name`.
+fn map_unlinked(directory: &Path, name: &str) -> Region {
+    let region = map_new(directory, name);
+    std::fs::remove_file(directory.join(name)).expect("unlink");
+    region
 }
 
 /// A little time, not always the same, so that two sides meet in every order: less than `limit`

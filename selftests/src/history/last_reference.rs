@@ -2,8 +2,8 @@
 //! The waiter's reference on an inode is the last one: the file is deleted when the waiter leaves,
 //! which sleeps, so it must not be under RCU or a lock. The debug kernel complains if it is.
 
-use super::inodes;
 use super::lone::LoneWaiter;
+use super::{inodes, map_new, map_unlinked};
 use crate::harness::{PAGE, Waiter, fx, until};
 use crate::leap::Leap;
 use crate::memory::{Disk, HUGE, Mount, Region, file_in, huge_tmpfs};
@@ -42,8 +42,7 @@ fn deadline(path: &Path, make: impl FnOnce() -> File) {
 fn kill(path: &Path) {
     let before = inodes(path);
     let child = LoneWaiter::start(WaitOptions::default(), || {
-        let region = Region::shared(file_in(path, "file", PAGE), 0, PAGE);
-        std::fs::remove_file(path.join("file")).expect("unlink");
+        let region = map_unlinked(path, "file");
         (region.word(0), move || drop(region))
     });
     assert_eq!(inodes(path), before + 1, "the waiter has the inode");
@@ -97,7 +96,7 @@ fn wake_then_last() {
     let mount = Mount::tmpfs("");
     let before = inodes(mount.path());
     for _ in 0..20 {
-        let region = Region::shared(file_in(mount.path(), "file", PAGE), 0, PAGE);
+        let region = map_new(mount.path(), "file");
         let word = region.word(0);
         let waiters = [Waiter::start(word, 0), Waiter::start(word, 0)];
         std::fs::remove_file(mount.path().join("file")).expect("unlink");

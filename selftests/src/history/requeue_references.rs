@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A moved waiter has let go of where it came from, and holds where it is: inode and superblock.
 
-use super::inodes;
 use super::lone::LoneWaiter;
+use super::{inodes, map_new, map_unlinked};
 use crate::harness::{PAGE, Waiter, fx, nr_waiters};
 use crate::leap::Leap;
-use crate::memory::{Disk, Mount, Region, file_in};
+use crate::memory::{Disk, Mount, Region};
 use nix::mount::MntFlags;
 use rfutex::{Error, WaitOptions};
 use std::fs::File;
@@ -24,17 +24,6 @@ const MANY: u32 = 10;
 
 fn map(directory: &Path) -> Region {
     map_new(directory, "file")
-}
-
-fn map_new(directory: &Path, name: &str) -> Region {
-    Region::shared(file_in(directory, name, PAGE), 0, PAGE)
-}
-
-/// A file that has no name any more.
-fn map_unlinked(directory: &Path, name: &str) -> Region {
-    let region = map_new(directory, name);
-    std::fs::remove_file(directory.join(name)).expect("unlink");
-    region
 }
 
 /// The file system that they left ends when it is unmounted; the one that they are on when the last
