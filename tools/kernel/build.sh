@@ -1,18 +1,30 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# build.sh lean|debug: builds the kernel of that flavour in the cache, where it
+# build.sh lean|count|debug: builds the kernel of that flavour in the cache, where it
 # is not there yet, and prints its build directory (a KDIR). The environment is
 # toolchain.sh's.
 
 . "$(dirname "$0")/lib.sh"
 
 flavour=${1:-}
-case $flavour in lean | debug) ;; *) die "usage: build.sh lean|debug" ;; esac
+case $flavour in lean | count | debug) ;; *) die "usage: build.sh lean|count|debug" ;; esac
 source_dir=$("$TOOLS_KERNEL/source.sh")
 jobs=$(nproc)
 
-fragment() { cat "$TOOLS_KERNEL/config/base.config" "$TOOLS_KERNEL/config/$flavour.config"; }
+fragment() {
+	cat "$TOOLS_KERNEL/config/base.config"
+	case $flavour in
+	count) cat "$TOOLS_KERNEL/config/lean.config" "$TOOLS_KERNEL/config/count.config" ;;
+	*) cat "$TOOLS_KERNEL/config/$flavour.config" ;;
+	esac
+	# KASAN would not see into what is inlined.
+	[ "$flavour" = debug ] || [ "$(rust_llvm)" != "$(clang_llvm)" ] ||
+		echo CONFIG_RUST_INLINE_HELPERS=y
+}
+
+# The major version of clang.
+clang_llvm() { clang -dumpversion | sed 's/\..*//'; }
 
 # What the build depends on; another answer to any of it is another kernel.
 inputs() {

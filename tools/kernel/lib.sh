@@ -26,6 +26,23 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # at_least HAVE WANT: true when version HAVE is WANT or newer.
 at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
+# rust_llvm: the major version of the LLVM in rustc.
+rust_llvm() { rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p'; }
+
+# llvm_version: the major version of LLVM to build with. With rustc's own, the
+# kernel can inline the C helpers that Rust calls (RUST_INLINE_HELPERS).
+llvm_version() {
+	local own
+	own=$(rust_llvm)
+	if [ -n "$own" ] && [ "$own" -ge "$LLVM_VERSION" ] &&
+		{ [ -x "/usr/lib/llvm-$own/bin/clang" ] ||
+			apt-cache policy "clang-$own" 2>/dev/null | grep -q 'Candidate: [0-9]'; }; then
+		printf '%s\n' "$own"
+	else
+		printf '%s\n' "$LLVM_VERSION"
+	fi
+}
+
 # as_root COMMAND...: run as root, through sudo where we are not.
 as_root() {
 	if [ "$(id -u)" = 0 ]; then

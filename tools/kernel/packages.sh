@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Makes sure that the programs which the builds and the VM need are there.
+# packages.sh [llvm]: makes sure that the programs which the builds and the VM
+# need are there; with "llvm", those of LLVM, whose version depends on rustc.
 # Installs Debian packages where there is apt; elsewhere says what is missing.
 
 . "$(dirname "$0")/lib.sh"
 
 # What is looked for (a program, one that needs no shared library, a package,
 # or a program of LLVM) and the Debian package that has it.
-LLVM_BIN=/usr/lib/llvm-$LLVM_VERSION/bin
 needs="
 make:make
 gcc:gcc
@@ -36,11 +36,17 @@ pkg=libelf-dev:libelf-dev
 pkg=libssl-dev:libssl-dev
 pkg=libcap-ng-dev:libcap-ng-dev
 pkg=libseccomp-dev:libseccomp-dev
-llvm=clang:clang-$LLVM_VERSION
-llvm=ld.lld:lld-$LLVM_VERSION
-llvm=llvm-nm:llvm-$LLVM_VERSION
-pkg=libclang-$LLVM_VERSION-dev:libclang-$LLVM_VERSION-dev
 "
+if [ "${1:-}" = llvm ]; then
+	llvm=$(llvm_version)
+	LLVM_BIN=/usr/lib/llvm-$llvm/bin
+	needs="
+llvm=clang:clang-$llvm
+llvm=ld.lld:lld-$llvm
+llvm=llvm-nm:llvm-$llvm
+pkg=libclang-$llvm-dev:libclang-$llvm-dev
+"
+fi
 
 # The library behind each pkg= line, for systems without dpkg.
 library_there() {

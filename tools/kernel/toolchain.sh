@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Makes sure that rustc, its library source, bindgen, virtiofsd and virtme-ng
+# Makes sure that rustc, its library source, LLVM, bindgen, virtiofsd and virtme-ng
 # are there, building into the cache what no package has, and prints the
 # environment that uses them, to be read with `eval`.
 
@@ -102,6 +102,8 @@ build_virtme() {
 
 lacking=$(rust_lacking)
 [ -z "$lacking" ] || apt_alone install_rust
+"$TOOLS_KERNEL/packages.sh" llvm >&2
+llvm=/usr/lib/llvm-$(llvm_version)
 lib_src=$(rust_lib_src)
 # What is linked with one C library need not run with another; a virtual
 # environment has the paths of its Python and of itself in it.
@@ -116,11 +118,9 @@ fi
 path=$path:$(make_entry "$(suiting "virtiofsd-$VIRTIOFSD_VERSION" "$libc")" \
 	build_crate virtiofsd "$VIRTIOFSD_VERSION" virtiofsd)/bin
 path=$path:$(make_entry "$(suiting "virtme-ng-$VIRTME_NG_VERSION" "$python" "$CACHE")" build_virtme)/venv/bin
-llvm=/usr/lib/llvm-$LLVM_VERSION/bin
-[ -x "$llvm/clang" ] && path=$path:$llvm
+[ -x "$llvm/bin/clang" ] && path=$path:$llvm/bin
 
 # shellcheck disable=SC2016 # whoever reads this expands it
 printf 'export PATH=%q:"$PATH"\n' "${path#:}"
-libclang=/usr/lib/llvm-$LLVM_VERSION/lib
-[ -d "$libclang" ] && printf 'export LIBCLANG_PATH=%q\n' "$libclang"
+[ -d "$llvm/lib" ] && printf 'export LIBCLANG_PATH=%q\n' "$llvm/lib"
 printf 'export RUST_LIB_SRC=%q LLVM=1\n' "$lib_src"

@@ -8,6 +8,7 @@ KERNEL_SERIES=7.3
 KERNEL_VERSION=7.3.4
 DEBIAN_SUITE=trixie-backports
 
+# Unless it can be the one that rustc has: see llvm_version in lib.sh.
 LLVM_VERSION=19
 # What the programs need (tools/Cargo.toml); the kernel would do with 1.85.
 RUSTC_MIN=1.88.0
