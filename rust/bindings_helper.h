@@ -36,6 +36,9 @@ static const u32 RFUTEX_CMD_WAKE_ALL_PRIVATE = RFUTEX_WAKE_ALL_PRIVATE;
 /* Nor BIT(). */
 static const unsigned long RFUTEX_SB_KERNMOUNT = SB_KERNMOUNT;
 
+/* Module parameters (parameters.c). */
+u32 rfutex_param_hold(void);
+
 /* Memory. */
 unsigned long rfutex_totalram_pages(void);
 

@@ -12,6 +12,7 @@
 //! | on an anonymous page | `Mm` | (mm, address) |
 //! | on a page of a file, shared memory included | `Inode` | (inode, position in it) |
 
+mod hold;
 #[cfg(RFUTEX_LAB)]
 pub(crate) mod locked;
 pub(crate) mod page;
@@ -26,12 +27,15 @@ use self::resolver::{
     again,
     repeat, //
 };
-pub(crate) use self::resolver::{
-    resolve,
-    AtomicResolver,
-    Resolve,
-    Resolver,
-    Visit, //
+pub(crate) use self::{
+    hold::Hold,
+    resolver::{
+        resolve,
+        AtomicResolver,
+        Resolve,
+        Resolver,
+        Visit, //
+    }, //
 };
 use crate::{
     bindings as uapi,

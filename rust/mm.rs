@@ -8,6 +8,7 @@ pub(crate) mod arch;
 pub(crate) mod folio;
 pub(crate) mod gup;
 pub(crate) mod inode;
+pub(crate) mod parameters;
 pub(crate) mod pinned_slice;
 pub(crate) mod pinned_vec;
 pub(crate) mod ram;

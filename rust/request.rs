@@ -53,10 +53,10 @@ use kernel::{
 
 // The sizes of the first version, without any implicit padding.
 static_assert!(size_of::<rfutex_word>() == 16);
-static_assert!(size_of::<rfutex_query>() == 24);
+static_assert!(size_of::<rfutex_query>() == 32);
 static_assert!(size_of::<rfutex_wait>() == 48);
 static_assert!(size_of::<rfutex_wake>() == 32);
-static_assert!(size_of::<rfutex_key_info>() == 72);
+static_assert!(size_of::<rfutex_key_info>() == 80);
 
 /// As long as the longest struct of the interface, in bytes.
 const LONGEST: usize = size_of::<rfutex_key_info>();

@@ -45,7 +45,10 @@ mod wake_chain;
 
 use crate::{
     device::Device,
-    key::Resolver,
+    key::{
+        Hold,
+        Resolver, //
+    },
     table::Table, //
 };
 use kernel::{
@@ -92,7 +95,7 @@ impl kernel::InPlaceModule for Rfutex {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         // The device comes last: it can be opened at once.
         try_pin_init!(Self {
-            table: Table::new(module_parameters::buckets.value())?,
+            table: Table::new(module_parameters::buckets.value(), Hold::from_parameter())?,
             resolver: Resolver::from_uapi(module_parameters::resolver.value())?,
             #[cfg(RFUTEX_LAB)]
             lab <- lab::Lab::new(table.clone()),

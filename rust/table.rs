@@ -3,7 +3,10 @@
 //! The table: which key queues in which bucket.
 
 use crate::{
-    key::KeyId,
+    key::{
+        Hold,
+        KeyId, //
+    },
     lab,
     mm::{
         ram,
@@ -38,6 +41,7 @@ const MAX_BUCKETS: u32 = 1 << 20;
 pub(crate) struct Table {
     buckets: Buckets,
     secret: Secret,
+    hold: Hold,
 }
 
 /// The hash's key, so that nobody can choose words that collide.
@@ -87,7 +91,7 @@ fn by_default(ram_bytes: usize, cpus: usize) -> usize {
 
 impl Table {
     /// Makes a table of `nr_buckets` buckets, rounded up to a power of two; 0 for as many as suit
-    /// the machine.
+    /// the machine. Those who sleep on words of files hold what `hold` says.
     ///
     /// # Errors
     ///
@@ -96,7 +100,7 @@ impl Table {
     /// # Context
     ///
     /// May sleep.
-    pub(crate) fn new(nr_buckets: u32) -> Result<Arc<Self>> {
+    pub(crate) fn new(nr_buckets: u32, hold: Hold) -> Result<Arc<Self>> {
         if nr_buckets > MAX_BUCKETS {
             return Err(EINVAL);
         }
@@ -111,6 +115,7 @@ impl Table {
         let table = Self {
             buckets: Buckets::new(nr)?,
             secret: Secret::random(),
+            hold,
         };
         Ok(Arc::new(table, GFP_KERNEL)?)
     }
@@ -119,6 +124,12 @@ impl Table {
     #[inline]
     pub(crate) fn spot(&self, id: KeyId) -> Spot<'_> {
         self.buckets.at_hash(self.secret.hash(id))
+    }
+
+    /// What those who sleep on words of files hold.
+    #[inline]
+    pub(crate) fn hold(&self) -> Hold {
+        self.hold
     }
 
     /// How many buckets there are.
@@ -337,7 +348,7 @@ mod tests {
 
     #[test]
     fn tables_have_secrets_of_their_own() -> Result {
-        let (one, other) = (Table::new(1024)?, Table::new(1024)?);
+        let (one, other) = (Table::new(1024, Hold::Inode)?, Table::new(1024, Hold::Inode)?);
         let differ = (0..32).any(|i| {
             let id = KeyId::made_up(Kind::Inode, INODE, i << 12);
             place(&one, id) != place(&other, id)
@@ -350,7 +361,7 @@ mod tests {
 
     #[test]
     fn keys_in_one_bucket_are_counted_by_all_its_counters() -> Result {
-        let table = Table::new(16)?;
+        let table = Table::new(16, Hold::Inode)?;
         let mut seen = [false; 16 * NR_COUNTERS];
         for i in 0..4096 {
             let id = KeyId::made_up(Kind::Inode, INODE, i << 12);
@@ -363,12 +374,12 @@ mod tests {
     #[test]
     fn as_many_buckets_as_asked_for() -> Result {
         for (asked, got) in [(1, 1), (2, 2), (3, 4), (1000, 1024), (1024, 1024)] {
-            assert_eq!(Table::new(asked)?.nr_buckets(), got);
+            assert_eq!(Table::new(asked, Hold::Inode)?.nr_buckets(), got);
         }
         for asked in [MAX_BUCKETS + 1, 1 << 31, u32::MAX] {
-            assert!(Table::new(asked).err() == Some(EINVAL));
+            assert!(Table::new(asked, Hold::Inode).err() == Some(EINVAL));
         }
-        let by_default = Table::new(0)?;
+        let by_default = Table::new(0, Hold::Inode)?;
         assert!(by_default.nr_buckets().is_power_of_two());
         let (bytes, share) = (
             size_of_val(by_default.buckets.as_slice()),
@@ -413,7 +424,7 @@ mod tests {
 
     #[test]
     fn no_memory_no_table() -> Result {
-        let (table, hits) = forced(Point::Allocate, 1, || Table::new(16));
+        let (table, hits) = forced(Point::Allocate, 1, || Table::new(16, Hold::Inode));
         assert!(table.err() == Some(ENOMEM));
         assert_eq!(hits, 1);
         Ok(())

@@ -43,6 +43,8 @@ pub(crate) fn query(table: &Table, argument: Argument) -> Result {
             features: FEATURES,
             sizes: Size::ALL,
             nr_buckets: table.nr_buckets() as u32,
+            hold: table.hold().to_uapi(),
+            pad: 0,
         },
     )
 }

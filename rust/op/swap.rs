@@ -208,6 +208,7 @@ enum Step {
 mod tests {
     use super::*;
     use crate::{
+        key::Hold,
         lab::kunit::{
             beside,
             nobody_waits,
@@ -241,7 +242,7 @@ mod tests {
         let (private, shared) = (memory.private_word(0), memory.word(0));
         let (other_private, other_shared) = (memory.private_word(8), memory.word(8));
         for nr_buckets in [1, 64] {
-            let table = Table::new(nr_buckets)?;
+            let table = Table::new(nr_buckets, Hold::Inode)?;
             for (word, wake) in [
                 (private, other_private),
                 (private, private),

@@ -173,6 +173,7 @@ pub(super) fn sleep_until(woken: impl Fn() -> bool, deadline: Option<Deadline>) 
 mod tests {
     use super::*;
     use crate::{
+        key::Hold,
         lab::{
             kunit::{
                 allocations,
@@ -216,7 +217,7 @@ mod tests {
 
     #[test]
     fn other_value_is_seen_at_once() -> Result {
-        let table = Table::new(4)?;
+        let table = Table::new(4, Hold::Inode)?;
         let on_file = OnFile::new()?;
         let before = on_file.counts();
         let value = 0x8877_6655_4433_2211u64;
@@ -243,7 +244,7 @@ mod tests {
 
     #[test]
     fn deadline_in_the_past_passes_on_each_clock() -> Result {
-        let table = Table::new(4)?;
+        let table = Table::new(4, Hold::Inode)?;
         let on_file = OnFile::new()?;
         let before = on_file.counts();
         for clock in [Clock::Monotonic, Clock::Realtime, Clock::Boottime] {
@@ -257,7 +258,7 @@ mod tests {
 
     #[test]
     fn sleeping_task_refers_to_inode_and_superblock_and_no_page() -> Result {
-        let table = Table::new(4)?;
+        let table = Table::new(4, Hold::Inode)?;
         let on_file = OnFile::new()?;
         let word = on_file.word(8)?;
         let before = on_file.counts();
@@ -277,7 +278,7 @@ mod tests {
 
     #[test]
     fn wake_for_no_reason_is_slept_over() -> Result {
-        let table = Table::new(4)?;
+        let table = Table::new(4, Hold::Inode)?;
         let memory = Mapping::anonymous(1, ReadWrite)?;
         let word = memory.word(0);
         let theirs = table.clone();
@@ -299,7 +300,7 @@ mod tests {
 
     #[test]
     fn signal_ends_it_and_it_can_be_made_again() -> Result {
-        let table = Table::new(4)?;
+        let table = Table::new(4, Hold::Inode)?;
         let on_file = OnFile::new()?;
         let before = on_file.counts();
         let result = killed(|| wait(&table, &request(on_file.word(8)?, 0)));
@@ -311,7 +312,7 @@ mod tests {
 
     #[test]
     fn word_that_is_not_in_memory_is_read_again() -> Result {
-        let table = Table::new(4)?;
+        let table = Table::new(4, Hold::Inode)?;
         let on_file = OnFile::new()?;
         let anonymous = Mapping::anonymous(1, ReadWrite)?;
         let before = on_file.counts();
@@ -332,7 +333,7 @@ mod tests {
 
     #[test]
     fn fatal_signal_ends_the_tries_to_read() -> Result {
-        let table = Table::new(4)?;
+        let table = Table::new(4, Hold::Inode)?;
         let on_file = OnFile::new()?;
         let before = on_file.counts();
         let word = on_file.word(8)?;
@@ -350,7 +351,7 @@ mod tests {
 
     #[test]
     fn nothing_is_waited_for_where_nothing_can_be_read() -> Result {
-        let table = Table::new(4)?;
+        let table = Table::new(4, Hold::Inode)?;
         let memory = Mapping::anonymous(1, ReadWrite)?;
         let (shared, private) = (memory.word(0), memory.private_word(0));
         drop(memory);
@@ -363,7 +364,7 @@ mod tests {
 
     #[test]
     fn nothing_is_allocated() -> Result {
-        let table = Table::new(4)?;
+        let table = Table::new(4, Hold::Inode)?;
         let on_file = OnFile::new()?;
         let memory = Mapping::anonymous(1, ReadWrite)?;
         // Touched: a fault may allocate a page.
@@ -389,7 +390,7 @@ mod tests {
         // It would be seen: a slab's object, and more than a slab has.
         let (small, nr) = allocations(|| KBox::new(0u64, GFP_KERNEL))?;
         assert!(small.is_ok() && nr > 0);
-        let (large, nr) = allocations(|| Table::new(4096))?;
+        let (large, nr) = allocations(|| Table::new(4096, Hold::Inode))?;
         assert!(large.is_ok() && nr > 0);
         Ok(())
     }

@@ -108,6 +108,7 @@ fn wake_some(spot: Spot<'_>, key: Borrowed<'_>, whom: &Whom) -> Result<Tasks, ()
 mod tests {
     use super::*;
     use crate::{
+        key::Hold,
         lab::{
             kunit::{
                 allocations,
@@ -143,7 +144,7 @@ mod tests {
 
     #[test]
     fn page_that_moved_is_looked_up_again() -> Result {
-        let table = Table::new(4)?;
+        let table = Table::new(4, Hold::Inode)?;
         let on_file = OnFile::new()?;
         let word = on_file.word(8)?;
         let before = on_file.counts();
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn each_retry_of_the_resolver_ends_in_the_same_wake() -> Result {
-        let table = Table::new(4)?;
+        let table = Table::new(4, Hold::Inode)?;
         let on_file = OnFile::new()?;
         let word = on_file.word(8)?;
         let before = on_file.counts();
@@ -180,7 +181,7 @@ mod tests {
 
     #[test]
     fn nothing_is_allocated_and_nothing_kept() -> Result {
-        let table = Table::new(4)?;
+        let table = Table::new(4, Hold::Inode)?;
         let on_file = OnFile::new()?;
         let word = on_file.word(8)?;
         let before = on_file.counts();
@@ -199,7 +200,7 @@ mod tests {
     #[test]
     fn nobody_is_woken_where_no_word_can_be() -> Result {
         attach_mm()?;
-        let table = Table::new(4)?;
+        let table = Table::new(4, Hold::Inode)?;
         for nr in [0, 1, u32::MAX] {
             let result = wake(&table, Word::at(0x1000, false), &Whom::any(nr));
             assert!(result == Err(EFAULT));

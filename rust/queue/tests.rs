@@ -7,6 +7,7 @@ mod counters;
 use super::*;
 use crate::{
     key::{
+        Hold,
         self,
         Borrowed, //
     },
@@ -355,7 +356,7 @@ mod cases {
     #[test]
     fn wake_that_finds_nobody_takes_no_lock() -> Result {
         attach_mm()?;
-        let table = Table::new(1)?;
+        let table = Table::new(1, Hold::Inode)?;
         let here = table.spot(key::own(&word(0))?.id());
         // Nobody waits at all; then somebody whom another counter of the bucket counts.
         assert!(is_done_while_locked(&table, here)?);

@@ -48,6 +48,9 @@ struct rfutex_word {
  * @features: out: RFUTEX_FEATURE_*
  * @sizes: out: the word sizes in bytes, or-ed: 1 | 2 | 4 | 8
  * @nr_buckets: out: number of buckets in this open file's table
+ * @hold: out: what a thread that sleeps on a word of a file holds,
+ *	RFUTEX_HOLD_*
+ * @pad: out: zero
  */
 struct rfutex_query {
 	__u32 version;
@@ -55,6 +58,8 @@ struct rfutex_query {
 	__u64 features;
 	__u32 sizes;
 	__u32 nr_buckets;
+	__u32 hold;
+	__u32 pad;
 };
 
 #define RFUTEX_FEATURE_WAIT	(1ULL << 0)
@@ -75,6 +80,10 @@ struct rfutex_query {
 #define RFUTEX_RESOLVER_PAGE	1	/* by its page, without a lock */
 #define RFUTEX_RESOLVER_VMA	2	/* by what is mapped there */
 #define RFUTEX_RESOLVER_LOCKED	3	/* by its page, locked (lab builds) */
+
+/* What a thread holds while it sleeps on a word of a file: */
+#define RFUTEX_HOLD_INODE	1	/* the file's inode and its file system */
+#define RFUTEX_HOLD_NOTHING	2	/* nothing, as in futex(2) */
 
 /*
  * struct rfutex_wait - sleep while the word has a value
@@ -228,10 +237,15 @@ struct rfutex_swap {
  *	page's number in the address space. Units of the page size.
  * @offset: out: byte offset in that page
  * @folio_order: out: the folio on which the word lay has 2^order pages; -1
- *	when the resolver looked at none
- * @folio_index: out: the index of the word's page in that folio
+ *	when the resolver looked at none, or the caller lacks CAP_SYS_ADMIN
+ * @folio_index: out: the index of the word's page in that folio; 0 when
+ *	@folio_order is -1
  * @nr_waiters: out: how many waiters are queued on the word now
  * @pad: out: zero
+ * @object: out: a number that stands for the file or the address space, and
+ *	for no other as long as the module is loaded. It tells apart two files
+ *	that have the same device and inode number, as overlayfs shows a file
+ *	before and after it is copied up.
  */
 struct rfutex_key_info {
 	struct rfutex_word word;
@@ -246,6 +260,7 @@ struct rfutex_key_info {
 	__u64 folio_index;
 	__u32 nr_waiters;
 	__u32 pad;
+	__u64 object;
 };
 
 /* By address in this process, as asked for with RFUTEX_WORD_PRIVATE. */

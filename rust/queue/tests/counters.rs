@@ -83,7 +83,7 @@ impl Two {
 fn with_each(check: impl Fn(&Two) -> Result<bool>) -> Result {
     let memory = Mapping::anonymous(1, ReadWrite)?;
     memory.write(0, &[0; kernel::page::PAGE_SIZE])?;
-    let table = Table::new(2)?;
+    let table = Table::new(2, Hold::Inode)?;
     let first = memory.private_word(0);
     for common in [Common::Counter, Common::Bucket, Common::Nothing] {
         let is_like_that = |word: &Word| {

@@ -40,6 +40,29 @@ impl Resolver {
     }
 }
 
+/// What a thread holds while it sleeps on a word of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Hold {
+    /// The file's inode, and so the file system: an unmount under it is done
+    /// only when the thread has left.
+    Inode,
+    /// Nothing, as in futex(2).
+    Nothing,
+    /// Something that this crate does not know.
+    Other(u32),
+}
+
+impl Hold {
+    fn from_uapi(hold: u32) -> Self {
+        match hold {
+            uapi::RFUTEX_HOLD_INODE => Self::Inode,
+            uapi::RFUTEX_HOLD_NOTHING => Self::Nothing,
+            other => Self::Other(other),
+        }
+    }
+}
+
 /// What a module can do: a set of `RFUTEX_FEATURE_*` bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Features(pub u64);
@@ -87,6 +110,8 @@ pub struct Query {
     pub sizes: u32,
     /// Number of buckets in this open file's table.
     pub nr_buckets: u32,
+    /// What a thread that sleeps on a word of a file holds.
+    pub hold: Hold,
 }
 
 /// The open device. All open files meet in one table.
@@ -143,6 +168,7 @@ impl Rfutex {
             features: Features(query.features),
             sizes: query.sizes,
             nr_buckets: query.nr_buckets,
+            hold: Hold::from_uapi(query.hold),
         })
     }
 

@@ -52,10 +52,16 @@ pub struct KeyInfo {
     pub key: Key,
     /// The resolver that the open file uses; a private word needs none.
     pub resolver: Resolver,
-    /// The folio on which the word lay; none if the resolver looked at none.
+    /// The folio on which the word lay; none if the resolver looked at none,
+    /// or the caller lacks `CAP_SYS_ADMIN`.
     pub folio: Option<Folio>,
     /// How many waiters are queued on the word.
     pub nr_waiters: u32,
+    /// A number that stands for the file or the address space, and for no
+    /// other as long as the module is loaded. It tells apart two files that
+    /// have the same device and inode number, as overlayfs shows a file before
+    /// and after it is copied up.
+    pub object: u64,
 }
 
 impl KeyInfo {
@@ -82,6 +88,7 @@ impl KeyInfo {
                 index: info.folio_index,
             }),
             nr_waiters: info.nr_waiters,
+            object: info.object,
         })
     }
 }

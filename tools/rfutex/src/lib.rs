@@ -41,7 +41,7 @@ pub mod raw;
 mod wait;
 mod word;
 
-pub use device::{Features, Query, Resolver, Rfutex};
+pub use device::{Features, Hold, Query, Resolver, Rfutex};
 pub use error::Error;
 pub use key::{Folio, Key, KeyInfo};
 pub use multi::{Compare, Op, Target, WaitEntry};
