@@ -12,11 +12,14 @@
 #include <linux/types.h>
 #include <linux/rfutex.h>
 
+struct address_space;
 struct file;
 struct folio;
+struct hrtimer;
 struct inode;
 struct mm_struct;
 struct page;
+struct vm_area_struct;
 
 /* Command numbers: bindgen does not evaluate _IOW(). */
 static const u32 RFUTEX_CMD_QUERY = RFUTEX_QUERY;
@@ -47,6 +50,7 @@ struct folio *rfutex_page_folio(struct page *page);
 void rfutex_folio_put(struct folio *folio);
 unsigned long rfutex_page_pgoff(struct folio *folio, struct page *page);
 unsigned long rfutex_folio_page_idx(struct folio *folio, struct page *page);
+struct address_space *rfutex_folio_mapping(struct folio *folio);
 unsigned int rfutex_folio_order(struct folio *folio);
 int rfutex_folio_lock_killable(struct folio *folio);
 bool rfutex_folio_test_swapcache(struct folio *folio);
@@ -61,10 +65,8 @@ int rfutex_get_user_inatomic_u8(u8 *val, unsigned long addr);
 int rfutex_get_user_inatomic_u16(u16 *val, unsigned long addr);
 int rfutex_get_user_inatomic_u32(u32 *val, unsigned long addr);
 int rfutex_get_user_inatomic_u64(u64 *val, unsigned long addr);
-int rfutex_copy_in_32(void *to, unsigned long addr);
-int rfutex_copy_in_48(void *to, unsigned long addr);
-int rfutex_copy_in_56(void *to, unsigned long addr);
-int rfutex_copy_in_64(void *to, unsigned long addr);
+int rfutex_copy_struct_from_user(void *dst, size_t ksize, unsigned long src, size_t usize);
+int rfutex_copy_struct_to_user(unsigned long dst, size_t usize, const void *src, size_t ksize);
 int rfutex_cmpxchg_user_u8(u8 *old, u8 new, unsigned long addr);
 int rfutex_cmpxchg_user_u16(u16 *old, u16 new, unsigned long addr);
 int rfutex_cmpxchg_user_u32(u32 *old, u32 new, unsigned long addr);
@@ -81,10 +83,22 @@ void rfutex_set_current_running(void);
 void rfutex_cond_resched(void);
 bool rfutex_fatal_signal_pending(void);
 ktime_t rfutex_timens_to_host(int clock, ktime_t time);
+void rfutex_hrtimer_set_expires_range_ns(struct hrtimer *timer, ktime_t time, u64 delta);
+void rfutex_destroy_hrtimer_on_stack(struct hrtimer *timer);
 bool rfutex_holds_a_lock(void);
 void rfutex_assert_rcu(void);
 
-/* Locks. */
+/* Address spaces. */
+atomic64_t *rfutex_mm_unique_id(struct mm_struct *mm);
+unsigned long rfutex_mm_start_stack(struct mm_struct *mm);
+unsigned long rfutex_vma_flags(struct vm_area_struct *vma);
+unsigned long rfutex_vma_start(struct vm_area_struct *vma);
+
+/* Hashes. */
+u64 rfutex_siphash_1u64(u64 value, const u64 *key);
+
+/* Locks and barriers. */
+void rfutex_smp_mb__before_atomic(void);
 int rfutex_mmap_read_lock_killable(struct mm_struct *mm);
 bool rfutex_mmap_lock_speculate_try_begin(struct mm_struct *mm, unsigned int *seq);
 bool rfutex_mmap_lock_speculate_retry(struct mm_struct *mm, unsigned int seq);
@@ -110,6 +124,7 @@ static const unsigned long RFUTEX_PROT_WRITE = PROT_WRITE;
 static const unsigned long RFUTEX_MAP_SHARED = MAP_SHARED;
 static const unsigned long RFUTEX_MAP_PRIVATE = MAP_PRIVATE;
 static const unsigned long RFUTEX_MAP_ANONYMOUS = MAP_ANONYMOUS;
+int rfutex_folio_ref_count(struct folio *folio);
 bool rfutex_in_task(void);
 s64 rfutex_nr_inodes(struct vfsmount *mnt);
 void rfutex_kill_current(void);

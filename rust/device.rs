@@ -4,6 +4,7 @@
 
 use crate::{
     bindings as uapi,
+    context::Context,
     key::{
         AtomicResolver,
         Resolver, //
@@ -12,20 +13,17 @@ use crate::{
     op,
     request::{
         self,
-        Argument,
-        Whom,
-        Word, //
+        Argument, //
     },
     table::Table,
+    word::Word,
     Rfutex, //
 };
 use core::ptr;
 use kernel::{
     container_of,
     fs::File,
-    ioctl::{
-        _IOC_SIZE, //
-    },
+    ioctl::_IOC_SIZE,
     miscdevice::{
         MiscDevice,
         MiscDeviceRegistration, //
@@ -55,6 +53,14 @@ pub(crate) struct Device {
     resolver: AtomicResolver,
 }
 
+impl Device {
+    /// What an operation that begins now works with.
+    #[inline]
+    fn context(&self) -> Context<'_> {
+        Context::new(&self.table, self.resolver.get())
+    }
+}
+
 #[vtable]
 impl MiscDevice for Device {
     type Ptr = KBox<Self>;
@@ -74,19 +80,13 @@ impl MiscDevice for Device {
         Ok(KBox::new(Self { table, resolver }, GFP_KERNEL)?)
     }
 
-    // Small: what is large is called.
-    #[inline(always)]
     fn ioctl(device: &Self, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
         // These carry no struct; with a size they are other commands.
         let result = match cmd {
-            uapi::RFUTEX_CMD_WAKE_ONE_PRIVATE => wake_at(device, arg, true, &Whom::ONE),
-            uapi::RFUTEX_CMD_WAKE_ALL_PRIVATE => wake_at(device, arg, true, &Whom::ALL),
-            uapi::RFUTEX_CMD_WAKE_ONE => wake_at(device, arg, false, &Whom::ONE),
-            uapi::RFUTEX_CMD_WAKE_ALL => wake_at(device, arg, false, &Whom::ALL),
-            // The commonest with one, at the size that we know.
-            uapi::RFUTEX_CMD_WAKE => wake(device, arg, _IOC_SIZE(uapi::RFUTEX_CMD_WAKE)),
-            uapi::RFUTEX_CMD_WAIT => wait(device, arg, _IOC_SIZE(uapi::RFUTEX_CMD_WAIT)),
-            uapi::RFUTEX_CMD_SWAP => swap(device, arg, _IOC_SIZE(uapi::RFUTEX_CMD_SWAP)),
+            uapi::RFUTEX_CMD_WAKE_ONE_PRIVATE => wake_at(device, arg, true, 1),
+            uapi::RFUTEX_CMD_WAKE_ALL_PRIVATE => wake_at(device, arg, true, u32::MAX),
+            uapi::RFUTEX_CMD_WAKE_ONE => wake_at(device, arg, false, 1),
+            uapi::RFUTEX_CMD_WAKE_ALL => wake_at(device, arg, false, u32::MAX),
             uapi::RFUTEX_CMD_SET_RESOLVER => set_resolver(device, arg).map(|()| 0),
             _ => with_struct(device, cmd, arg),
         };
@@ -106,75 +106,56 @@ fn set_resolver(device: &Device, arg: usize) -> Result {
 }
 
 /// The wakes whose argument is the address.
-#[inline(always)]
-fn wake_at(device: &Device, addr: usize, private: bool, whom: &Whom) -> Result<u32> {
-    let mut word = Word::at(addr, private);
-    if !private {
-        word = word.by(device.resolver.get());
-    }
-    op::wake::wake(&device.table, word, whom)
+#[inline]
+fn wake_at(device: &Device, addr: usize, private: bool, nr: u32) -> Result<u32> {
+    let word = Word::at(addr, private);
+    op::wake::wake(device.context(), word, uapi::RFUTEX_MASK_ANY as u64, nr)
 }
 
 /// The commands whose argument is a struct.
-#[inline(always)]
+#[inline]
 fn with_struct(device: &Device, cmd: u32, arg: usize) -> Result<u32> {
-    let size = _IOC_SIZE(cmd);
+    let argument = Argument::new(arg, _IOC_SIZE(cmd));
     let done = |()| 0;
     match unsized_command(cmd) {
-        WAKE => wake(device, arg, size),
-        WAIT => wait(device, arg, size),
+        WAKE => call(device, argument, request::Wake::read, |context, request| {
+            op::wake::wake(context, request.word, request.mask, request.nr)
+        }),
+        WAIT => call(device, argument, request::Wait::read, |context, request| {
+            op::wait::wait(context, &request).map(done)
+        }),
         REQUEUE => call(
             device,
-            arg,
-            size,
+            argument,
             request::Requeue::read,
-            |table, request| op::requeue::requeue(table, &request),
+            |context, request| op::requeue::requeue(context, &request),
         ),
         WAKE_OP => call(
             device,
-            arg,
-            size,
+            argument,
             request::WakeOp::read,
-            |table, request| op::wake_op::wake_op(table, &request),
+            |context, request| op::wake_op::wake_op(context, &request),
         ),
-        WAITV => call(device, arg, size, request::Waitv::read, |table, request| {
-            op::waitv::waitv(table, &request)
+        WAITV => call(
+            device,
+            argument,
+            request::Waitv::read,
+            |context, request| op::waitv::waitv(context, &request),
+        ),
+        SWAP => call(device, argument, request::Swap::read, |context, request| {
+            op::swap::swap(context, &request).map(done)
         }),
-        SWAP => swap(device, arg, size),
         KEY_INFO => call(
             device,
-            arg,
-            size,
+            argument,
             request::KeyInfo::read,
-            |table, request| op::key_info::key_info(table, request).map(done),
+            |context, request| op::key_info::key_info(context, request).map(done),
         ),
-        QUERY => call(device, arg, size, Ok, |table, argument| {
-            op::query::query(table, argument).map(done)
+        QUERY => call(device, argument, Ok, |context, argument| {
+            op::query::query(context, argument).map(done)
         }),
         _ => Err(ENOTTY),
     }
-}
-
-#[inline(always)]
-fn wake(device: &Device, arg: usize, size: usize) -> Result<u32> {
-    call(device, arg, size, request::Wake::read, |table, request| {
-        let request::Wake { word, whom } = request;
-        op::wake::wake(table, word, &whom)
-    })
-}
-
-#[inline(always)]
-fn wait(device: &Device, arg: usize, size: usize) -> Result<u32> {
-    call(device, arg, size, request::Wait::read, |table, request| {
-        op::wait::wait(table, &request).map(|()| 0)
-    })
-}
-
-#[inline(always)]
-fn swap(device: &Device, arg: usize, size: usize) -> Result<u32> {
-    call(device, arg, size, request::Swap::read, |table, request| {
-        op::swap::swap(table, &request).map(|()| 0)
-    })
 }
 
 /// Reads a request and carries it out. A function of its own for each command: together, all would
@@ -182,11 +163,9 @@ fn swap(device: &Device, arg: usize, size: usize) -> Result<u32> {
 #[inline(never)]
 fn call<R>(
     device: &Device,
-    arg: usize,
-    size: usize,
+    argument: Argument,
     read: impl FnOnce(Argument) -> Result<R>,
-    op: impl FnOnce(&Table, R) -> Result<u32>,
+    op: impl FnOnce(Context<'_>, R) -> Result<u32>,
 ) -> Result<u32> {
-    let argument = Argument::new(arg, size).by(device.resolver.get());
-    op(&device.table, read(argument)?)
+    op(device.context(), read(argument)?)
 }

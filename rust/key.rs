@@ -2,35 +2,33 @@
 
 //! Keys: what a wait and a wake must have in common to meet.
 //!
-//! A resolver turns an address into a key. The key is *borrowed* first: good for comparing, for as
-//! long as an RCU section lasts, at the price of no reference on the inode. A waiter needs one that
-//! it can sleep on, an *owned* one, which holds the inode and its superblock.
-//!
 //! | the word lies | [`Kind`] | key |
 //! |---|---|---|
 //! | anywhere, the caller said private | `Private` | (mm, address) |
 //! | on an anonymous page | `Mm` | (mm, address) |
 //! | on a page of a file, shared memory included | `Inode` | (inode, position in it) |
+//!
+//! Where the table says mm and inode, a key has their [`Number`]s, which no other object ever has.
+//! So a key ([`KeyId`]) keeps nothing alive, and nothing has to be kept alive for it: a key that has
+//! become stale meets nobody.
+//!
+//! A resolver turns an address into a key. The key is *borrowed* first, for as long as the object
+//! that it was found on can be looked at. A waiter may want references on that object, which it
+//! holds while it sleeps: then the borrowed key becomes an *owned* one. See [`Hold`].
 
 mod hold;
 #[cfg(RFUTEX_LAB)]
 pub(crate) mod locked;
 pub(crate) mod page;
-pub(crate) mod private;
 mod resolver;
 #[cfg(CONFIG_KUNIT)]
 #[cfg(RFUTEX_LAB)]
 mod tests;
 pub(crate) mod vma;
 
-use self::resolver::{
-    again,
-    repeat, //
-};
 pub(crate) use self::{
     hold::Hold,
     resolver::{
-        resolve,
         AtomicResolver,
         Resolve,
         Resolver,
@@ -50,21 +48,28 @@ use crate::{
             PageRef, //
         },
         inode::{
+            DeferredPut,
             Host,
-            InodeRef,
-            Leftover, //
+            InodeRef, //
         },
+        number::Number,
         speculation::Speculation,
         task,
         uaccess, //
     },
-    request::Word,
+    word::Word,
 };
 use core::mem;
 use kernel::{
-    page::PAGE_SHIFT,
+    page::{
+        PAGE_MASK,
+        PAGE_SHIFT, //
+    },
     prelude::*,
-    sync::rcu, //
+    sync::{
+        barrier,
+        rcu, //
+    },
 };
 
 /// What kind of thing a word is identified by.
@@ -89,24 +94,20 @@ impl Kind {
     }
 }
 
-/// The numbers that make a key: to compare and to hash, never to follow.
-///
-/// Two of them are equal only if the keys are the same, as long as somebody sees to it that the
-/// object (mm or inode) is not freed and made anew between the two. That is what [`Borrowed`] and
-/// [`Owned`] are for.
+/// A key. Two keys are equal only if the words are one, whenever they were resolved.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyId {
-    /// The object's address, with the kind in its low bits.
-    object: usize,
-    /// The position in it in bytes: an address, or an offset in a file.
+    /// The object's number, with the kind in the low bits.
+    object: u64,
+    /// The position in the object in bytes: an address, or an offset in a file.
     position: u64,
 }
 
 impl KeyId {
     #[inline]
-    fn new(kind: Kind, object: usize, position: u64) -> Self {
+    fn new(kind: Kind, number: Number, position: u64) -> Self {
         Self {
-            object: object | kind as usize,
+            object: number.get() << 2 | kind as u64,
             position,
         }
     }
@@ -114,16 +115,8 @@ impl KeyId {
     /// The key of `addr` in the current process.
     #[inline]
     fn in_current_mm(kind: Kind, addr: usize) -> Result<Self> {
-        match task::current_mm() {
-            0 => Err(EFAULT),
-            mm => Ok(Self::new(kind, mm, addr as u64)),
-        }
-    }
-
-    /// The key of the byte `position` of the file that `host` hosts.
-    #[inline]
-    fn in_file(host: Host<'_>, position: u64) -> Self {
-        Self::new(Kind::Inode, host.addr(), position)
+        let number = task::current_mm_number().ok_or(EFAULT)?;
+        Ok(Self::new(kind, number, addr as u64))
     }
 
     /// The kind.
@@ -133,6 +126,11 @@ impl KeyId {
             1 => Kind::Mm,
             _ => Kind::Inode,
         }
+    }
+
+    /// The object, as a number that is of no use but to be hashed.
+    pub(crate) fn object(self) -> u64 {
+        self.object
     }
 
     /// The number of the word's page, in the address space or in the file.
@@ -148,179 +146,184 @@ impl KeyId {
     /// The two numbers, for the hash.
     #[inline]
     pub(crate) fn parts(self) -> (u64, u64) {
-        (self.object as u64, self.position)
+        (self.object, self.position)
     }
 
-    /// Whether the object is the inode at this address.
-    pub(crate) fn is_inode(self, inode: usize) -> bool {
-        self.object == inode | Kind::Inode as usize
+    /// Whether the object is the inode with this number.
+    pub(crate) fn is_inode(self, number: Number) -> bool {
+        self.object == Self::new(Kind::Inode, number, 0).object
+    }
+
+    /// Whether both words are in one file.
+    pub(crate) fn is_in_file_of(self, other: Self) -> bool {
+        self.kind() == Kind::Inode && self.object == other.object
     }
 
     /// A key out of nothing.
     #[cfg(CONFIG_KUNIT)]
     #[cfg(RFUTEX_LAB)]
-    pub(crate) fn made_up(kind: Kind, object: usize, position: u64) -> Self {
-        Self::new(kind, object, position)
+    pub(crate) fn made_up(kind: Kind, number: u64, position: u64) -> Self {
+        Self::new(kind, Number::made_up(number), position)
     }
 }
 
-/// A key that is lent: to be compared with others, or made one to sleep on.
-///
-/// Waiters own what they wait on, so an inode that a waiter's key names is alive; and the memory of
-/// the inode that this key names is not freed while it is lent. What is left is an inode that is
-/// recycled in place, which [`Borrowed::holds`] sees.
+/// A key that is lent by a resolver, while it can still look at the object.
 #[derive(Clone, Copy)]
 pub(crate) struct Borrowed<'a> {
     id: KeyId,
     /// The page, where one was looked at.
     page: Option<&'a PageRef>,
-    place: Place<'a>,
+    object: Object<'a>,
 }
 
-/// What keeps the object that a borrowed key names.
+/// The object that a borrowed key is about, and what keeps it.
 #[derive(Clone, Copy)]
-enum Place<'a> {
-    /// The process itself: it is its mm.
-    Process,
-    /// An RCU section, in which an inode was seen.
-    Seen(Host<'a>, Witness<'a>, &'a rcu::Guard),
-    /// References that others hold on the inode meanwhile.
-    Held(Host<'a>),
+enum Object<'a> {
+    /// The address space of the current process, which the process keeps.
+    Mm,
+    /// An inode that was seen in an RCU section. It may be recycled in place at any time: whether it
+    /// was the word's when its number was read is to be checked afterwards.
+    Seen(Host<'a>, Check<'a>, &'a rcu::Guard),
+    /// An inode that a lock keeps.
+    Kept(Host<'a>),
 }
 
-/// What tells whether an inode that was seen is still the one that it was.
+/// What tells whether an inode that was seen was the right one.
 #[derive(Clone, Copy)]
-enum Witness<'a> {
-    /// The key's page, while it belongs to this mapping.
+enum Check<'a> {
+    /// The key's page still belongs to this mapping.
     Page(FileMapping),
-    /// What the process has mapped, while it is as it was.
+    /// What the process has mapped has not changed.
     Mapped(Speculation<'a>),
 }
 
 impl<'a> Borrowed<'a> {
     /// The key of a word in the memory of the current process.
     #[inline]
-    fn in_process(kind: Kind, word: Word, page: Option<&'a PageRef>) -> Result<Self> {
+    fn in_process(word: Word, page: Option<&'a PageRef>) -> Result<Self> {
         Ok(Self {
-            id: KeyId::in_current_mm(kind, word.addr())?,
+            id: KeyId::in_current_mm(Kind::Mm, word.addr())?,
             page,
-            place: Place::Process,
-        })
-    }
-
-    /// The key of a private word.
-    ///
-    /// # Errors
-    ///
-    /// As [`private()`].
-    #[inline]
-    fn private(word: Word) -> Result<Self> {
-        Ok(Self {
-            id: private(word)?,
-            page: None,
-            place: Place::Process,
+            object: Object::Mm,
         })
     }
 
     /// The key of the byte `position` of a file.
     #[inline]
-    fn in_file(position: u64, page: Option<&'a PageRef>, host: Host<'a>, place: Place<'a>) -> Self {
+    fn in_file(
+        number: Number,
+        position: u64,
+        page: Option<&'a PageRef>,
+        object: Object<'a>,
+    ) -> Self {
         Self {
-            id: KeyId::in_file(host, position),
+            id: KeyId::new(Kind::Inode, number, position),
             page,
-            place,
+            object,
         }
     }
 
-    /// The numbers.
-    #[inline]
-    pub(crate) fn id(&self) -> KeyId {
-        self.id
-    }
-
-    /// Whether the word is still where it was found.
+    /// Step 7: whether the inode was the right one when its number was read.
     ///
-    /// To be asked under the bucket's lock, before the first waiter is marked: if it says no, the
-    /// inode may have become another one, and the wake has to begin again with a new key.
+    /// The number was read with acquire ordering, so that what is looked at here is not older.
     #[inline(always)]
-    pub(crate) fn holds(&self) -> bool {
-        if lab::fault(Point::BorrowedMoved) {
-            return false;
-        }
-        match self.place {
-            Place::Seen(_, witness, _) => self.is_there(witness),
+    fn still_holds(&self) -> bool {
+        match self.object {
+            Object::Seen(_, check, _) => {
+                let unchanged = match check {
+                    Check::Page(mapping) => self.page.is_some_and(|page| page.belongs_to(mapping)),
+                    Check::Mapped(speculation) => speculation.holds(),
+                };
+                unchanged && !lab::fault(Point::MappingChanged)
+            }
             _ => true,
         }
     }
 
-    #[inline(always)]
-    fn is_there(&self, witness: Witness<'a>) -> bool {
-        match witness {
-            Witness::Page(mapping) => self.page.is_some_and(|page| page.belongs_to(mapping)),
-            Witness::Mapped(speculation) => speculation.holds(),
-        }
-    }
-
-    /// Makes it one to sleep on. Takes no lock, and may happen under one.
+    /// The key itself.
     ///
     /// # Errors
     ///
-    /// What it names is on its way out: look again, for another key.
+    /// The word may have another key: look again.
     #[inline(always)]
-    pub(crate) fn own(&self) -> Result<Owned, Leftover> {
-        let inode = match self.place {
-            Place::Process => None,
-            Place::Held(host) => Some(host.get()),
-            Place::Seen(host, witness, rcu) => {
-                // 6. A reference on the superblock and on the inode, unless they are going. (002)
-                let inode = host.try_get()?;
-                if lab::fault(Point::InodeGoing) {
-                    return Err(inode.give_back(rcu));
-                }
-                // 7. The reference first, then look again: an inode that was recycled in place
-                //    between 5 and 6 no longer has this page.                             (001)
-                if !self.is_there(witness) || lab::fault(Point::MappingChanged) {
-                    return Err(inode.give_back(rcu));
-                }
-                Some(inode)
-            }
-        };
-        Ok(Owned { id: self.id, inode })
+    fn id(&self) -> Result<KeyId, DeferredPut> {
+        // The index was read before this, too. (fs/dax.c puts something else in its place, in a page
+        // that it takes from its mapping.)
+        barrier::smp_mb(barrier::Read);
+        if self.still_holds() {
+            Ok(self.id)
+        } else {
+            Err(DeferredPut::Nothing)
+        }
     }
 
-    /// Where the word was seen, where a page was looked at.
-    fn seen(&self) -> Option<Seen> {
-        self.page.map(|page| Seen {
+    /// Makes it one to sleep on, with references on the inode, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// What it names is on its way out, or the word may have another key: look again.
+    #[inline(always)]
+    fn own(&self) -> Result<OwnedKey, DeferredPut> {
+        let host = match self.object {
+            Object::Mm => return Ok(OwnedKey::bare(self.id)),
+            Object::Seen(host, ..) | Object::Kept(host) => host,
+        };
+        // 6. A reference on the superblock and on the inode, unless they are going.        (002)
+        let inode = host.try_get()?;
+        if let Object::Seen(_, _, rcu) = self.object {
+            if lab::fault(Point::InodeGoing) {
+                return Err(inode.give_back(rcu));
+            }
+            // 7. The reference first, then look again: an inode that was recycled in place
+            //    between 5 and 6 no longer has this page.                                  (001)
+            if !self.still_holds() {
+                return Err(inode.give_back(rcu));
+            }
+        }
+        Ok(OwnedKey {
+            id: self.id,
+            inode: Some(inode),
+        })
+    }
+
+    /// Where the word's page is in its folio, where a page was looked at.
+    fn folio_position(&self) -> Option<FolioPosition> {
+        self.page.map(|page| FolioPosition {
             order: page.folio_order(),
             index: page.index_in_folio(),
         })
     }
 }
 
-/// A key to sleep on. See [`InodeRef`] for where it may be dropped.
+/// A key to sleep on, with what a waiter holds. See [`InodeRef`] for where it may be dropped.
 ///
-/// The mm of a private or an mm key needs no reference: who owns the key runs on that mm.
-pub(crate) struct Owned {
+/// # Invariants
+///
+/// If there is an inode, it is the one that `id` is about.
+pub(crate) struct OwnedKey {
     id: KeyId,
     inode: Option<InodeRef>,
 }
 
-impl Owned {
-    /// The numbers.
+impl OwnedKey {
+    /// A key of which nothing is held.
+    #[inline]
+    pub(crate) fn bare(id: KeyId) -> Self {
+        // INVARIANT: There is no inode.
+        Self { id, inode: None }
+    }
+
+    /// The key.
     #[inline]
     pub(crate) fn id(&self) -> KeyId {
         self.id
     }
 
-    /// The inode, where the key has one.
-    pub(crate) fn inode(&self) -> Option<&InodeRef> {
-        self.inode.as_ref()
-    }
-
-    /// Makes a key that is equal to `from` one that is equal to `to`. May happen under a lock:
-    /// `from` witnesses that the references given back are not the last.
-    pub(crate) fn replace(&mut self, from: &Owned, to: &Owned) {
+    /// Makes a key that is equal to `from` one that is equal to `to`, and holds what `to` does. May
+    /// happen under a lock: `from` witnesses that the references given back are not the last.
+    pub(crate) fn replace(&mut self, from: &OwnedKey, to: &OwnedKey) {
         let old = mem::replace(&mut self.inode, to.inode.as_ref().map(InodeRef::again));
+        // INVARIANT: The inode is another reference on that of `to`.
         self.id = to.id;
         if let (Some(old), Some(witness)) = (old, &from.inode) {
             if let Err(old) = witness.release_other(old) {
@@ -332,123 +335,142 @@ impl Owned {
     }
 }
 
-/// Where a resolver saw a word; only to be shown.
+/// Where a word's page is in its folio; only to be shown.
 #[derive(Clone, Copy)]
-pub(crate) struct Seen {
-    /// The folio's order.
+pub(crate) struct FolioPosition {
+    /// The folio has 2^`order` pages.
     pub(crate) order: u32,
     /// The index of the word's page in it.
     pub(crate) index: usize,
 }
 
-/// Resolves a private word: the key is its address, for as long as the task runs.
+/// Has `visitor` visit the key of `word`, which is not private, as `resolver` finds it.
+#[inline(always)]
+fn visit<R>(
+    resolver: Resolver,
+    word: Word,
+    access: Access,
+    hold: Hold,
+    visitor: impl Visit<R>,
+) -> Result<R> {
+    // Whoever holds nothing may wait on any file, and so may be woken there.
+    let any_file = hold == Hold::Nothing;
+    match resolver {
+        Resolver::Page => page::Page::resolve(word, access, any_file, visitor),
+        Resolver::Vma => vma::Vma::resolve(word, access, any_file, visitor),
+        #[cfg(RFUTEX_LAB)]
+        Resolver::Locked => locked::Locked::resolve(word, access, any_file, visitor),
+    }
+}
+
+/// The key of a private word: its address, because the caller said so. Nothing is looked at.
 ///
 /// # Errors
 ///
 /// `EFAULT`: it is not an address of user space.
 #[inline]
-pub(crate) fn private(word: Word) -> Result<KeyId> {
+fn private(word: Word) -> Result<KeyId> {
     check_range(word)?;
     KeyId::in_current_mm(Kind::Private, word.addr())
 }
 
-/// Resolves `word`, and has the key visited until there is a result: see [`Resolve::borrow`].
-#[inline(always)]
-pub(crate) fn borrow<R, E: Default>(word: &Word, visitor: impl Visit<R, E>) -> Result<R> {
-    resolve!(word, By => By::borrow(*word, Access::Read, visitor))
-}
-
-/// Resolves two words for wakes on both: see [`Resolve::borrow_both`].
-#[inline(always)]
-pub(crate) fn borrow_both<R>(
-    first: &Word,
-    second: &Word,
-    mut f: impl FnMut(&Borrowed<'_>, &Borrowed<'_>) -> Option<R>,
-) -> Result<R> {
-    match (first.private(), second.private()) {
-        (true, false) => {
-            let key = Borrowed::private(*first)?;
-            let with_second = |second: &Borrowed<'_>| f(&key, second).ok_or(());
-            resolve!(second, By => By::borrow(*second, Access::Write, with_second))
-        }
-        (false, true) => {
-            let other = Borrowed::private(*second)?;
-            let with_first = |first: &Borrowed<'_>| f(first, &other).ok_or(());
-            resolve!(first, By => By::borrow(*first, Access::Read, with_first))
-        }
-        // Both words of a call have one resolver.
-        _ => resolve!(first, By => By::borrow_both(*first, *second, f)),
-    }
-}
-
-/// Resolves `word` for a wait.
+/// Resolves `word`, which the caller is going to access as `access` says, in a table whose waiters
+/// hold what `hold` says.
 ///
 /// # Errors
 ///
-/// As [`borrow`].
+/// `EFAULT`: the word has no key. `EINTR`: the task was killed. Others, where a page is looked at, as
+/// [`PageRef::get`].
 ///
 /// # Context
 ///
 /// Process context, no locks held. May sleep.
-#[inline]
-pub(crate) fn own(word: &Word) -> Result<Owned> {
-    /// A type, so that each resolver's key is owned where it is found.
-    struct Own;
+#[inline(always)]
+pub(crate) fn resolve(resolver: Resolver, word: Word, access: Access, hold: Hold) -> Result<KeyId> {
+    /// A type, so that each resolver has the visit inlined.
+    struct Id;
 
-    impl Visit<Owned, Leftover> for Own {
+    impl Visit<KeyId> for Id {
         #[inline(always)]
-        fn visit(&mut self, key: &Borrowed<'_>) -> Result<Owned, Leftover> {
-            key.own()
+        fn visit(&mut self, key: &Borrowed<'_>) -> Result<KeyId, DeferredPut> {
+            key.id()
         }
     }
 
-    #[inline(never)]
-    fn own_by<By: Resolve>(word: Word) -> Result<Owned> {
-        By::borrow(word, Access::Read, Own)
-    }
-
     if word.private() {
-        return own_private(*word);
+        private(word)
+    } else {
+        visit(resolver, word, access, hold, Id)
     }
-    resolve!(word, By => own_by::<By>(*word))
 }
 
-/// Resolves a private word for a wait.
+/// Resolves `word` for a waiter that holds the inode, if the word is on one. Before references are
+/// taken, `check` is asked whether to go on, and must not sleep; what it objects comes back.
 ///
 /// # Errors
 ///
-/// As [`private()`].
-#[inline(always)]
-pub(crate) fn own_private(word: Word) -> Result<Owned> {
-    let id = private(word)?;
-    Ok(Owned { id, inode: None })
-}
-
-/// Resolves `word`, and tells where it was seen, where a page was looked at.
-///
-/// # Errors
-///
-/// As [`borrow`].
+/// As [`resolve`].
 ///
 /// # Context
 ///
-/// As [`own`].
-pub(crate) fn describe(word: &Word) -> Result<(Owned, Option<Seen>)> {
-    borrow(word, |key: &Borrowed<'_>| {
-        Ok::<_, Leftover>((key.own()?, key.seen()))
+/// Process context, no locks held. May sleep.
+#[inline(always)]
+pub(crate) fn own<E>(
+    resolver: Resolver,
+    word: Word,
+    check: impl Fn() -> Result<(), E>,
+) -> Result<Result<OwnedKey, E>> {
+    /// A type, so that each resolver has the visit inlined.
+    struct Own<F>(F);
+
+    impl<E, F: Fn() -> Result<(), E>> Visit<Result<OwnedKey, E>> for Own<F> {
+        #[inline(always)]
+        fn visit(&mut self, key: &Borrowed<'_>) -> Result<Result<OwnedKey, E>, DeferredPut> {
+            match (self.0)() {
+                Ok(()) => key.own().map(Ok),
+                Err(objection) => Ok(Err(objection)),
+            }
+        }
+    }
+
+    if word.private() {
+        return Ok(Ok(OwnedKey::bare(private(word)?)));
+    }
+    visit(resolver, word, Access::Read, Hold::Inode, Own(check))
+}
+
+/// Resolves `word`, and tells where its page is in its folio, where a page was looked at.
+///
+/// # Errors
+///
+/// As [`resolve`].
+///
+/// # Context
+///
+/// As [`resolve`].
+pub(crate) fn describe(
+    resolver: Resolver,
+    word: Word,
+    hold: Hold,
+) -> Result<(KeyId, Option<FolioPosition>)> {
+    if word.private() {
+        return Ok((private(word)?, None));
+    }
+    visit(resolver, word, Access::Read, hold, |key: &Borrowed<'_>| {
+        Ok((key.id()?, key.folio_position()))
     })
 }
 
 /// The position in a file of a word that lies on its page `index`.
 #[inline]
 fn position(index: usize, word: Word) -> u64 {
-    let offset = word.addr() & !kernel::page::PAGE_MASK;
+    let offset = word.addr() & !PAGE_MASK;
     (index as u64) << PAGE_SHIFT | offset as u64
 }
 
 #[inline]
 fn check_range(word: Word) -> Result {
-    if uaccess::access_ok(word.addr(), word.size().bytes()) {
+    if uaccess::access_ok(word) {
         Ok(())
     } else {
         Err(EFAULT)

@@ -46,8 +46,6 @@ pub(crate) enum Point {
     InodeGoing,
     /// Resolver, step 7: as if the mapping had changed.
     MappingChanged,
-    /// Wake: as if the page had moved before the first waiter was marked.
-    BorrowedMoved,
     /// VMA resolver: as if somebody were changing something that is mapped.
     MmapLocked,
     /// VMA resolver: as if somebody were changing the VMA.

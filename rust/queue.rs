@@ -15,24 +15,26 @@
 //! ```
 //!
 //! That is the store-buffering pattern: with both barriers, at least one side sees the other. (A)
-//! is in [`Spot::coming`], (B) in [`Spot::is_empty`]. The counter is that of the word's key: who is
-//! moved to another key moves to that one's. From kernel/futex/core.c, and from the bugs that it
-//! had (11d4616bd07f, 76835b0ebf8a).
+//! is in [`BucketSlot::waiters_inc`], (B) in [`BucketSlot::is_empty`]. The counter is that of the
+//! word's key: a waiter that is moved to another key is counted by that key's. From
+//! kernel/futex/core.c, and from the bugs that it had (11d4616bd07f, 76835b0ebf8a).
 //!
 //! # Lifetimes
 //!
 //! A waiter lies on the stack of the task that waits, and a wait allocates nothing. Three rules make
-//! that safe; what uses this file is safe code because of them:
+//! that safe, so that the operations are safe code:
 //!
-//! 1. A waiter is pinned before it is queued, and dropped before its memory goes. Dropping it takes
-//!    it out of the queue, under the bucket's lock.
-//! 2. Only who holds the bucket's lock follows the links of its queue.
+//! 1. A waiter is made in a place that is only lent ([`with_place`], [`with_places`]). It stays
+//!    there until the function that lends the place returns, and cannot be forgotten. Dropping it
+//!    takes it out of the queue, under the bucket's lock.
+//! 2. Only the holder of the bucket's lock follows the links of its queue.
 //! 3. A waker takes its reference on the task and reads where the links go on, then marks the waiter
 //!    as woken. From the mark on, the waiter may be gone at any moment, and is not touched again:
 //!    links that lead to it are closed past it before the lock is released.
 
 mod bucket;
 mod pair;
+mod place;
 #[cfg(CONFIG_KUNIT)]
 #[cfg(RFUTEX_LAB)]
 mod tests;
@@ -43,39 +45,43 @@ pub(crate) use self::bucket::NR_COUNTERS;
 pub(crate) use self::{
     bucket::{
         Bucket,
-        Buckets,
-        Spot, //
+        BucketSlot,
+        Buckets, //
     },
     pair::{
         Exchange,
         Pair, //
     },
+    place::{
+        with_place,
+        with_places,
+        Place,
+        Places, //
+    },
 };
 
-use self::bucket::Holds;
+use self::bucket::Entry;
 use crate::{
     key::{
         KeyId,
-        Owned, //
+        OwnedKey, //
     },
     mm::{
         arch,
-        slot::Slot,
-        spinlock::SpinLockGuard,
         task, //
     },
     wake_chain::WakeChain, //
 };
 use core::{
-    cell::UnsafeCell,
+    cell::{
+        Cell,
+        UnsafeCell, //
+    },
     marker::{
         PhantomData,
         PhantomPinned, //
     },
-    mem::{
-        self,
-        ManuallyDrop, //
-    },
+    mem,
     pin::Pin,
     ptr::{
         self,
@@ -83,7 +89,6 @@ use core::{
     },
 };
 use kernel::{
-    bindings,
     prelude::*,
     sync::{
         aref::ARef,
@@ -95,17 +100,6 @@ use kernel::{
     task::Task, //
 };
 
-/// A stay in front of a bucket: counted as a waiter, with the queue locked.
-///
-/// When it ends and nothing was queued, it unlocks first.
-pub(crate) struct Entry<'t> {
-    queue: SpinLockGuard<'t, Queue>,
-    counted: Counted<'t>,
-}
-
-/// A count of the caller as a waiter, which goes when this is dropped.
-struct Counted<'t>(Spot<'t>);
-
 impl<'t> Entry<'t> {
     /// Queues `waiter`, and unlocks.
     #[inline]
@@ -115,37 +109,7 @@ impl<'t> Entry<'t> {
             return;
         }
         self.queue.link(&waiter);
-        // INVARIANT: It is linked into the queue of this spot's bucket, whose lock we hold.
-        waiter.spot.store(self.counted.keep(), Relaxed);
-    }
-
-    /// Makes the current task a waiter, as [`Waiter::current`] does, queues it, and unlocks.
-    #[inline(always)]
-    pub(crate) fn queue_new(mut self, slot: &mut Slot<'_, Waiter<'t>>, key: Owned, mask: u64) {
-        // INVARIANT: It is linked into the queue of this spot's bucket, whose lock we hold.
-        let waiter = slot.fill(Waiter::new(key, mask, self.counted.keep()));
-        self.queue.link(&waiter);
-    }
-}
-
-impl<'t> Counted<'t> {
-    #[inline]
-    fn new(spot: Spot<'t>) -> Self {
-        spot.coming(1);
-        Self(spot)
-    }
-
-    /// Leaves the count as it is.
-    #[inline]
-    fn keep(self) -> *mut u8 {
-        ManuallyDrop::new(self).0.as_raw()
-    }
-}
-
-impl Drop for Counted<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.left(1);
+        waiter.linked_at(self.counted.keep());
     }
 }
 
@@ -163,45 +127,47 @@ struct Links {
 ///
 /// # Invariants
 ///
-/// - `spot` is null or a [`Spot`] in the table that the waiter borrows.
-/// - While `spot` is not null, the waiter is linked into the queue of that spot's bucket, and counted
-///   there; `links`, `key` and `spot` change only under its lock, and the waiter is alive and does
-///   not move. `key` belongs to `spot`.
-/// - While `spot` is null, the waiter is in no queue, and only its task looks at it.
-/// - `key` is there until the waiter is dropped, which may sleep for its sake.
+/// - It was made by the task that waits, lies in a place that was lent to that task, and is dropped
+///   before the task leaves the function that lent it.
+/// - `bucket` is null, or a bucket of a table that is alive for `'t`.
+/// - While `bucket` is not null, the waiter is linked into the queue of that bucket, and counted
+///   there by the counter of that index; `links`, `key`, `bucket` and `counter` change only under its
+///   lock, and the waiter is alive and does not move. `key` belongs to that bucket and counter.
+/// - While `bucket` is null, the waiter is in no queue, and only its task looks at it.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Waiter<'t> {
     links: UnsafeCell<Links>,
-    key: UnsafeCell<ManuallyDrop<Owned>>,
-    spot: Atomic<*mut u8>,
+    /// Dropped after the waiter has left the queue, with no lock held: that may sleep.
+    key: UnsafeCell<OwnedKey>,
+    bucket: Atomic<*mut Bucket>,
+    counter: Cell<usize>,
     mask: u64,
     priority: i32,
     /// The address of the task's mm, which it cannot leave while it waits.
     mm: usize,
-    task: *mut bindings::task_struct,
-    _table: PhantomData<&'t Bucket>,
+    task: *const Task,
+    /// Exactly `'t`: with a shorter lifetime, it could be queued in a table that ends before it does.
+    _table: PhantomData<Cell<&'t Bucket>>,
     #[pin]
     _pin: PhantomPinned,
 }
 
-impl Waiter<'_> {
+impl<'t> Waiter<'t> {
     /// The current task as a waiter on `key`, met by wakes whose mask shares a bit with `mask`.
+    ///
+    /// For [`place`] only, which sees to it that the waiter ends before its task does.
     #[inline]
-    pub(crate) fn current(key: Owned, mask: u64) -> impl PinInit<Self> {
-        // INVARIANT: `spot` is null, and nobody else knows the waiter yet.
-        Self::new(key, mask, ptr::null_mut())
-    }
-
-    #[inline(always)]
-    fn new(key: Owned, mask: u64, spot: *mut u8) -> impl PinInit<Self> {
+    fn current(key: OwnedKey, mask: u64) -> impl PinInit<Self> {
+        // INVARIANT: `bucket` is null, and nobody else knows the waiter yet.
         pin_init!(Self {
             links: UnsafeCell::new(Links::default()),
-            key: UnsafeCell::new(ManuallyDrop::new(key)),
-            spot: Atomic::new(spot),
+            key: UnsafeCell::new(key),
+            bucket: Atomic::new(ptr::null_mut()),
+            counter: Cell::new(0),
             mask,
             priority: task::current_priority(),
             mm: task::current_mm(),
-            task: arch::current(),
+            task: arch::current().cast_const().cast(),
             _table: PhantomData,
             _pin: PhantomPinned,
         })
@@ -211,13 +177,24 @@ impl Waiter<'_> {
     #[inline]
     pub(crate) fn is_woken(&self) -> bool {
         // Pairs with the release in `Queue::mark`: what the waker did before is seen.
-        arch::load_acquire(&self.spot).is_null()
+        arch::load_acquire(&self.bucket).is_null()
     }
 
     /// The key, while it is in no queue.
     pub(crate) fn unqueued_id(&self) -> Option<KeyId> {
         // SAFETY: It is in no queue, and we are its task: a waiter is not `Sync`.
         self.is_woken().then(|| unsafe { self.id() })
+    }
+
+    /// Notes that it was just linked into the queue of this slot's bucket, whose lock is held, and is
+    /// counted there.
+    #[inline]
+    fn linked_at(&self, slot: BucketSlot<'_>) {
+        self.counter.set(slot.counter);
+        // INVARIANT: By what the caller says. The table is alive for `'t`: a waiter is queued in one
+        // that was borrowed for that long, and then moved between buckets of that table only.
+        self.bucket
+            .store(ptr::from_ref(slot.bucket).cast_mut(), Relaxed);
     }
 
     /// Takes it out of the queue that it is in. False: a waker was there first.
@@ -234,21 +211,21 @@ impl Waiter<'_> {
     #[inline(never)]
     fn leave_queue(&self) -> bool {
         loop {
-            let raw = arch::load_acquire(&self.spot);
-            // SAFETY: By the type invariants, it is null or a spot in the table that we borrow.
-            let Some(spot) = (unsafe { Spot::from_raw(raw) }) else {
+            let raw = arch::load_acquire(&self.bucket);
+            // SAFETY: By the type invariants, it is null or a bucket of the table that we borrow.
+            let Some(bucket) = (unsafe { raw.as_ref() }) else {
                 return false;
             };
-            let mut queue = spot.bucket().queue.lock();
-            if !ptr::eq(self.spot.load(Relaxed), raw) {
+            let mut queue = bucket.queue.lock();
+            if !ptr::eq(self.bucket.load(Relaxed), raw) {
                 // Woken, or moved elsewhere, while we waited for the lock.
                 continue;
             }
             queue.unlink(self);
             // INVARIANT: It is no longer linked.
-            self.spot.store(ptr::null_mut(), Relaxed);
-            drop(queue);
-            spot.left(1);
+            self.bucket.store(ptr::null_mut(), Relaxed);
+            let counter = self.counter.get();
+            BucketSlot { bucket, counter }.waiters_dec(1);
             return true;
         }
     }
@@ -269,7 +246,7 @@ impl Waiter<'_> {
     ///
     /// # Safety
     ///
-    /// As [`Self::id`].
+    /// As for [`Self::id`].
     #[inline]
     unsafe fn meets(&self, id: KeyId, mask: u64) -> bool {
         // SAFETY: By the function's requirements.
@@ -288,16 +265,6 @@ impl PinnedDrop for Waiter<'_> {
     #[inline]
     fn drop(self: Pin<&mut Self>) {
         self.leave();
-        // SAFETY: The waiter does not move here, it ends here.
-        let this = unsafe { self.get_unchecked_mut() };
-        // SAFETY: Nobody uses the key after this. It may sleep to let go: we hold no lock.
-        unsafe { ManuallyDrop::drop(this.key.get_mut()) };
-        #[cfg(RFUTEX_LAB)]
-        // SAFETY: By the type invariants nobody else knows the waiter any more, and no field has a
-        // destructor that would look at the memory again.
-        unsafe {
-            crate::lab::poison(ptr::from_mut(this))
-        };
     }
 }
 
@@ -329,14 +296,15 @@ impl Queue {
     }
 
     /// Puts a waiter in its place: behind all that are as urgent as it is, or more.
-    #[inline(always)]
+    #[inline]
     fn link(&mut self, waiter: &Waiter<'_>) {
-        // Normal tasks, which are most, go to the end without a search; a real-time task passes
-        // only over more urgent ones.
-        let next = if waiter.priority < task::NORMAL_PRIORITY {
-            self.first_less_urgent(waiter.priority)
-        } else {
-            None
+        // Whoever is no more urgent than the last one goes to the end, without a search.
+        let next = match self.last {
+            // SAFETY: `last` is in this queue, and so alive.
+            Some(last) if unsafe { last.as_ref() }.priority > waiter.priority => {
+                self.first_less_urgent(waiter.priority)
+            }
+            _ => None,
         };
         let link = waiter.as_link();
         let prev = match next {
@@ -349,42 +317,31 @@ impl Queue {
             Some(prev) => unsafe { self.links(prev) }.next = link,
             None => self.first = link,
         }
-        // SAFETY: `waiter` is not linked yet, and only its own task looks at it.
+        // SAFETY: `waiter` is not linked yet, and only its own task, or the holder of the lock that
+        // it was queued under, looks at it.
         unsafe { *waiter.links.get() = Links { prev, next } };
     }
 
     /// Takes up to `nr` waiters under `id` and meeting `mask` out, marks them as woken and adds their
-    /// tasks to `chain`. `None` if `key` no longer holds, which it is asked before the first is
-    /// touched.
-    #[inline(always)]
-    fn wake(
-        &mut self,
-        id: KeyId,
-        mask: u64,
-        nr: u32,
-        chain: &mut WakeChain,
-        key: impl Holds,
-    ) -> Option<u32> {
+    /// tasks to `chain`. Returns how many.
+    fn wake(&mut self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
         if nr == 0 {
-            return Some(0);
-        }
-        let mut next = self.first_meeting(self.first, id, mask);
-        if next.is_some() && !key.holds() {
-            return None;
+            return 0;
         }
         let mut woken = 0;
+        let mut next = self.first_meeting(self.first, id, mask);
         while let Some(mut waiter) = next {
             // Neighbours go together: the links past them are closed once.
             // SAFETY: A waiter in the queue is alive, and nobody changes its links.
             let before = unsafe { (*waiter.as_ref().links.get()).prev };
             let behind = loop {
-                // SAFETY: As above.
+                // SAFETY: `waiter` is in the queue, too, and has not been marked yet.
                 let behind = unsafe { (*waiter.as_ref().links.get()).next };
                 // SAFETY: It is in this queue, and what leads to it is not followed any more.
                 chain.add(unsafe { Self::mark(waiter.as_ref()) });
                 woken += 1;
                 match behind {
-                    // SAFETY: As above.
+                    // SAFETY: `next` is in the queue, which we have.
                     Some(next) if woken != nr && unsafe { next.as_ref().meets(id, mask) } => {
                         waiter = next;
                     }
@@ -397,11 +354,11 @@ impl Queue {
             }
             next = self.first_meeting(behind, id, mask);
         }
-        Some(woken)
+        woken
     }
 
     /// The same for one waiter, whatever its mask. Returns its task.
-    #[inline(always)]
+    #[inline]
     fn wake_one(&mut self, id: KeyId) -> Option<ARef<Task>> {
         let waiter = self.first_meeting(self.first, id, u64::MAX)?;
         // SAFETY: A waiter in the queue is alive.
@@ -416,12 +373,13 @@ impl Queue {
     /// # Safety
     ///
     /// The waiter must have been in a queue whose lock is held, and not be looked at again.
-    #[inline(always)]
+    #[inline]
     unsafe fn mark(waiter: &Waiter<'_>) -> ARef<Task> {
-        // SAFETY: The waiter's task cannot end before the mark.
-        let task = unsafe { task::get(waiter.task) };
+        // SAFETY: The waiter's task cannot end before the mark: by the type invariants, the waiter
+        // ends first, and for that it has to leave the queue, whose lock is held.
+        let task = ARef::from(unsafe { &*waiter.task });
         // From here on `waiter` may be gone.
-        arch::store_release(&waiter.spot, ptr::null_mut());
+        arch::store_release(&waiter.bucket, ptr::null_mut());
         task
     }
 
@@ -480,13 +438,20 @@ impl Queue {
         }
     }
 
+    /// The waiters under `id`, in the order of the queue.
+    fn under(&self, id: KeyId) -> impl Iterator<Item = &Waiter<'static>> {
+        self.waiters()
+            // SAFETY: We have the queue that it is in.
+            .filter(move |waiter| unsafe { waiter.id() } == id)
+    }
+
     /// The waiters, in the order of the queue.
     fn waiters(&self) -> impl Iterator<Item = &Waiter<'static>> {
         core::iter::successors(self.first, |waiter| {
             // SAFETY: A waiter in the queue is alive, and while we have the queue nobody changes it.
             unsafe { (*waiter.as_ref().links.get()).next }
         })
-        // SAFETY: As above.
+        // SAFETY: A waiter in the queue is alive.
         .map(|waiter| unsafe { waiter.as_ref() })
     }
 }

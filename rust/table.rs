@@ -9,29 +9,30 @@ use crate::{
     },
     lab,
     mm::{
-        ram,
-        random, //
+        random,
+        siphash,
+        totalram, //
     },
     queue::{
         Bucket,
-        Buckets,
-        Spot, //
-    }, //
+        BucketSlot,
+        Buckets, //
+    },
 };
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
 
-/// As many as are worth it, where the user does not say how many: with a hundred thousand waiters a
-/// bucket then has two, but of its counters one of six counts somebody; a wake for somebody else
-/// seldom looks at who it is.
+/// The number of buckets where the user asks for none. More are not worth their memory: with a
+/// hundred thousand waiters, a bucket has two of them, and one in six of its counters counts
+/// somebody, so that a wake for somebody else seldom has to look at who it is.
 const DEFAULT_BUCKETS: usize = 1 << 16;
 
-/// But not more than this part of memory.
+/// The default takes no more than this part of memory.
 const DEFAULT_SHARE: usize = 256;
 
-/// And no fewer than this for each possible CPU, so that they seldom want the same lock.
+/// The default has no fewer than this for each possible CPU, so that they seldom want the same lock.
 const MIN_PER_CPU: usize = 256;
 
 /// The most that one may ask for.
@@ -41,10 +42,13 @@ const MAX_BUCKETS: u32 = 1 << 20;
 pub(crate) struct Table {
     buckets: Buckets,
     secret: Secret,
+    /// What hides objects' numbers from users.
+    cookie_key: siphash::Key,
     hold: Hold,
 }
 
-/// The hash's key, so that nobody can choose words that collide.
+/// The hash's key: whoever does not know it, and cannot time the buckets either, cannot choose words
+/// that collide. The hash is made to be fast, and is no cryptographic one.
 #[derive(Clone, Copy)]
 pub(crate) struct Secret([u64; 3]);
 
@@ -65,7 +69,7 @@ impl Secret {
         Self::new(parts)
     }
 
-    /// The hash of a key: a folded multiply of both its parts, each masked with a part of the
+    /// The hash of a key: a folded multiplication of its two parts, each masked with a part of the
     /// secret, and a second one that spreads what the first left in a few bits.
     #[inline]
     pub(crate) fn hash(self, id: KeyId) -> u64 {
@@ -105,25 +109,33 @@ impl Table {
             return Err(EINVAL);
         }
         let nr = match nr_buckets {
-            0 => by_default(ram::bytes(), kernel::cpu::nr_cpu_ids() as usize),
+            0 => by_default(totalram::bytes(), kernel::cpu::nr_cpu_ids() as usize),
             nr => nr as usize,
         };
         let nr = nr.next_power_of_two();
         if lab::fault(lab::Point::Allocate) {
             return Err(ENOMEM);
         }
+        // The memory is not charged to the cgroup of whoever loads the module.
         let table = Self {
             buckets: Buckets::new(nr)?,
             secret: Secret::random(),
+            cookie_key: siphash::Key::random(),
             hold,
         };
         Ok(Arc::new(table, GFP_KERNEL)?)
     }
 
-    /// Where the waiters under a key are. The one hash of an operation.
+    /// Where the waiters under a key are.
     #[inline]
-    pub(crate) fn spot(&self, id: KeyId) -> Spot<'_> {
+    pub(crate) fn slot(&self, id: KeyId) -> BucketSlot<'_> {
         self.buckets.at_hash(self.secret.hash(id))
+    }
+
+    /// A number that stands for the key's object, as long as the table lives, and tells nothing else
+    /// about it.
+    pub(crate) fn object_cookie(&self, id: KeyId) -> u64 {
+        self.cookie_key.hash(id.object())
     }
 
     /// What those who sleep on words of files hold.
@@ -173,12 +185,13 @@ mod tests {
     }
 
     fn bucket_of(secret: Secret, id: KeyId) -> usize {
-        Buckets::counter_of(NR_BUCKETS, secret.hash(id)) / NR_COUNTERS
+        Buckets::index(NR_BUCKETS, secret.hash(id)).0
     }
 
     /// The counter of a key where there are as many counters as above buckets.
     fn counter_of(secret: Secret, id: KeyId) -> usize {
-        Buckets::counter_of(NR_BUCKETS / NR_COUNTERS, secret.hash(id))
+        let (bucket, counter) = Buckets::index(NR_BUCKETS / NR_COUNTERS, secret.hash(id));
+        bucket * NR_COUNTERS + counter
     }
 
     /// How many of the keys are in each place.
@@ -213,14 +226,15 @@ mod tests {
     /// The place of a key's counter among all of a table.
     fn place(table: &Table, id: KeyId) -> Option<usize> {
         // Who enters is counted there.
-        let entry = table.spot(id).enter();
+        let entry = table.slot(id).enter();
         let place = table.nr_waiters().position(|nr| nr == 1);
         drop(entry);
         place
     }
 
-    const INODE: usize = 0xffff_8880_0764_2358;
-    const MM: usize = 0xffff_8880_0c1e_9a80;
+    // As they are given out: a bit that marks them, and the time since boot.
+    const INODE: u64 = 1 << 61 | 35_123_456_789;
+    const MM: u64 = INODE + 1000;
 
     #[test]
     fn pages_of_a_file_spread() -> Result {
@@ -264,23 +278,29 @@ mod tests {
     }
 
     #[test]
-    fn inodes_at_slab_distances_spread() -> Result {
-        // The first word of many files; sizes of inodes of tmpfs, ext4, XFS, hugetlbfs.
-        for size in [600, 680, 704, 768, 960, 1024, 1088] {
-            assert!(spreads(|i| {
-                KeyId::made_up(Kind::Inode, INODE + i as usize * size, 0)
-            }));
+    fn files_numbered_in_a_row_spread() -> Result {
+        // The first word of many files. The numbers of the kernel are small ones.
+        for first in [1, INODE] {
+            for step in [1, 2, 3, 7, 64, 1000] {
+                assert!(spreads(|i| KeyId::made_up(
+                    Kind::Inode,
+                    first + i * step,
+                    0
+                )));
+            }
         }
         Ok(())
     }
 
     #[test]
-    fn processes_at_slab_distances_spread() -> Result {
+    fn processes_numbered_in_a_row_spread() -> Result {
         // The same address in many processes, as after fork.
-        for size in [1024, 1344, 1408, 2048, 4096] {
-            assert!(spreads(|i| {
-                KeyId::made_up(Kind::Mm, MM + i as usize * size, 0x5555_5575_52a0)
-            }));
+        for first in [1, MM] {
+            for step in [1, 2, 3, 7, 64, 1000] {
+                assert!(spreads(|i| {
+                    KeyId::made_up(Kind::Mm, first + i * step, 0x5555_5575_52a0)
+                }));
+            }
         }
         Ok(())
     }
@@ -289,10 +309,10 @@ mod tests {
     fn objects_and_positions_together_spread() -> Result {
         // 64 files of 64 pages; both of them moving in step.
         assert!(spreads(|i| {
-            KeyId::made_up(Kind::Inode, INODE + (i as usize / 64) * 704, (i % 64) << 12)
+            KeyId::made_up(Kind::Inode, INODE + i / 64, (i % 64) << 12)
         }));
         assert!(spreads(|i| {
-            KeyId::made_up(Kind::Inode, INODE + i as usize * 4096, i << 12)
+            KeyId::made_up(Kind::Inode, INODE + i, i << 12)
         }));
         Ok(())
     }
@@ -310,7 +330,7 @@ mod tests {
             };
             places.into_iter().map(moved).min()
         };
-        for bit in 3..48 {
+        for bit in 0..61 {
             let object = KeyId::made_up(Kind::Inode, INODE ^ 1 << bit, 5 << 12);
             assert!(changes(object) > Some(56));
         }
@@ -348,7 +368,10 @@ mod tests {
 
     #[test]
     fn tables_have_secrets_of_their_own() -> Result {
-        let (one, other) = (Table::new(1024, Hold::Inode)?, Table::new(1024, Hold::Inode)?);
+        let (one, other) = (
+            Table::new(1024, Hold::Inode)?,
+            Table::new(1024, Hold::Inode)?,
+        );
         let differ = (0..32).any(|i| {
             let id = KeyId::made_up(Kind::Inode, INODE, i << 12);
             place(&one, id) != place(&other, id)
@@ -383,7 +406,7 @@ mod tests {
         assert!(by_default.nr_buckets().is_power_of_two());
         let (bytes, share) = (
             size_of_val(by_default.buckets.as_slice()),
-            ram::bytes() / DEFAULT_SHARE,
+            totalram::bytes() / DEFAULT_SHARE,
         );
         assert!(bytes <= share);
         assert!(by_default.nr_buckets() == DEFAULT_BUCKETS || 2 * bytes > share);

@@ -7,13 +7,9 @@
 //! (kernel/sched/core.c), which are not exported. A task can be in one chain at a time; who finds it
 //! in another one leaves the wake to that one.
 
-use crate::mm::arch;
+use crate::bindings as helpers;
 use core::{
-    mem::{
-        self,
-        ManuallyDrop, //
-    },
-    num::NonZero,
+    mem,
     ptr::{
         self,
         NonNull, //
@@ -22,25 +18,31 @@ use core::{
 use kernel::{
     bindings,
     container_of,
-    sync::aref::ARef,
+    sync::{
+        aref::ARef,
+        atomic::{
+            atomic_store,
+            cmpxchg,
+            Relaxed, //
+        }, //
+    },
     task::Task, //
 };
 
 /// The end of a chain: not null, which stands for "in no chain".
-const TAIL: NonNull<bindings::wake_q_node> = NonNull::without_provenance(NonZero::<usize>::MIN);
+const TAIL: *mut bindings::wake_q_node = ptr::without_provenance_mut(1);
 
-/// Tasks that are to be woken, in order. Two plain values, so that they travel in registers:
-/// nothing happens to the tasks when they are forgotten.
+/// Tasks that are to be woken, in order. Nothing happens to them when they are forgotten.
 ///
 /// # Invariants
 ///
-/// - `nr` is 1, and `first` the `wake_q` of a task on which we own a reference. It is in no chain of
-///   ours.
+/// - If `nr` is 1, `first` is the `wake_q` of a task on which we own a reference. It is in no chain
+///   of ours.
 /// - Otherwise, `first` leads over `next` to [`TAIL`], through the `wake_q` of tasks on each of
 ///   which we own a reference.
 #[must_use = "the tasks are to be woken"]
 pub(crate) struct Tasks {
-    first: NonNull<bindings::wake_q_node>,
+    first: *mut bindings::wake_q_node,
     /// How many were added.
     nr: u32,
 }
@@ -54,19 +56,13 @@ impl Tasks {
     }
 
     /// One.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn one(task: ARef<Task>) -> Self {
         let task = ARef::into_raw(task).cast::<bindings::task_struct>();
         // SAFETY: We have a reference on the task.
-        let first = unsafe { NonNull::new_unchecked(&raw mut (*task.as_ptr()).wake_q) };
+        let first = unsafe { &raw mut (*task.as_ptr()).wake_q };
         // INVARIANT: The reference is ours from here on.
         Self { first, nr: 1 }
-    }
-
-    /// How many are woken, some of them perhaps by others.
-    #[inline]
-    pub(crate) fn nr(&self) -> u32 {
-        self.nr
     }
 
     /// Wakes all.
@@ -75,7 +71,7 @@ impl Tasks {
         match self.nr {
             0 => {}
             // SAFETY: By the type invariants, it is a task's, and the reference is ours.
-            1 => unsafe { wake_one(self.first.as_ptr()) },
+            1 => unsafe { wake_one(self.first) },
             _ => self.wake_many(),
         }
     }
@@ -83,13 +79,13 @@ impl Tasks {
     /// The same where there are many.
     #[inline(never)]
     fn wake_many(self) {
-        let mut node = self.first.as_ptr();
-        while node != TAIL.as_ptr() {
+        let mut node = self.first;
+        while node != TAIL {
             // SAFETY: By the type invariants, `node` is the `wake_q` of a task that is alive; the
             // field is ours until it is null.
             let next = unsafe { (*node).next };
-            // SAFETY: As above. From here on, another chain may take the task.
-            unsafe { (&raw mut (*node).next).write_volatile(ptr::null_mut()) };
+            // SAFETY: The field is still ours. From here on, another chain may take the task.
+            unsafe { atomic_store(&raw mut (*node).next, ptr::null_mut(), Relaxed) };
             // SAFETY: By the type invariants, the reference on the task is ours.
             unsafe { wake_one(node) };
             node = next;
@@ -97,20 +93,32 @@ impl Tasks {
     }
 }
 
+/// The task that `node` is the `wake_q` of, with the reference that the chain had.
+///
+/// # Safety
+///
+/// The caller must give a reference on that task.
+#[inline]
+unsafe fn task_of(node: *mut bindings::wake_q_node) -> ARef<Task> {
+    // SAFETY: By the function's requirements, `node` is in a task.
+    let task = unsafe { container_of!(node, bindings::task_struct, wake_q) };
+    // SAFETY: By the function's requirements, the reference is ours. `Task` is a transparent wrapper
+    // of `task_struct`, and no task is at address 0.
+    unsafe { ARef::from_raw(NonNull::new_unchecked(task.cast())) }
+}
+
 /// Wakes the task that `node` is the `wake_q` of, and gives back a reference on it.
 ///
 /// # Safety
 ///
 /// The caller must give that reference.
-#[inline(always)]
+#[inline]
 unsafe fn wake_one(node: *mut bindings::wake_q_node) {
     // SAFETY: By the function's requirements.
-    let task = unsafe { container_of!(node, bindings::task_struct, wake_q) };
+    let task = unsafe { task_of(node) };
     // Implies a full barrier: the task sees why it was woken.
-    // SAFETY: By the function's requirements, the task is valid.
-    unsafe { bindings::wake_up_process(task) };
-    // SAFETY: The reference is ours to give back.
-    unsafe { arch::put_task(task) };
+    // SAFETY: We have a reference on the task.
+    unsafe { bindings::wake_up_process(task.as_ptr()) };
 }
 
 /// A chain of tasks that are to be woken, in order, when it is dropped, and to which more can be
@@ -135,16 +143,8 @@ impl WakeChain {
         }
     }
 
-    /// The tasks: no more are added.
-    #[inline]
-    pub(crate) fn into_tasks(self) -> Tasks {
-        let this = ManuallyDrop::new(self);
-        // INVARIANT: They move here; the chain is never dropped.
-        Tasks { ..this.tasks }
-    }
-
     /// Adds a task, which must be ready to be woken at once: another chain may do that.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn add(&mut self, task: ARef<Task>) {
         let one = Tasks::one(task);
         if self.last.is_null() {
@@ -164,33 +164,34 @@ impl WakeChain {
         unsafe { self.link(one.first) };
     }
 
-    /// Puts a task, given by its `wake_q`, at the end; unless it is in a chain, whose it is then to
-    /// wake it.
+    /// Puts a task, given by its `wake_q`, at the end; unless it is in another chain, which is then
+    /// the one to wake it.
     ///
     /// # Safety
     ///
     /// `node` must be the `wake_q` of a task. The caller must give a reference on it.
-    #[inline(always)]
-    unsafe fn link(&mut self, node: NonNull<bindings::wake_q_node>) {
-        let raw = node.as_ptr();
+    #[inline]
+    unsafe fn link(&mut self, node: *mut bindings::wake_q_node) {
         // SAFETY: By the function's requirements, the task is valid.
-        let next = unsafe { &raw mut (*raw).next };
-        // The barrier: what made the task ready comes before the wake, if it is another chain's as
-        // well.
-        // SAFETY: As above; the field is only ever accessed atomically by who does not own it.
-        if !unsafe { arch::mb_cmpxchg(next, ptr::null_mut(), TAIL.as_ptr()) } {
-            // SAFETY: As above; the reference is ours to give back.
-            unsafe { arch::put_task(container_of!(raw, bindings::task_struct, wake_q)) };
+        let next = unsafe { &raw mut (*node).next };
+        // What made the task ready comes before the wake, also if it is another chain's: the barrier
+        // is there whether or not the exchange succeeds.
+        // SAFETY: A barrier may be anywhere.
+        unsafe { helpers::rfutex_smp_mb__before_atomic() };
+        // SAFETY: The field is valid, and only ever accessed atomically by those who do not own it.
+        if unsafe { cmpxchg(next, ptr::null_mut(), TAIL, Relaxed) }.is_err() {
+            // SAFETY: The reference is ours to give back.
+            drop(unsafe { task_of(node) });
             return;
         }
         if self.last.is_null() {
             self.tasks.first = node;
         } else {
             // SAFETY: `last` is in our chain, so the task is alive, and the field is ours.
-            unsafe { (&raw mut (*self.last).next).write_volatile(raw) };
+            unsafe { atomic_store(&raw mut (*self.last).next, node, Relaxed) };
         }
         // INVARIANT: `node` leads to `TAIL`, and what was the last one to `node`.
-        self.last = raw;
+        self.last = node;
     }
 }
 
@@ -298,8 +299,7 @@ mod tests {
         let before = usage(current!());
         let mut chain = WakeChain::new();
         add_twice(&mut chain);
-        let alone = chain.tasks.first.as_ptr() == node(current!())
-            && next(chain.tasks.first.as_ptr()) == TAIL.as_ptr();
+        let alone = chain.tasks.first == node(current!()) && next(chain.tasks.first) == TAIL;
         let during = usage(current!());
         let woken = wakes_us(chain);
         assert!(alone);
@@ -337,7 +337,7 @@ mod tests {
                     task::stay_awake();
                     break;
                 }
-                task::sleep(None);
+                task::schedule();
             })
         };
         let sleepers = [sleeper()?, sleeper()?, sleeper()?, sleeper()?];
@@ -349,13 +349,13 @@ mod tests {
         for sleeper in &sleepers {
             chain.add(sleeper.task().clone());
         }
-        let mut link = chain.tasks.first.as_ptr();
+        let mut link = chain.tasks.first;
         let in_order = sleepers.iter().all(|sleeper| {
             let here = link == node(sleeper.task());
             link = next(node(sleeper.task()));
             here
         });
-        let ends = link == TAIL.as_ptr();
+        let ends = link == TAIL;
         let during = sleepers.each_ref().map(|sleeper| usage(sleeper.task()));
         go.store(true, Relaxed);
         drop(chain);

@@ -11,15 +11,14 @@
 //! - (004) Andrea Arcangeli and Oleg Nesterov, "introduce get_compound_page", 2013: references on
 //!   THP tails.
 //!
-//! Userspace can provoke every race here. None of them is worth more than another try.
+//! Userspace can provoke every race here. The answer to each of them is another try.
 
 use super::{
     Borrowed,
-    Kind,
-    Place,
+    Check,
+    Object,
     Resolve,
-    Visit,
-    Witness, //
+    Visit, //
 };
 use crate::{
     lab::{
@@ -36,9 +35,9 @@ use crate::{
             Access,
             PageRef, //
         },
-        task, //
+        inode::DeferredPut, //
     },
-    request::Word,
+    word::Word,
 };
 use kernel::{
     prelude::*,
@@ -49,182 +48,52 @@ use kernel::{
 pub(crate) struct Page;
 
 impl Resolve for Page {
-    /// What is written out here is the commonest case alone: a page of a file, there and writable,
-    /// and nobody changes anything. All else is [`slowly`]'s.
     #[inline(always)]
-    fn borrow<R, E: Default>(
+    fn resolve<R>(
         word: Word,
         access: Access,
-        mut visitor: impl Visit<R, E>,
+        any_file: bool,
+        mut visitor: impl Visit<R>,
     ) -> Result<R> {
-        let page = match PageRef::get(word.addr(), Access::Write) {
-            Ok(page) => page,
-            Err(error) => return slowly(Start::Unwritable(error), word, access, visitor),
-        };
-        let found = look(&page);
-        let Mapping::File(mapping) = found else {
-            return slowly(Start::Page(page, found), word, access, visitor);
-        };
-        match on_file(page, mapping, word, &mut visitor)? {
-            Ok(result) => Ok(result),
-            Err(left) => slowly(Start::Again(left), word, access, visitor),
-        }
-    }
-
-    fn borrow_both<R>(
-        first: Word,
-        second: Word,
-        mut f: impl FnMut(&Borrowed<'_>, &Borrowed<'_>) -> Option<R>,
-    ) -> Result<R> {
-        super::repeat(|| {
-            // Both pages first, since that may sleep; then both inodes.
-            let (Some(one), Some(other)) =
-                (find(first, Access::Read)?, find(second, Access::Write)?)
-            else {
-                return Ok(Err(()));
-            };
-            let rcu = rcu::read_lock();
-            let result = match (one.key(first, &rcu)?, other.key(second, &rcu)?) {
-                (Some(one), Some(other)) => f(&one, &other).ok_or(()),
-                _ => Err(()),
-            };
-            drop(rcu);
-            Ok(result)
+        super::resolver::repeat(|| match find(word, access)? {
+            Found::File(page, mapping) => on_file(page, mapping, word, any_file, &mut visitor),
+            // No lock, no RCU: the address is the key.                                      (000)
+            Found::Anonymous(page) => Ok(visitor.visit(&Borrowed::in_process(word, Some(&page))?)),
+            Found::Moving => Ok(Err(DeferredPut::Nothing)),
         })
     }
 }
 
-/// Step 3: what the page belongs to.
-#[inline(always)]
-fn look(page: &PageRef) -> Mapping {
-    if lab::fault(Point::NoMapping) {
-        Mapping::None
-    } else {
-        page.mapping()
-    }
-}
-
-/// Steps 4 to 9, for a page of a file.
-#[inline(always)]
-fn on_file<R, E: Default>(
-    page: PageRef,
-    mapping: FileMapping,
-    word: Word,
-    visitor: &mut impl Visit<R, E>,
-) -> Result<Result<R, E>> {
-    // 4. From here on, no inode is freed.
-    let rcu = rcu::read_lock();
-    // 5.
-    let result = match key_on_file(&page, mapping, word, &rcu)? {
-        // 6 and 7 are for those who stay: see `Borrowed::own`.
-        Some(key) => visitor.visit(&key),
-        None => Err(E::default()),
-    };
-    // 8.
-    drop(rcu);
-    // 9. The folio goes before anything that may be a last iput(), as what is in the result may.
-    //                                                                                     (000)
-    drop(page);
-    Ok(result)
-}
-
-/// Step 5: still the same mapping, and an inode behind it, of a file system that we may refer to.
-/// `None`: try again.
-#[inline(always)]
-fn key_on_file<'a>(
-    page: &'a PageRef,
-    mapping: FileMapping,
-    word: Word,
-    rcu: &'a rcu::Guard,
-) -> Result<Option<Borrowed<'a>>> {
-    match page.host(mapping, rcu) {
-        Some(host) if !host.acceptable() => Err(EFAULT),
-        Some(host) if !lab::fault(Point::HostGone) => {
-            let place = Place::Seen(host, Witness::Page(mapping), rcu);
-            let position = super::position(page.index(), word);
-            let key = Borrowed::in_file(position, Some(page), host, place);
-            Ok(Some(key))
-        }
-        _ => Ok(None),
-    }
-}
-
-/// Where [`slowly`] begins.
-enum Start<E> {
-    /// At the beginning, with what is left over from another attempt.
-    Again(E),
-    /// With this instead of a page that can be written to.
-    Unwritable(Error),
-    /// With a page that can be written to, and what it belongs to.
-    Page(PageRef, Mapping),
-}
-
 /// What steps 1 to 3 found.
-struct Found {
-    page: PageRef,
-    /// The file's mapping; none for anonymous memory.
-    mapping: Option<FileMapping>,
+enum Found {
+    /// A page of a file, which belonged to this mapping.
+    File(PageRef, FileMapping),
+    /// An anonymous page.
+    Anonymous(PageRef),
+    /// A page on its way from one place to another: try again.
+    Moving,
 }
 
-/// All that may happen, as often as it takes.
-#[inline(never)]
-fn slowly<R, E: Default>(
-    start: Start<E>,
-    word: Word,
-    access: Access,
-    mut visitor: impl Visit<R, E>,
-) -> Result<R> {
-    let mut found = match start {
-        Start::Again(left) => {
-            drop(left);
-            task::before_retry()?;
-            None
-        }
-        Start::Unwritable(error) => Some(find_unwritable(word, access, error)?),
-        Start::Page(page, mapping) => Some(judge(page, mapping, true)?),
-    };
-    loop {
-        let attempt = match found {
-            None => find(word, access)?,
-            Some(found) => found,
-        };
-        let result = match attempt {
-            None => Err(E::default()),
-            Some(Found {
-                page,
-                mapping: Some(mapping),
-            }) => on_file(page, mapping, word, &mut visitor)?,
-            Some(Found {
-                page,
-                mapping: None,
-            }) => visitor.visit(&Borrowed::in_process(Kind::Mm, word, Some(&page))?),
-        };
-        match result {
-            Ok(result) => return Ok(result),
-            // No lock is held here: now it may sleep to let go.
-            Err(left) => drop(left),
-        }
-        task::before_retry()?;
-        found = None;
-    }
-}
-
-/// Steps 1 to 3: which page, and what it belongs to. `None`: try again.
-fn find(word: Word, access: Access) -> Result<Option<Found>> {
+/// Steps 1 to 3: which page, and what it belongs to.
+#[inline(always)]
+fn find(word: Word, access: Access) -> Result<Found> {
     // 1. The page, without mmap_lock where it is there.
     // 2. Its folio. Our reference keeps the folio whole from here on.                       (004)
     match PageRef::get(word.addr(), Access::Write) {
-        Ok(page) => {
-            let mapping = look(&page);
-            judge(page, mapping, true)
-        }
+        // 3. What it belongs to.
+        Ok(page) => match look(&page) {
+            Mapping::File(mapping) => Ok(Found::File(page, mapping)),
+            mapping => judge(page, mapping, true),
+        },
         Err(error) => find_unwritable(word, access, error),
     }
 }
 
 /// The same where there was an `error` instead of a page that can be written to.
-fn find_unwritable(word: Word, access: Access, error: Error) -> Result<Option<Found>> {
-    // What is not of the user's may overflow before it is seen.
+#[cold]
+#[inline(never)]
+fn find_unwritable(word: Word, access: Access, error: Error) -> Result<Found> {
+    // What is not the user's may overflow before it is seen.
     super::check_range(word)?;
     if error != EFAULT || access == Access::Write {
         return Err(error);
@@ -234,28 +103,77 @@ fn find_unwritable(word: Word, access: Access, error: Error) -> Result<Option<Fo
     judge(page, mapping, false)
 }
 
-/// The rest of step 3: what follows from what the page belongs to.
-fn judge(page: PageRef, mapping: Mapping, writable: bool) -> Result<Option<Found>> {
-    let mapping = match mapping {
-        Mapping::File(mapping) => Some(mapping),
-        // A read-only anonymous page never changes: waiting on it is a mistake.
-        Mapping::Anonymous if !writable => return Err(EFAULT),
-        // No lock, no RCU: the address is the key.                                         (000)
-        Mapping::Anonymous => None,
-        // The one slow path. The folio is given back before the next try.              (000, 002)
-        Mapping::None if FolioLock::take(&page)?.is_moving() => return Ok(None),
-        Mapping::None => return Err(EFAULT),
-    };
-    Ok(Some(Found { page, mapping }))
+/// What the page belongs to.
+#[inline(always)]
+fn look(page: &PageRef) -> Mapping {
+    if lab::fault(Point::NoMapping) {
+        Mapping::None
+    } else {
+        page.mapping()
+    }
 }
 
-impl Found {
-    /// The key, with steps 4 and 5 if the page belongs to a file. `None`: try again.
-    fn key<'a>(&'a self, word: Word, rcu: &'a rcu::Guard) -> Result<Option<Borrowed<'a>>> {
-        match self.mapping {
-            Some(mapping) => key_on_file(&self.page, mapping, word, rcu),
-            None => Borrowed::in_process(Kind::Mm, word, Some(&self.page)).map(Some),
+/// The rest of step 3: what follows from what the page belongs to.
+#[inline(never)]
+fn judge(page: PageRef, mapping: Mapping, writable: bool) -> Result<Found> {
+    match mapping {
+        Mapping::File(mapping) => Ok(Found::File(page, mapping)),
+        // A read-only anonymous page never changes: waiting on it is a mistake.
+        Mapping::Anonymous if !writable => Err(EFAULT),
+        Mapping::Anonymous => Ok(Found::Anonymous(page)),
+        // The one slow path. The folio is put before the next try.                    (000, 002)
+        Mapping::None if FolioLock::take(&page)?.is_moving() => Ok(Found::Moving),
+        Mapping::None => Err(EFAULT),
+    }
+}
+
+/// Steps 4 to 9, for a page of a file.
+#[inline(always)]
+fn on_file<R>(
+    page: PageRef,
+    mapping: FileMapping,
+    word: Word,
+    any_file: bool,
+    visitor: &mut impl Visit<R>,
+) -> Result<Result<R, DeferredPut>> {
+    // 4. From here on, no inode is freed.
+    let rcu = rcu::read_lock();
+    let result = match borrow(&page, mapping, word, any_file, &rcu)? {
+        // 6 and 7 are in `Borrowed::own` and `Borrowed::id`.
+        Some(key) => visitor.visit(&key),
+        None => Err(DeferredPut::Nothing),
+    };
+    // 8.
+    drop(rcu);
+    // 9. The folio goes before anything that may be a last iput(), as what is in the result may.
+    //                                                                                     (000)
+    drop(page);
+    Ok(result)
+}
+
+/// Step 5: still the same mapping, and an inode behind it, whose number makes the key. `None`: try
+/// again.
+#[inline(always)]
+fn borrow<'a>(
+    page: &'a PageRef,
+    mapping: FileMapping,
+    word: Word,
+    any_file: bool,
+    rcu: &'a rcu::Guard,
+) -> Result<Option<Borrowed<'a>>> {
+    match page.host(mapping, rcu) {
+        Some(host) if !any_file && !host.can_be_held() => Err(EFAULT),
+        Some(host) if !lab::fault(Point::HostGone) => {
+            let object = Object::Seen(host, Check::Page(mapping), rcu);
+            let position = super::position(page.index(), word);
+            Ok(Some(Borrowed::in_file(
+                host.number_or_give(),
+                position,
+                Some(page),
+                object,
+            )))
         }
+        _ => Ok(None),
     }
 }
 
@@ -265,14 +183,14 @@ impl Found {
 mod tests {
     use super::{
         super::{
-            borrow,
-            own,
             KeyId,
-            Owned, //
+            OwnedKey,
+            Resolver, //
         },
         *, //
     };
     use crate::lab::kunit::{
+        self,
         forced,
         killed,
         Access::ReadWrite,
@@ -280,15 +198,20 @@ mod tests {
         OnFile, //
     };
 
+    /// What a wait finds.
+    fn own(word: Word) -> Result<OwnedKey> {
+        kunit::own(Resolver::Page, word)
+    }
+
     /// What a wake finds.
-    fn borrowed(word: &Word) -> Result<KeyId> {
-        borrow(word, |key: &Borrowed<'_>| Ok::<_, ()>(key.id()))
+    fn resolve(word: Word) -> Result<KeyId> {
+        kunit::resolve(Resolver::Page, word)
     }
 
     /// A wait's key and what a wake finds.
-    fn both(word: &Word) -> (Result<Owned>, Result<KeyId>) {
+    fn both(word: Word) -> (Result<OwnedKey>, Result<KeyId>) {
         let owned = own(word);
-        (owned, borrowed(word))
+        (owned, resolve(word))
     }
 
     #[test]
@@ -296,7 +219,7 @@ mod tests {
         let on_file = OnFile::new()?;
         let word = on_file.word(8)?;
         // The signal is for a resolver that takes the lock: it would wait for ever.
-        let (owned, borrowed) = killed(|| on_file.with_folio_locked(|| both(&word)))?;
+        let (owned, borrowed) = killed(|| on_file.with_folio_locked(|| both(word)))?;
         let for_wait = owned.map(|key| key.id());
         assert!(for_wait? == borrowed?);
         Ok(())
@@ -306,8 +229,8 @@ mod tests {
         let on_file = OnFile::new()?;
         let word = on_file.word(8)?;
         let before = on_file.counts();
-        let undisturbed = own(&word)?.id();
-        let (result, hits) = forced(point, 3, || own(&word));
+        let undisturbed = own(word)?.id();
+        let (result, hits) = forced(point, 3, || own(word));
         let during = on_file.counts();
         let found = result.map(|key| key.id());
         let after = on_file.counts();
@@ -322,17 +245,11 @@ mod tests {
         let on_file = OnFile::new()?;
         let word = on_file.word(8)?;
         let before = on_file.counts();
-        let undisturbed = own(&word)?.id();
-        let (result, hits) = forced(point, 3, || {
-            borrow(&word, |key: &Borrowed<'_>| {
-                Ok::<_, ()>((key.id(), on_file.counts()))
-            })
-        });
-        let (found, during) = result?;
+        let undisturbed = own(word)?.id();
+        let (found, hits) = forced(point, 3, || resolve(word));
         let after = on_file.counts();
-        assert!(found == undisturbed);
+        assert!(found? == undisturbed);
         assert_eq!(hits, times);
-        assert!(during == before.plus(0, 0, 1));
         assert!(after == before);
         Ok(())
     }
@@ -368,20 +285,24 @@ mod tests {
     }
 
     #[test]
+    fn wake_looks_again_when_the_mapping_changed() -> Result {
+        wake_tries_again(Point::MappingChanged, 3)
+    }
+
+    #[test]
     fn wake_takes_no_reference_that_could_fail() -> Result {
-        wake_tries_again(Point::InodeGoing, 0)?;
-        wake_tries_again(Point::MappingChanged, 0)
+        wake_tries_again(Point::InodeGoing, 0)
     }
 
     #[test]
     fn anonymous_page_on_its_way_is_looked_at_again() -> Result {
         let memory = Memory::anonymous(1, ReadWrite)?;
         let word = memory.word(8);
-        let undisturbed = own(&word)?.id();
-        let (owned, hits) = forced(Point::NoMapping, 2, || own(&word));
+        let undisturbed = own(word)?.id();
+        let (owned, hits) = forced(Point::NoMapping, 2, || own(word));
         assert_eq!(hits, 2);
         assert!(owned?.id() == undisturbed);
-        let (found, hits) = forced(Point::NoMapping, 2, || borrowed(&word));
+        let (found, hits) = forced(Point::NoMapping, 2, || resolve(word));
         assert_eq!(hits, 2);
         assert!(found? == undisturbed);
         Ok(())
@@ -396,7 +317,7 @@ mod tests {
             return Err(EINVAL);
         };
         let rcu = rcu::read_lock();
-        let again = matches!(key_on_file(&page, left, word, &rcu), Ok(None));
+        let again = matches!(borrow(&page, left, word, false, &rcu), Ok(None));
         drop(rcu);
         assert!(again);
         Ok(())
@@ -407,7 +328,7 @@ mod tests {
         // The zero page.
         let memory = Memory::anonymous(1, crate::lab::kunit::Access::Read)?;
         memory.read(0, &mut [0; 1])?;
-        let (owned, borrowed) = both(&memory.word(0));
+        let (owned, borrowed) = both(memory.word(0));
         let errors = (owned.err(), borrowed.err());
         assert!(errors == (Some(EFAULT), Some(EFAULT)));
         Ok(())
@@ -424,12 +345,12 @@ mod tests {
             Point::InodeGoing,
             Point::MappingChanged,
         ] {
-            let (result, hits) = killed(|| forced(point, u32::MAX, || own(&word)));
+            let (result, hits) = killed(|| forced(point, u32::MAX, || own(word)));
             assert!(result.err() == Some(EINTR));
             assert_eq!(hits, 1);
         }
-        for point in [Point::NoMapping, Point::HostGone] {
-            let (result, hits) = killed(|| forced(point, u32::MAX, || borrowed(&word)));
+        for point in [Point::NoMapping, Point::HostGone, Point::MappingChanged] {
+            let (result, hits) = killed(|| forced(point, u32::MAX, || resolve(word)));
             let error = result.err();
             assert!(error == Some(EINTR));
             assert_eq!(hits, 1);
@@ -444,7 +365,7 @@ mod tests {
         let word = on_file.word(8)?;
         let before = on_file.counts();
         let (result, hits) =
-            killed(|| on_file.with_folio_locked(|| forced(Point::NoMapping, 1, || own(&word))))?;
+            killed(|| on_file.with_folio_locked(|| forced(Point::NoMapping, 1, || own(word))))?;
         let error = result.err();
         assert!(error == Some(EINTR));
         assert_eq!(hits, 1);

@@ -3,8 +3,12 @@
 //! Which words share a key, which do not, and which have none.
 
 use super::*;
+use crate::key;
 use crate::lab::kunit::{
     attach_mm,
+    own,
+    resolve,
+    sized,
     Access::{
         Read,
         ReadWrite, //
@@ -25,20 +29,33 @@ use kernel::page::PAGE_SIZE;
 /// # Errors
 ///
 /// `EDOM`: they differ. Else as they fail, both in the same way.
-fn id(word: &Word) -> Result<KeyId> {
-    let owned = own(word).map(|key| key.id());
-    let borrowed = borrow(word, |key: &Borrowed<'_>| Ok::<_, ()>(key.id()));
-    let described = describe(word).map(|(key, _)| key.id());
-    match (owned, borrowed, described) {
+fn id(word: Word) -> Result<KeyId> {
+    let owned = own(Resolver::Page, word).map(|key| key.id());
+    let resolved = resolve(Resolver::Page, word);
+    let described = describe(Resolver::Page, word, Hold::Inode).map(|(key, _)| key);
+    match (owned, resolved, described) {
         (Ok(a), Ok(b), Ok(c)) if a == b && b == c => Ok(a),
         (Err(a), Err(b), Err(c)) if a == b && b == c => Err(a),
         _ => Err(EDOM),
     }
 }
 
+/// Whether a waiter on the word holds an inode.
+fn holds_inode(word: Word) -> Result<bool> {
+    Ok(own(Resolver::Page, word)?.inode.is_some())
+}
+
+/// Calls `visitor` with the key of a word that is not private.
+fn with_borrowed<R>(
+    word: Word,
+    visitor: impl FnMut(&Borrowed<'_>) -> Result<R, DeferredPut>,
+) -> Result<R> {
+    visit(Resolver::Page, word, Access::Read, Hold::Inode, visitor)
+}
+
 /// Whether nobody can wait or wake there.
 fn refused(addr: usize) -> bool {
-    id(&Word::at(addr, false)).err() == Some(EFAULT)
+    id(Word::at(addr, false)).err() == Some(EFAULT)
 }
 
 /// A file of four pages, and its second to fourth mapped for reading and writing.
@@ -55,14 +72,14 @@ mod cases {
     #[test]
     fn anonymous_page_is_known_by_mm_and_address() -> Result {
         let mapping = Mapping::anonymous(2, ReadWrite)?;
-        let key = id(&mapping.word(PAGE_SIZE + 24))?;
+        let key = id(mapping.word(PAGE_SIZE + 24))?;
         assert!(key.kind() == Kind::Mm);
         assert_eq!(key.index(), (mapping.at(PAGE_SIZE) >> PAGE_SHIFT) as u64);
         assert_eq!(key.offset(), 24);
-        assert!(own(&mapping.word(0))?.inode().is_none());
-        assert!(id(&mapping.word(PAGE_SIZE + 24))? == key);
-        assert!(id(&mapping.word(PAGE_SIZE + 25))? != key);
-        assert!(id(&mapping.word(24))? != key);
+        assert!(!holds_inode(mapping.word(0))?);
+        assert!(id(mapping.word(PAGE_SIZE + 24))? == key);
+        assert!(id(mapping.word(PAGE_SIZE + 25))? != key);
+        assert!(id(mapping.word(24))? != key);
         Ok(())
     }
 
@@ -72,16 +89,16 @@ mod cases {
         let (_file, shared) = file_and_mapping(&file_system)?;
         let anonymous = Mapping::anonymous(1, ReadWrite)?;
         for mapping in [&shared, &anonymous] {
-            let key = id(&mapping.private_word(8))?;
+            let key = id(mapping.private_word(8))?;
             assert!(key.kind() == Kind::Private);
             assert_eq!(key.index(), (mapping.at(0) >> PAGE_SHIFT) as u64);
             assert_eq!(key.offset(), 8);
-            assert!(own(&mapping.private_word(8))?.inode().is_none());
+            assert!(!holds_inode(mapping.private_word(8))?);
         }
         // Nothing has to be there.
         let addr = anonymous.at(0);
         drop(anonymous);
-        assert!(id(&Word::at(addr, true))?.kind() == Kind::Private);
+        assert!(id(Word::at(addr, true))?.kind() == Kind::Private);
         Ok(())
     }
 
@@ -91,7 +108,7 @@ mod cases {
         let (_file, shared) = file_and_mapping(&file_system)?;
         let anonymous = Mapping::anonymous(1, ReadWrite)?;
         for mapping in [&shared, &anonymous] {
-            assert!(id(&mapping.word(8))? != id(&mapping.private_word(8))?);
+            assert!(id(mapping.word(8))? != id(mapping.private_word(8))?);
         }
         Ok(())
     }
@@ -100,14 +117,12 @@ mod cases {
     fn file_page_is_known_by_inode_and_position() -> Result {
         let file_system = FileSystem::mount(c"tmpfs")?;
         let (file, mapping) = file_and_mapping(&file_system)?;
-        let key = id(&mapping.word(PAGE_SIZE + 40))?;
+        let key = id(mapping.word(PAGE_SIZE + 40))?;
         assert!(key.kind() == Kind::Inode);
-        assert!(key.is_inode(file.inode().addr().get()));
+        assert!(key.is_inode(file.number()));
         assert_eq!(key.index(), 2);
         assert_eq!(key.offset(), 40);
-        let owned = own(&mapping.word(PAGE_SIZE + 40))?;
-        let inode = owned.inode().map(|inode| inode.host().addr());
-        assert_eq!(inode, Some(file.inode().addr().get()));
+        assert!(holds_inode(mapping.word(PAGE_SIZE + 40))?);
         Ok(())
     }
 
@@ -117,11 +132,11 @@ mod cases {
         let (file, mapping) = file_and_mapping(&file_system)?;
         let other = Mapping::of(&file, 0, 4, ReadWrite, Shared)?;
         let read_only = Mapping::of(&file, 2, 1, Read, Shared)?;
-        let key = id(&mapping.word(PAGE_SIZE + 16))?;
-        assert!(id(&other.word(2 * PAGE_SIZE + 16))? == key);
-        assert!(id(&read_only.word(16))? == key);
+        let key = id(mapping.word(PAGE_SIZE + 16))?;
+        assert!(id(other.word(2 * PAGE_SIZE + 16))? == key);
+        assert!(id(read_only.word(16))? == key);
         // The same place in each mapping is another one in the file.
-        assert!(id(&other.word(PAGE_SIZE + 16))? != key);
+        assert!(id(other.word(PAGE_SIZE + 16))? != key);
         Ok(())
     }
 
@@ -130,12 +145,12 @@ mod cases {
         let file_system = FileSystem::mount(c"tmpfs")?;
         let (_file, mapping) = file_and_mapping(&file_system)?;
         let (_other_file, other) = file_and_mapping(&file_system)?;
-        let key = id(&mapping.word(16))?;
-        assert!(id(&mapping.word(16))? == key);
-        assert!(id(&mapping.word(PAGE_SIZE + 16))? != key);
-        assert!(id(&mapping.word(17))? != key);
-        assert!(id(&mapping.word(20))? != key);
-        let elsewhere = id(&other.word(16))?;
+        let key = id(mapping.word(16))?;
+        assert!(id(mapping.word(16))? == key);
+        assert!(id(mapping.word(PAGE_SIZE + 16))? != key);
+        assert!(id(mapping.word(17))? != key);
+        assert!(id(mapping.word(20))? != key);
+        let elsewhere = id(other.word(16))?;
         assert!(elsewhere != key);
         assert!(elsewhere.index() == key.index() && elsewhere.offset() == key.offset());
         Ok(())
@@ -147,9 +162,9 @@ mod cases {
         let (_file, shared) = file_and_mapping(&file_system)?;
         let anonymous = Mapping::anonymous(1, ReadWrite)?;
         for mapping in [&shared, &anonymous] {
-            let key = id(&mapping.word(64))?;
+            let key = id(mapping.word(64))?;
             for size in [1, 2, 4, 8] {
-                assert!(id(&Word::sized(mapping.at(64), size)?)? == key);
+                assert!(id(sized(mapping.at(64), size)?)? == key);
             }
         }
         Ok(())
@@ -162,9 +177,9 @@ mod cases {
         shared.write(0, b"there")?;
         let read_only = Mapping::of(&file, 1, 1, Read, Private)?;
         let writable = Mapping::of(&file, 1, 1, ReadWrite, Private)?;
-        assert!(id(&read_only.word(8))? == id(&shared.word(8))?);
+        assert!(id(read_only.word(8))? == id(shared.word(8))?);
         // The page is copied before it is looked at: later the word will live there.
-        let key = id(&writable.word(8))?;
+        let key = id(writable.word(8))?;
         assert!(key.kind() == Kind::Mm);
         assert_eq!(key.index(), (writable.at(0) >> PAGE_SHIFT) as u64);
         let mut bytes = [0; 5];
@@ -217,7 +232,7 @@ mod cases {
         let page = kernel & kernel::page::PAGE_MASK;
         for addr in [kernel, page, 1 << 63, 1 << 62, usize::MAX, usize::MAX & !7] {
             assert!(refused(addr));
-            assert!(id(&Word::at(addr, true)).err() == Some(EFAULT));
+            assert!(id(Word::at(addr, true)).err() == Some(EFAULT));
         }
         Ok(())
     }
@@ -228,42 +243,47 @@ mod cases {
         // Its last byte, found bit by bit.
         let last = (0..usize::BITS).rev().fold(0, |addr, bit| {
             let next = addr | 1 << bit;
-            if uaccess::access_ok(next, 1) {
+            if uaccess::access_ok(Word::at(next, false)) {
                 next
             } else {
                 addr
             }
         });
         assert!(last > 1 << 32);
-        assert!(id(&Word::at(last, true)).is_ok());
-        assert!(id(&Word::at(last + 1, true)).err() == Some(EFAULT));
+        assert!(id(Word::at(last, true)).is_ok());
+        assert!(id(Word::at(last + 1, true)).err() == Some(EFAULT));
         let last_word = last & !7;
-        assert!(check_range(Word::sized(last_word, 8)?).is_ok());
-        assert!(check_range(Word::sized(last_word + 8, 8)?).is_err());
+        assert!(check_range(sized(last_word, 8)?).is_ok());
+        assert!(check_range(sized(last_word + 8, 8)?).is_err());
         Ok(())
     }
 
     #[test]
-    fn internal_file_systems_have_keys_only_if_listed() -> Result {
-        for (name, internal, accepted) in [
-            (c"tmpfs", false, true),
-            (c"tmpfs", true, true),
-            (c"ramfs", false, true),
-            (c"ramfs", true, false),
+    fn file_whose_inode_cannot_be_held_has_keys_only_where_nothing_is_held() -> Result {
+        let key = |word, hold| match key::resolve(Resolver::Page, word, Access::Read, hold) {
+            Err(error) if error != EFAULT => Err(EDOM),
+            result => Ok(result.ok()),
+        };
+        for (internal, magic, can_be_held) in [
+            (false, 4711, true),
+            (true, 4711, false),
+            (true, kernel::bindings::RAMFS_MAGIC as usize, true),
         ] {
             let file_system = if internal {
-                FileSystem::mount_internal(name)?
+                FileSystem::mount_internal(c"ramfs")?
             } else {
-                FileSystem::mount(name)?
+                FileSystem::mount(c"ramfs")?
             };
             let file = file_system.file(1)?;
             let mapping = Mapping::of(&file, 0, 1, ReadWrite, Shared)?;
             mapping.write(0, &[1])?;
-            let key = id(&mapping.word(0));
-            assert_eq!(key.is_ok(), accepted);
-            assert!(accepted || key.err() == Some(EFAULT));
+            file.set_magic(magic);
+            let held = key(mapping.word(0), Hold::Inode)?;
+            let not_held = key(mapping.word(0), Hold::Nothing)?;
+            assert_eq!(held.is_some(), can_be_held);
+            assert!(not_held.is_some() && (held.is_none() || held == not_held));
             // Private words do not ask.
-            assert!(id(&mapping.private_word(0)).is_ok());
+            assert!(id(mapping.private_word(0)).is_ok());
         }
         Ok(())
     }
@@ -271,10 +291,10 @@ mod cases {
     #[test]
     fn what_is_shown_is_where_the_word_lies() -> Result {
         let mapping = Mapping::anonymous(1, ReadWrite)?;
-        let (_, seen) = describe(&mapping.word(0))?;
-        let seen = seen.ok_or(EDOM)?;
-        assert_eq!((seen.order, seen.index), (0, 0));
-        assert!(describe(&mapping.private_word(0))?.1.is_none());
+        let described = |word| describe(Resolver::Page, word, Hold::Inode);
+        let position = described(mapping.word(0))?.1.ok_or(EDOM)?;
+        assert_eq!((position.order, position.index), (0, 0));
+        assert!(described(mapping.private_word(0))?.1.is_none());
         Ok(())
     }
 
@@ -282,9 +302,9 @@ mod cases {
     fn owned_key_refers_to_inode_and_superblock_alone() -> Result {
         let on_file = OnFile::new()?;
         let before = on_file.counts();
-        let key = own(&on_file.word(8)?)?;
+        let key = own(Resolver::Page, on_file.word(8)?)?;
         let during = on_file.counts();
-        let second = own(&on_file.word(16)?)?;
+        let second = own(Resolver::Page, on_file.word(16)?)?;
         let both = on_file.counts();
         drop((key, second));
         assert!(during == before.plus(1, 1, 0));
@@ -297,11 +317,23 @@ mod cases {
     fn borrowed_key_refers_to_the_folio_alone() -> Result {
         let on_file = OnFile::new()?;
         let before = on_file.counts();
-        let (holds, during) = borrow(&on_file.word(8)?, |key: &Borrowed<'_>| {
-            Ok::<_, ()>((key.holds(), on_file.counts()))
+        let (holds, during) = with_borrowed(on_file.word(8)?, |key: &Borrowed<'_>| {
+            Ok((key.still_holds(), on_file.counts()))
         })?;
         assert!(holds);
         assert!(during == before.plus(0, 0, 1));
+        assert!(on_file.counts() == before);
+        Ok(())
+    }
+
+    #[test]
+    fn key_refers_to_nothing() -> Result {
+        let on_file = OnFile::new()?;
+        let before = on_file.counts();
+        let key = id(on_file.word(8)?)?;
+        let bare = OwnedKey::bare(key);
+        assert!(on_file.counts() == before);
+        drop(bare);
         assert!(on_file.counts() == before);
         Ok(())
     }
@@ -314,18 +346,23 @@ mod cases {
             crate::mm::folio::Mapping::File(mapping) => mapping,
             _ => return Err(EDOM),
         };
-        let (held, holds) = borrow(&here.word(8)?, |key: &Borrowed<'_>| {
-            let held = key.holds();
+        let before = here.counts();
+        let (held, id, owned) = with_borrowed(here.word(8)?, |key: &Borrowed<'_>| {
+            let held = key.still_holds();
             // As if the page had moved from there to here meanwhile.
             let mut key = *key;
-            if let Place::Seen(_, Witness::Page(mapping), _) = &mut key.place {
+            if let Object::Seen(_, Check::Page(mapping), _) = &mut key.object {
                 *mapping = other;
             }
-            Ok::<_, ()>((held, key.holds()))
+            // What is to be put is put after the RCU section.
+            Ok((held, key.id().is_ok(), key.own()))
         })?;
         drop(elsewhere);
+        let owned = owned.is_ok();
         assert!(held);
-        assert!(!holds);
+        assert!(!id);
+        assert!(!owned);
+        assert!(here.counts() == before);
         Ok(())
     }
 
@@ -334,10 +371,32 @@ mod cases {
         let on_file = OnFile::new()?;
         let before = on_file.counts();
         let word = on_file.mapping()?.private_word(8);
-        let owned = own(&word)?;
-        let during = borrow(&word, |_: &Borrowed<'_>| Ok::<_, ()>(on_file.counts()))?;
+        let owned = own(Resolver::Page, word)?;
+        let during = on_file.counts();
         drop(owned);
         assert!(during == before);
+        Ok(())
+    }
+
+    #[test]
+    fn wait_that_is_going_to_fail_takes_no_reference() -> Result {
+        let on_file = OnFile::new()?;
+        let before = on_file.counts();
+        let mut during = None;
+        let seen = core::cell::Cell::new(None);
+        for resolver in Resolver::ALL {
+            let result = key::own(resolver, on_file.word(8)?, || {
+                seen.set(Some(on_file.counts()));
+                Err::<(), _>(EAGAIN)
+            })?;
+            during = seen.take();
+            assert!(result.err() == Some(EAGAIN));
+            // The page's own reference, where there is a page.
+            let page = i32::from(resolver != Resolver::Vma);
+            assert!(during == Some(before.plus(0, 0, page)));
+            assert!(on_file.counts() == before);
+        }
+        assert!(during.is_some());
         Ok(())
     }
 
@@ -345,7 +404,7 @@ mod cases {
     fn owned_key_outlives_file_and_mount() -> Result {
         let mut on_file = OnFile::new()?;
         let trace = on_file.file_system.trace();
-        let key = own(&on_file.word(8)?)?;
+        let key = own(Resolver::Page, on_file.word(8)?)?;
         on_file.close();
         // Open by nobody, without a name, and still there.
         let with_root = on_file.file_system.nr_inodes()?;

@@ -2,26 +2,31 @@
 
 //! The VMA resolver: looks at what is mapped, and touches no page.
 //!
-//! As the first futexes did (003): a shared mapping of a file is known by the file and the position
-//! in it, everything else by the address. What was mmap_lock then is no lock at all here, as long as
-//! nobody changes what is mapped; then a VMA's own lock, as long as nobody changes that one.
+//! The first futexes did the same (003): a shared mapping of a file is known by the file and the
+//! position in it, everything else by the address. Where they took mmap_lock, this resolver takes no
+//! lock as long as nobody changes what is mapped; else it takes the lock of the VMA; and mmap_lock
+//! only where somebody changes that VMA, or this kernel does not let modules lock one.
 //!
 //! A key does not tell whether there is a page. So a wake on a word that lies beyond the end of the
 //! file finds nobody, where the page resolver finds no key. The other differences are in
 //! Documentation/rfutex.rst.
 
 use super::{
+    resolver::repeat,
     Borrowed,
-    Kind,
-    Place,
+    Check,
+    Object,
     Resolve,
-    Visit,
-    Witness, //
+    Visit, //
 };
 use crate::{
     mm::{
         gup::Access,
-        inode::Host,
+        inode::{
+            DeferredPut,
+            Host, //
+        },
+        number::Number,
         speculation::Speculation,
         vma::{
             Area,
@@ -29,7 +34,7 @@ use crate::{
             VmaLock, //
         },
     },
-    request::Word,
+    word::Word,
 };
 use kernel::{
     prelude::*,
@@ -40,110 +45,77 @@ use kernel::{
 pub(crate) struct Vma;
 
 impl Resolve for Vma {
-    /// What is written out here is the commonest case alone: nobody changes what is mapped.
-    /// `access` is not looked at: who may not write finds out by writing.
+    /// `access` is not looked at: whoever may not write finds out by writing.
     #[inline(always)]
-    fn borrow<R, E: Default>(
+    fn resolve<R>(
         word: Word,
         _access: Access,
-        mut visitor: impl Visit<R, E>,
+        _any_file: bool,
+        mut visitor: impl Visit<R>,
     ) -> Result<R> {
+        // The commonest case: nobody changes what is mapped.
         match speculate(word, &mut visitor)? {
-            Some(Ok(result)) => Ok(result),
-            Some(Err(left)) => slowly(left, word, visitor),
-            None => slowly(E::default(), word, visitor),
+            Some(Ok(result)) => return Ok(result),
+            Some(Err(deferred)) => drop(deferred),
+            None => {}
         }
-    }
-
-    fn borrow_both<R>(
-        first: Word,
-        second: Word,
-        mut f: impl FnMut(&Borrowed<'_>, &Borrowed<'_>) -> Option<R>,
-    ) -> Result<R> {
-        if let Some(result) = speculate_both(first, second, &mut f)? {
-            return Ok(result);
-        }
-        // Two VMA locks could not be taken one after the other: who changes them all waits for the
-        // first, and the second waits for that.
-        super::again((), || {
-            let lock = MmapLock::take()?;
-            let one = key(lock.area(first.addr())?, first, Place::Held)?;
-            let other = key(lock.area(second.addr())?, second, Place::Held)?;
-            Ok(f(&one, &other).ok_or(()))
-        })
+        locked(word, visitor)
     }
 }
 
-/// One attempt without a lock. `None`: nothing is mapped there, or somebody is changing what is.
-#[inline(always)]
-fn speculate<R, E>(word: Word, visitor: &mut impl Visit<R, E>) -> Result<Option<Result<R, E>>> {
-    let rcu = rcu::read_lock();
-    let Some(speculation) = Speculation::begin(&rcu) else {
-        return Ok(None);
-    };
-    let Some(key) = look(speculation, word, &rcu) else {
-        return Ok(None);
-    };
-    Ok(Some(visitor.visit(&key?)))
-}
-
-/// The same for two words.
-fn speculate_both<R>(
-    first: Word,
-    second: Word,
-    mut f: impl FnMut(&Borrowed<'_>, &Borrowed<'_>) -> Option<R>,
-) -> Result<Option<R>> {
-    let rcu = rcu::read_lock();
-    let Some(speculation) = Speculation::begin(&rcu) else {
-        return Ok(None);
-    };
-    match (
-        look(speculation, first, &rcu),
-        look(speculation, second, &rcu),
-    ) {
-        (Some(one), Some(other)) => Ok(f(&one?, &other?)),
-        _ => Ok(None),
-    }
-}
-
-/// The key of `word` as it is without a lock. `None`: as for [`speculate`].
-#[inline(always)]
-fn look<'a>(
-    speculation: Speculation<'a>,
-    word: Word,
-    rcu: &'a rcu::Guard,
-) -> Option<Result<Borrowed<'a>>> {
-    let place = |host| Place::Seen(host, Witness::Mapped(speculation), rcu);
-    speculation.look(word.addr(), |area| key(area, word, place))
-}
-
-/// With locks: nothing is mapped there, or somebody is changing what is.
+/// With locks: nothing is mapped there, or the inode has no number yet, or somebody is changing what
+/// is mapped.
 #[cold]
 #[inline(never)]
-fn slowly<R, E: Default>(left: E, word: Word, mut visitor: impl Visit<R, E>) -> Result<R> {
-    super::again(left, || attempt(word, &mut visitor))
+fn locked<R>(word: Word, mut visitor: impl Visit<R>) -> Result<R> {
+    repeat(|| attempt(word, &mut visitor))
+}
+
+/// One attempt without a lock. `None`: it takes a lock to tell.
+#[inline(always)]
+fn speculate<R>(word: Word, visitor: &mut impl Visit<R>) -> Result<Option<Result<R, DeferredPut>>> {
+    let rcu = rcu::read_lock();
+    let Some(speculation) = Speculation::begin(&rcu) else {
+        return Ok(None);
+    };
+    // What was seen may have been something else by then, which must get no number from us.
+    let key = speculation.look(word.addr(), |area| {
+        let object = |host| Object::Seen(host, Check::Mapped(speculation), &rcu);
+        key(area, word, Host::number, object)
+    });
+    match key {
+        Some(Ok(Some(key))) => Ok(Some(visitor.visit(&key))),
+        Some(Err(error)) => Err(error),
+        Some(Ok(None)) | None => Ok(None),
+    }
 }
 
 /// One attempt with the VMA's lock, or with mmap_lock.
-fn attempt<R, E>(word: Word, visitor: &mut impl Visit<R, E>) -> Result<Result<R, E>> {
+fn attempt<R>(word: Word, visitor: &mut impl Visit<R>) -> Result<Result<R, DeferredPut>> {
+    let number = |host: Host<'_>| Some(host.number_or_give());
     if let Some(lock) = VmaLock::try_take(word.addr()) {
-        return Ok(visitor.visit(&key(lock.area(), word, Place::Held)?));
+        let key = key(lock.area(), word, number, Object::Kept)?;
+        return Ok(key.map_or(Err(DeferredPut::Nothing), |key| visitor.visit(&key)));
     }
     let lock = MmapLock::take()?;
-    Ok(visitor.visit(&key(lock.area(word.addr())?, word, Place::Held)?))
+    let key = key(lock.area(word.addr())?, word, number, Object::Kept)?;
+    Ok(key.map_or(Err(DeferredPut::Nothing), |key| visitor.visit(&key)))
 }
 
-/// The key of `word`, which lies in the area. The `place` is what keeps an inode.
+/// The key of `word`, which lies in the area. `number` gives the number of an inode, and `object`
+/// says what keeps the inode. `None`: the inode has no number.
 #[inline(always)]
 fn key<'a>(
     area: Area<'a>,
     word: Word,
-    place: impl FnOnce(Host<'a>) -> Place<'a>,
-) -> Result<Borrowed<'a>> {
+    number: impl FnOnce(Host<'a>) -> Option<Number>,
+    object: impl FnOnce(Host<'a>) -> Object<'a>,
+) -> Result<Option<Borrowed<'a>>> {
     match area.shared_file(word.addr())? {
-        None => Borrowed::in_process(Kind::Mm, word, None),
+        None => Borrowed::in_process(word, None).map(Some),
         Some((host, position)) if host.mappable_by_users() => {
-            Ok(Borrowed::in_file(position, None, host, place(host)))
+            let number = number(host);
+            Ok(number.map(|number| Borrowed::in_file(number, position, None, object(host))))
         }
         Some(_) => Err(EFAULT),
     }
@@ -155,17 +127,20 @@ fn key<'a>(
 mod tests {
     use super::{
         super::{
-            borrow,
-            own,
+            visit,
+            Hold,
             KeyId,
+            OwnedKey,
             Resolver, //
         },
         *, //
     };
     use crate::lab::{
         kunit::{
+            self,
             forced,
             killed,
+            resolve,
             Access::ReadWrite,
             Mapping,
             OnFile, //
@@ -173,10 +148,29 @@ mod tests {
         Point, //
     };
 
-    /// What a wake finds by `resolver`.
-    fn borrowed(word: Word, resolver: Resolver) -> Result<KeyId> {
-        let word = word.by(resolver);
-        borrow(&word, |key: &Borrowed<'_>| Ok::<_, ()>(key.id()))
+    /// What a wait finds.
+    fn own(word: Word) -> Result<OwnedKey> {
+        kunit::own(Resolver::Vma, word)
+    }
+
+    /// What a wake finds.
+    fn found(word: Word) -> Result<KeyId> {
+        resolve(Resolver::Vma, word)
+    }
+
+    /// Calls `visitor` with the key of the word.
+    fn with_borrowed<R>(
+        word: Word,
+        visitor: impl FnMut(&Borrowed<'_>) -> Result<R, DeferredPut>,
+    ) -> Result<R> {
+        visit(Resolver::Vma, word, Access::Read, Hold::Inode, visitor)
+    }
+
+    /// A file whose inode has a number already, so that a key of it takes no lock.
+    fn numbered() -> Result<OnFile> {
+        let on_file = OnFile::new()?;
+        resolve(Resolver::Page, on_file.word(0)?)?;
+        Ok(on_file)
     }
 
     #[test]
@@ -184,9 +178,11 @@ mod tests {
         let on_file = OnFile::new()?;
         let anonymous = Mapping::anonymous(2, ReadWrite)?;
         for word in [on_file.word(8)?, anonymous.word(8), anonymous.word(4100)] {
-            let by_page = borrowed(word, Resolver::PAGE)?;
-            assert!(borrowed(word, Resolver::VMA)? == by_page);
-            assert!(own(&word.by(Resolver::VMA))?.id() == by_page);
+            // The first one that looks gives the inode its number.
+            let by_vma = found(word)?;
+            assert!(resolve(Resolver::Page, word)? == by_vma);
+            assert!(found(word)? == by_vma);
+            assert!(own(word)?.id() == by_vma);
         }
         Ok(())
     }
@@ -194,9 +190,9 @@ mod tests {
     #[test]
     fn owned_key_refers_to_inode_and_superblock_alone() -> Result {
         let on_file = OnFile::new()?;
-        let word = on_file.word(8)?.by(Resolver::VMA);
+        let word = on_file.word(8)?;
         let before = on_file.counts();
-        let key = own(&word)?;
+        let key = own(word)?;
         let during = on_file.counts();
         drop(key);
         assert!(during == before.plus(1, 1, 0));
@@ -206,10 +202,10 @@ mod tests {
 
     #[test]
     fn borrowed_key_refers_to_nothing() -> Result {
-        let on_file = OnFile::new()?;
-        let word = on_file.word(8)?.by(Resolver::VMA);
+        let on_file = numbered()?;
+        let word = on_file.word(8)?;
         let before = on_file.counts();
-        let during = borrow(&word, |_: &Borrowed<'_>| Ok::<_, ()>(on_file.counts()))?;
+        let during = with_borrowed(word, |_: &Borrowed<'_>| Ok(on_file.counts()))?;
         assert!(during == before);
         assert!(on_file.counts() == before);
         Ok(())
@@ -231,14 +227,14 @@ mod tests {
     #[test]
     fn either_lock_will_do() -> Result {
         let on_file = OnFile::new()?;
-        let word = on_file.word(8)?.by(Resolver::VMA);
+        let word = on_file.word(8)?;
         let before = on_file.counts();
-        let undisturbed = own(&word)?.id();
+        let undisturbed = own(word)?.id();
         for mmap_lock in [false, true] {
-            let owned = locked(mmap_lock, || own(&word).map(|key| key.id()))?;
+            let owned = locked(mmap_lock, || own(word).map(|key| key.id()))?;
             assert!(owned? == undisturbed);
-            let borrowed = locked(mmap_lock, || borrowed(word, Resolver::VMA))?;
-            assert!(borrowed? == undisturbed);
+            let resolved = locked(mmap_lock, || found(word))?;
+            assert!(resolved? == undisturbed);
             assert!(on_file.counts() == before);
         }
         Ok(())
@@ -246,15 +242,15 @@ mod tests {
 
     #[test]
     fn another_attempt_begins_with_no_lock() -> Result {
-        let on_file = OnFile::new()?;
-        let word = on_file.word(8)?.by(Resolver::VMA);
+        let on_file = numbered()?;
+        let word = on_file.word(8)?;
         let attempts = |left: &mut u32| {
-            borrow(&word, |key: &Borrowed<'_>| {
+            with_borrowed(word, |key: &Borrowed<'_>| {
                 *left -= 1;
                 if *left == 0 {
-                    Ok(key.id())
+                    key.id()
                 } else {
-                    Err(())
+                    Err(DeferredPut::Nothing)
                 }
             })
         };
@@ -265,8 +261,8 @@ mod tests {
             locked(false, || attempts(&mut vma))?,
             locked(true, || attempts(&mut mmap))?,
         ];
-        for found in found {
-            assert!(found? == own(&word)?.id());
+        for key in found {
+            assert!(key? == own(word)?.id());
         }
         assert_eq!((none, vma, mmap), (0, 0, 0));
         Ok(())
@@ -274,27 +270,27 @@ mod tests {
 
     #[test]
     fn key_holds_as_long_as_nothing_else_is_mapped() -> Result {
-        let on_file = OnFile::new()?;
-        let word = on_file.word(8)?.by(Resolver::VMA);
+        let on_file = numbered()?;
+        let word = on_file.word(8)?;
         let before = on_file.counts();
         let seq = Speculation::begin(&rcu::read_lock()).ok_or(EDOM)?.seq();
         drop(Mapping::anonymous(1, ReadWrite)?);
         let (mut held, mut holds, mut attempts) = (false, true, 0);
-        let owned = borrow(&word, |key: &Borrowed<'_>| {
+        let owned = with_borrowed(word, |key: &Borrowed<'_>| {
             let mut key = *key;
             attempts += 1;
             // The second has a lock.
-            if let Place::Seen(_, Witness::Mapped(speculation), _) = &mut key.place {
+            if let Object::Seen(_, Check::Mapped(speculation), _) = &mut key.object {
                 held = speculation.holds();
                 *speculation = speculation.begun_at(seq);
-                holds = key.holds();
+                holds = key.still_holds();
             }
             key.own()
         })?;
         let during = on_file.counts();
         assert!(held && !holds);
         assert_eq!(attempts, 2);
-        assert!(owned.id() == own(&word)?.id());
+        assert!(owned.id() == own(word)?.id());
         drop(owned);
         assert!(during == before.plus(1, 1, 0));
         assert!(on_file.counts() == before);
@@ -304,12 +300,12 @@ mod tests {
     #[test]
     fn fatal_signal_ends_the_attempts() -> Result {
         let on_file = OnFile::new()?;
-        let word = on_file.word(8)?.by(Resolver::VMA);
+        let word = on_file.word(8)?;
         let mut visits = 0;
         let result = killed(|| {
-            borrow(&word, |_: &Borrowed<'_>| {
+            with_borrowed(word, |_: &Borrowed<'_>| {
                 visits += 1;
-                Err::<(), _>(())
+                Err::<(), _>(DeferredPut::Nothing)
             })
         });
         assert!(result == Err(EINTR));
@@ -320,52 +316,40 @@ mod tests {
     #[test]
     fn locked_folio_stops_nobody() -> Result {
         let on_file = OnFile::new()?;
-        let word = on_file.word(8)?.by(Resolver::VMA);
-        let (owned, borrowed) = on_file.with_folio_locked(|| {
-            (
-                own(&word).map(|key| key.id()),
-                borrowed(word, Resolver::VMA),
-            )
-        })?;
-        assert!(owned? == borrowed?);
+        let word = on_file.word(8)?;
+        let (owned, resolved) =
+            on_file.with_folio_locked(|| (own(word).map(|key| key.id()), found(word)))?;
+        assert!(owned? == resolved?);
         Ok(())
     }
 
     #[test]
     fn nothing_is_found_where_nothing_is_mapped() -> Result {
         let memory = Mapping::anonymous(1, ReadWrite)?;
-        let word = memory.word(0).by(Resolver::VMA);
-        assert!(own(&word).is_ok());
+        let word = memory.word(0);
+        assert!(own(word).is_ok());
         drop(memory);
-        assert!(own(&word).err() == Some(EFAULT));
-        assert!(borrowed(word, Resolver::VMA) == Err(EFAULT));
+        assert!(own(word).err() == Some(EFAULT));
+        assert!(found(word) == Err(EFAULT));
         Ok(())
     }
 
     #[test]
-    fn two_words_are_found_together() -> Result {
+    fn number_is_given_under_a_lock_alone() -> Result {
         let on_file = OnFile::new()?;
-        let anonymous = Mapping::anonymous(1, ReadWrite)?;
-        let before = on_file.counts();
-        let words = [
-            on_file.word(8)?.by(Resolver::VMA),
-            anonymous.word(8).by(Resolver::VMA),
-            on_file.mapping()?.private_word(8).by(Resolver::VMA),
-        ];
-        // Without a lock, with mmap_lock, and with that after an attempt without.
-        for (locked, times) in [(0, 1), (1, 1), (0, 2)] {
-            for (first, second) in words.iter().flat_map(|&a| words.map(|b| (a, b))) {
-                let mut left = times;
-                let (found, _) = forced(Point::MmapLocked, locked, || {
-                    super::super::borrow_both(&first, &second, |one, other| {
-                        left -= 1;
-                        (left == 0).then(|| (one.id(), other.id()))
-                    })
-                });
-                assert!(found? == (own(&first)?.id(), own(&second)?.id()));
-            }
-        }
-        assert!(on_file.counts() == before);
+        let word = on_file.word(8)?;
+        let seen = core::cell::Cell::new(None);
+        let visits = || {
+            with_borrowed(word, |key: &Borrowed<'_>| {
+                seen.set(Some(matches!(key.object, Object::Kept(_))));
+                key.id()
+            })
+        };
+        let first = visits()?;
+        assert!(seen.take() == Some(true));
+        // Now that it has one, no lock is needed.
+        assert!(visits()? == first);
+        assert!(seen.take() == Some(false));
         Ok(())
     }
 }

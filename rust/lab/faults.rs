@@ -60,7 +60,7 @@ impl Fault {
 }
 
 /// All points, in the order of [`Point`].
-pub(super) static FAULTS: [Fault; 11] = [
+pub(super) static FAULTS: [Fault; 10] = [
     Fault::new(Point::Allocate, "allocate"),
     Fault::new(Point::CopyIn, "copy-in"),
     Fault::new(Point::CopyOut, "copy-out"),
@@ -69,7 +69,6 @@ pub(super) static FAULTS: [Fault; 11] = [
     Fault::new(Point::HostGone, "host-gone"),
     Fault::new(Point::InodeGoing, "inode-going"),
     Fault::new(Point::MappingChanged, "mapping-changed"),
-    Fault::new(Point::BorrowedMoved, "borrowed-moved"),
     Fault::new(Point::MmapLocked, "mmap-locked"),
     Fault::new(Point::VmaLocked, "vma-locked"),
 ];

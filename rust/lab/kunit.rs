@@ -34,9 +34,20 @@ use super::{
 };
 use crate::{
     bindings as helpers,
-    key,
-    request::Word,
-    table::Table, //
+    context::Context,
+    key::{
+        self,
+        Hold,
+        KeyId,
+        OwnedKey,
+        Resolver, //
+    },
+    mm::gup,
+    table::Table,
+    word::{
+        Size,
+        Word, //
+    }, //
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -327,11 +338,10 @@ impl OnFile {
         // SAFETY: The mapping, or who holds the inode, keeps all three alive. The counts may change under us.
         unsafe {
             let inode = self.inode.as_ptr();
-            let folio = &raw const (*self.folio.as_ptr()).__bindgen_anon_1.__bindgen_anon_1;
             Counts {
                 inode: read(&raw const (*inode).i_count),
                 superblock: read(&raw const (*(*inode).i_sb).s_active),
-                folio: read(&raw const (*folio)._refcount),
+                folio: helpers::rfutex_folio_ref_count(self.folio.as_ptr()),
             }
         }
     }
@@ -347,10 +357,30 @@ pub(crate) unsafe fn read(atomic: *const bindings::atomic_t) -> i32 {
     unsafe { (&raw const (*atomic).counter).read_volatile() }
 }
 
+/// What an operation on `table` works with that finds words by their pages.
+pub(crate) fn by_page(table: &Table) -> Context<'_> {
+    Context::new(table, Resolver::Page)
+}
+
+/// The key of a word, as a wake finds it with `resolver`.
+pub(crate) fn resolve(resolver: Resolver, word: Word) -> Result<KeyId> {
+    key::resolve(resolver, word, gup::Access::Read, Hold::Inode)
+}
+
+/// The key of a word, as a wait finds it with `resolver`, and what the wait holds.
+pub(crate) fn own(resolver: Resolver, word: Word) -> Result<OwnedKey> {
+    key::own(resolver, word, || Ok::<_, ()>(()))?.map_err(|()| EDOM)
+}
+
+/// A word of so many bytes, checked as the interface's are.
+pub(crate) fn sized(addr: usize, bytes: u32) -> Result<Word> {
+    Word::new(addr, Size::from_bytes(bytes).ok_or(EINVAL)?, false)
+}
+
 /// How many wait on the word.
-pub(crate) fn waiting(table: &Table, word: &Word) -> Result<u32> {
-    let id = key::own(word)?.id();
-    Ok(table.spot(id).count(id))
+pub(crate) fn waiting(table: &Table, word: Word) -> Result<u32> {
+    let id = resolve(Resolver::Page, word)?;
+    Ok(table.slot(id).lock().count(id))
 }
 
 /// Whether nobody is counted as a waiter.

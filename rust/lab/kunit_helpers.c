@@ -3,6 +3,7 @@
  * What the KUnit suites (kunit.rs) need and Rust cannot call. No logic here.
  */
 
+#include <linux/mm.h>
 #include <linux/mount.h>
 #include <linux/preempt.h>
 #include <linux/sched/signal.h>
@@ -10,6 +11,11 @@
 #include <linux/tracepoint.h>
 
 #include "bindings_helper.h"
+
+int rfutex_folio_ref_count(struct folio *folio)
+{
+	return folio_ref_count(folio);
+}
 
 bool rfutex_in_task(void)
 {

@@ -1,32 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What C inlines and Rust can only call: the few primitives that every operation needs.
+//! The few primitives that every operation needs and that C inlines.
 //!
-//! A call costs more than what is called: registers to save and restore, in the caller as well. On
-//! x86-64 these are the instructions that C has in their place, each named. Elsewhere they are calls.
+//! Where the kernel inlines its helpers into Rust (`CONFIG_RUST_INLINE_HELPERS`), they cost the
+//! same everywhere. Where it does not, each would be a call, with registers to save and restore; so
+//! on x86-64 these five are the instructions that C has in their place.
 
-use kernel::{
-    bindings,
-    sync::atomic::Atomic, //
-};
-
-#[cfg(CONFIG_SMP)]
-#[cfg(CONFIG_X86_64)]
+// User Mode Linux has CONFIG_X86_64, but not CONFIG_X86.
+#[cfg(all(CONFIG_SMP, CONFIG_X86_64, CONFIG_X86))]
 mod x86;
 
-#[cfg(CONFIG_SMP)]
-#[cfg(CONFIG_X86_64)]
+#[cfg(all(CONFIG_SMP, CONFIG_X86_64, CONFIG_X86))]
 pub(crate) use x86::*;
 
-#[cfg(not(all(CONFIG_SMP, CONFIG_X86_64)))]
+#[cfg(not(all(CONFIG_SMP, CONFIG_X86_64, CONFIG_X86)))]
 mod generic;
 
-#[cfg(not(all(CONFIG_SMP, CONFIG_X86_64)))]
+#[cfg(not(all(CONFIG_SMP, CONFIG_X86_64, CONFIG_X86)))]
 pub(crate) use generic::*;
-
-/// `atomic_read()`: not ordered. On every architecture it is one plain load.
-#[inline(always)]
-pub(crate) fn read(count: &Atomic<i32>) -> i32 {
-    // SAFETY: The pointer is valid. Volatile accesses are what `READ_ONCE()` is made of.
-    unsafe { count.as_ptr().read_volatile() }
-}

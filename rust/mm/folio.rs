@@ -45,11 +45,8 @@ pub(crate) enum Mapping {
 impl PageRef {
     #[inline]
     fn raw_mapping(&self) -> *mut bindings::address_space {
-        // SAFETY: `self` keeps the folio from being freed. The field changes under us, hence the
-        // volatile read (`READ_ONCE()`).
-        unsafe {
-            (&raw const (*self.folio()).__bindgen_anon_1.__bindgen_anon_1.mapping).read_volatile()
-        }
+        // SAFETY: `self` keeps the folio from being freed.
+        unsafe { helpers::rfutex_folio_mapping(self.folio()) }
     }
 
     /// What the page belongs to, at this moment. Takes no lock.
@@ -108,7 +105,7 @@ impl PageRef {
     pub(crate) fn hold_lock(&self, milliseconds: u32, held: &Atomic<u32>) -> Result {
         let _lock = FolioLock::take(self)?;
         held.add(1, Relaxed);
-        // SAFETY: We may sleep.
+        // SAFETY: By the context that is asked for, the task may sleep.
         unsafe { bindings::msleep_interruptible(milliseconds) };
         held.fetch_sub(1, Relaxed);
         Ok(())

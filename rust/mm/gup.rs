@@ -43,8 +43,8 @@ impl PageRef {
     /// Takes a reference on the page at `addr`, faulting it in where needed.
     ///
     /// For [`Access::Write`], a page that is about to be copied on write is copied first: where it
-    /// is now is not where the word will live. So who only reads asks for that as well, and is
-    /// content with less only where the mapping is read-only.
+    /// is now is not where the word will live. So callers that only read ask for that as well, and
+    /// are content with [`Access::Read`] only where the mapping is read-only.
     ///
     /// # Errors
     ///
@@ -68,8 +68,10 @@ impl PageRef {
             return Err(Error::from_errno(got));
         }
         let page = NonNull::new(page).ok_or(EFAULT)?;
-        // SAFETY: We own a reference on the page.
-        let folio = unsafe { folio_of(page) };
+        // SAFETY: We own a reference on the page, so that the folio that it belongs to is stable.
+        let folio = unsafe { helpers::rfutex_page_folio(page.as_ptr()) };
+        // A page always has a folio.
+        let folio = NonNull::new(folio).ok_or(EFAULT)?;
         lab::page_ref_taken();
         // INVARIANT: `get_user_pages_fast()` took the reference, for us to give back.
         Ok(Self { page, folio })
@@ -80,13 +82,6 @@ impl PageRef {
     /// Of use only for a page of a file.
     #[inline]
     pub(crate) fn index(&self) -> usize {
-        if self.page.cast() == self.folio {
-            // The first page of its folio, which is most often the only one.
-            // SAFETY: By the type invariants, the folio is valid.
-            let folio = unsafe { &raw const (*self.folio()).__bindgen_anon_1.__bindgen_anon_1 };
-            // SAFETY: As above.
-            return unsafe { (&raw const (*folio).__bindgen_anon_2.index).read_volatile() };
-        }
         // SAFETY: By the type invariants, both are valid and belong together.
         unsafe { helpers::rfutex_page_pgoff(self.folio.as_ptr(), self.page.as_ptr()) }
     }
@@ -108,28 +103,6 @@ impl PageRef {
     pub(super) fn folio(&self) -> *mut bindings::folio {
         self.folio.as_ptr()
     }
-}
-
-/// `page_folio()`, without a call where the page is the first of its folio.
-///
-/// # Safety
-///
-/// The caller must own a reference on the page, so that the folio that it belongs to is stable.
-#[inline]
-unsafe fn folio_of(page: NonNull<bindings::page>) -> NonNull<bindings::folio> {
-    // SAFETY: The page is valid. `PageTail()` reads the same bit.
-    let info = unsafe {
-        let info = &raw const (*page.as_ptr())
-            .__bindgen_anon_1
-            .__bindgen_anon_3
-            .compound_info;
-        info.read_volatile()
-    };
-    if info & 1 == 0 {
-        return page.cast();
-    }
-    // SAFETY: As above. A page always has a folio.
-    unsafe { NonNull::new_unchecked(helpers::rfutex_page_folio(page.as_ptr())) }
 }
 
 impl Drop for PageRef {

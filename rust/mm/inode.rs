@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! References on an inode and its superblock, taken without a lock.
+//! Inodes that are found without a lock: their numbers, and references on them and on their
+//! superblocks.
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
@@ -12,7 +13,7 @@ use crate::{
     bindings as helpers,
     lab,
     mm::{
-        arch,
+        number::Number,
         task, //
     }, //
 };
@@ -24,16 +25,21 @@ use core::{
 use kernel::{
     bindings,
     prelude::*,
-    sync::rcu,
+    sync::{
+        atomic::Atomic,
+        rcu, //
+    },
     task::might_sleep, //
 };
 
-/// Superblocks of kernel-internal mounts whose inodes we refer to: those of code that is always
-/// built in. Another one's code may be a module, which no reference on a superblock keeps loaded.
-const INTERNAL_MAGIC: [u64; 4] = [
+/// Superblocks of kernel-internal mounts on whose inodes we take references: those of code that is
+/// always built in. Another one's code may be a module, which no reference on a superblock keeps
+/// loaded. Without CONFIG_SHMEM, what is shared memory lies on a ramfs.
+const BUILT_IN_MAGIC: [u64; 5] = [
     bindings::TMPFS_MAGIC as u64,
     bindings::HUGETLBFS_MAGIC as u64,
     bindings::BDEVFS_MAGIC as u64,
+    bindings::RAMFS_MAGIC as u64,
     // fs/aio.c: AIO_RING_MAGIC
     0xa10a_10a1,
 ];
@@ -42,8 +48,9 @@ const INTERNAL_MAGIC: [u64; 4] = [
 ///
 /// # Invariants
 ///
-/// Valid memory for `'a`: of an RCU section, if the inode was seen behind a page, or in what is
-/// mapped without a lock; it may then be on its way out. Or somebody else holds it meanwhile.
+/// The inode is valid memory for `'a`: the lifetime of an RCU section in which it was seen behind a
+/// page, or in what is mapped without a lock (it may then be on its way out); or of something that
+/// keeps the inode meanwhile.
 #[derive(Clone, Copy)]
 pub(crate) struct Host<'a> {
     inode: NonNull<bindings::inode>,
@@ -55,7 +62,7 @@ impl Host<'_> {
     ///
     /// `inode` must not be freed during the lifetime that the caller chooses.
     #[inline]
-    pub(super) unsafe fn from_raw(inode: NonNull<bindings::inode>) -> Self {
+    pub(crate) unsafe fn from_raw(inode: NonNull<bindings::inode>) -> Self {
         // INVARIANT: By the function's safety requirements.
         Self {
             inode,
@@ -63,10 +70,34 @@ impl Host<'_> {
         }
     }
 
-    /// Its address: what identifies it while somebody holds a reference.
-    #[inline]
+    /// The address of the inode.
+    #[cfg(CONFIG_KUNIT)]
+    #[cfg(RFUTEX_LAB)]
     pub(crate) fn addr(self) -> usize {
         self.inode.as_ptr().addr()
+    }
+
+    #[inline]
+    fn sequence(&self) -> &Atomic<i64> {
+        // SAFETY: By the type invariants, the inode is valid memory. The field is only ever accessed
+        // atomically, and an `atomic64_t` is one `i64`.
+        unsafe { Atomic::from_ptr((&raw mut (*self.inode.as_ptr()).i_sequence).cast::<i64>()) }
+    }
+
+    /// The number of the inode; `None` if it has none yet.
+    #[inline]
+    pub(crate) fn number(self) -> Option<Number> {
+        Number::read(self.sequence())
+    }
+
+    /// The number of the inode, which gets one if it has none yet.
+    ///
+    /// To be called only where the inode was one when the caller began to look, as behind a page in
+    /// an RCU section. If it is recycled in the meantime, what gets the number is the new inode, and
+    /// the number is as good as any other for it.
+    #[inline]
+    pub(crate) fn number_or_give(self) -> Number {
+        Number::read_or_give(self.sequence())
     }
 
     #[inline]
@@ -76,82 +107,60 @@ impl Host<'_> {
         unsafe { (*self.inode.as_ptr()).i_sb }
     }
 
-    /// Whether words of this file can be waited on: not those of a kernel-internal mount whose
-    /// code might be unloaded while we hold the inode.
+    /// Whether references on the inode may be taken: not on those of a kernel-internal mount whose
+    /// code might be unloaded while we hold them.
     #[inline]
-    pub(crate) fn acceptable(self) -> bool {
+    pub(crate) fn can_be_held(self) -> bool {
         let sb = self.superblock();
         // SAFETY: `superblock()` is valid for `'a`. The bit never changes.
         let internal = unsafe { (*sb).s_flags } & helpers::RFUTEX_SB_KERNMOUNT != 0;
-        !internal || self.built_in()
+        !internal || self.is_built_in()
     }
 
-    /// Whether the file system is one of [`INTERNAL_MAGIC`].
+    /// Whether the code of the file system is always built in.
     #[inline]
-    fn built_in(self) -> bool {
-        #[cold]
-        #[inline(never)]
-        fn any(magic: u64) -> bool {
-            INTERNAL_MAGIC.contains(&magic)
-        }
+    fn is_built_in(self) -> bool {
         // SAFETY: `superblock()` is valid for `'a`. The magic never changes.
         let magic = unsafe { (*self.superblock()).s_magic as u64 };
-        // Most shared memory is shmem's.
-        magic == INTERNAL_MAGIC[0] || any(magic)
+        BUILT_IN_MAGIC.contains(&magic)
     }
 
-    /// Whether a mapping of this file, as it is seen in a VMA, is one of pages of its own: of what
-    /// is [`Self::acceptable`], regular files and block devices, whose inodes are the block layer's.
-    /// Many device files share one inode, and map memory that is not the inode's.
+    /// Whether a mapping of this file, as it is seen in a VMA, is one of pages of its own: that is
+    /// true of regular files, and of block devices, whose inodes are the block layer's. Many device
+    /// files share one inode, and map memory that is not the inode's.
     #[inline]
     pub(crate) fn mappable_by_users(self) -> bool {
-        // SAFETY: By the type invariants. The type of a file never changes.
+        // SAFETY: By the type invariants, the inode is valid memory. The type of a file never
+        // changes.
         let mode = u32::from(unsafe { (*self.inode.as_ptr()).i_mode }) & bindings::S_IFMT;
         if mode == bindings::S_IFREG {
-            return self.acceptable();
+            return self.can_be_held();
         }
         // The page cache of a block device, and rings of aio. The inode of a char device is a
         // tmpfs's where the device is in one, as in devtmpfs.
-        mode != bindings::S_IFCHR && self.built_in()
-    }
-
-    /// Takes a reference on the superblock and one on the inode, of which others have some.
-    #[inline]
-    pub(crate) fn get(self) -> InodeRef {
-        let superblock = self.superblock();
-        // SAFETY: Both are valid for `'a`, and have references already, so that another one is a
-        // plain increment.
-        unsafe {
-            bindings::ihold(self.inode.as_ptr());
-            bindings::atomic_inc(&raw mut (*superblock).s_active);
-        }
-        // INVARIANT: We just took both references.
-        InodeRef {
-            inode: self.inode,
-            superblock: ActiveRef(superblock),
-        }
+        mode != bindings::S_IFCHR && self.is_built_in()
     }
 
     /// Takes a reference on the superblock, then one on the inode.
     ///
-    /// The superblock first, since an inode that is held past the end of its superblock is a bug
-    /// (8019ad13ef7f): with both held, an umount leaves the file system running until we let go.
+    /// The superblock comes first, since an inode that is held past the end of its superblock is a
+    /// bug (8019ad13ef7f): with both held, an umount leaves the file system running until we let go.
     ///
     /// # Errors
     ///
     /// One of them is on its way out. What comes back is to be dropped after the RCU section.
-    #[inline(always)]
-    pub(crate) fn try_get(self) -> Result<InodeRef, Leftover> {
+    #[inline]
+    pub(crate) fn try_get(self) -> Result<InodeRef, DeferredPut> {
         let sb = self.superblock();
         // SAFETY: The superblock is valid for `'a`, and so for this call.
-        if !unsafe { arch::inc_not_zero(&raw mut (*sb).s_active) } {
-            return Err(Leftover::Nothing);
+        if !unsafe { bindings::atomic_inc_not_zero(&raw mut (*sb).s_active) } {
+            return Err(DeferredPut::Nothing);
         }
         // INVARIANT: We just took the reference.
         let superblock = ActiveRef(sb);
-        // SAFETY: By the type invariants.
-        if !unsafe { arch::inc_not_zero(&raw mut (*self.inode.as_ptr()).i_count) } {
-            return Err(Leftover::Superblock(superblock));
+        // SAFETY: By the type invariants, the inode is valid memory.
+        if !unsafe { bindings::atomic_inc_not_zero(&raw mut (*self.inode.as_ptr()).i_count) } {
+            return Err(DeferredPut::Superblock(superblock));
         }
         // INVARIANT: We just took the reference on the inode, and have one on its superblock.
         Ok(InodeRef {
@@ -169,16 +178,12 @@ impl Host<'_> {
 pub(crate) struct ActiveRef(*mut bindings::super_block);
 
 impl Drop for ActiveRef {
-    /// As `deactivate_super()`, which is only called for the last one.
     #[inline]
     fn drop(&mut self) {
         assert_may_release();
         // SAFETY: By the type invariants, the superblock is valid, and the reference is ours to
         // give back.
-        if !unsafe { arch::dec_unless_last(&raw mut (*self.0).s_active) } {
-            // SAFETY: As above.
-            unsafe { bindings::deactivate_super(self.0) };
-        }
+        unsafe { bindings::deactivate_super(self.0) };
     }
 }
 
@@ -186,11 +191,11 @@ impl Drop for ActiveRef {
 ///
 /// Dropping it may be the last `iput()` of an unlinked file and the end of an unmounted file
 /// system. It may sleep, and must happen under no lock at all, in no RCU section, and while no
-/// reference on a folio of the file is held. Debug builds shout.
+/// reference on a folio of the file is held. Debug builds complain where it does.
 ///
 /// # Invariants
 ///
-/// We own a reference on the inode.
+/// We own a reference on the inode, and `superblock` is the inode's.
 pub(crate) struct InodeRef {
     inode: NonNull<bindings::inode>,
     superblock: ActiveRef,
@@ -200,20 +205,24 @@ pub(crate) struct InodeRef {
 unsafe impl Send for InodeRef {}
 
 impl InodeRef {
-    /// The inode, for as long as this lives.
-    pub(crate) fn host(&self) -> Host<'_> {
-        // SAFETY: Our reference keeps the inode.
-        unsafe { Host::from_raw(self.inode) }
-    }
-
-    /// Whether both inodes are on one superblock.
-    pub(crate) fn is_on_superblock_of(&self, other: &Self) -> bool {
-        self.superblock.0 == other.superblock.0
-    }
-
-    /// Another pair of references, on the same inode and superblock. Takes no lock.
+    /// Another pair of references, on the same inode and superblock.
+    ///
+    /// # Context
+    ///
+    /// Any. Does not sleep.
     pub(crate) fn again(&self) -> Self {
-        self.host().get()
+        let superblock = self.superblock.0;
+        // SAFETY: By the type invariants, `self` has a reference on either, so that neither is on
+        // its way out, and another one is a plain increment.
+        unsafe {
+            bindings::ihold(self.inode.as_ptr());
+            bindings::atomic_inc(&raw mut (*superblock).s_active);
+        }
+        // INVARIANT: We just took both references.
+        Self {
+            inode: self.inode,
+            superblock: ActiveRef(superblock),
+        }
     }
 
     /// Gives back `other`, which may happen under a lock: `self` is on the same inode, and so
@@ -228,54 +237,50 @@ impl InodeRef {
         }
         let other = ManuallyDrop::new(other);
         let superblock = other.superblock.0;
-        // SAFETY: The reference is `other`'s to give back, and not the last.
+        // SAFETY: The reference is `other`'s to give back, and `self` has another one, so that it is
+        // not the last.
         unsafe { bindings::iput_not_last(other.inode.as_ptr()) };
-        // SAFETY: As above.
+        // SAFETY: The same is true of the superblock.
         unsafe { bindings::atomic_dec(&raw mut (*superblock).s_active) };
         Ok(())
     }
 
-    /// Gives the references back inside an RCU section, as far as that goes.
+    /// Gives the references back inside an RCU section, as far as that is possible there.
     ///
     /// For an inode that turned out to be the wrong one. It may be in the middle of being recycled
-    /// in place (XFS), and a plain `iput()` on such a one is a bug; so the count goes down by
+    /// in place (XFS), and a plain `iput()` on such an inode is a bug; so the count goes down by
     /// itself, unless ours is the last.
     #[cold]
     #[inline(never)]
-    pub(crate) fn give_back(self, _rcu: &rcu::Guard) -> Leftover {
+    pub(crate) fn give_back(self, _rcu: &rcu::Guard) -> DeferredPut {
         // SAFETY: By the type invariants, the inode is valid, and the reference ours to give back.
-        let given = unsafe { arch::dec_unless_last(&raw mut (*self.inode.as_ptr()).i_count) };
+        let given =
+            unsafe { bindings::atomic_add_unless(&raw mut (*self.inode.as_ptr()).i_count, -1, 1) };
         if !given {
-            return Leftover::Both(self);
+            return DeferredPut::Both(self);
         }
         let this = ManuallyDrop::new(self);
         // INVARIANT: The reference on the superblock moves; the one on the inode is given back, and
         // `this` is never dropped.
-        Leftover::Superblock(ActiveRef(this.superblock.0))
+        DeferredPut::Superblock(ActiveRef(this.superblock.0))
     }
 }
 
 impl Drop for InodeRef {
-    /// As `iput()`, which is called for the last one, and where it makes sure of more. The
-    /// superblock's reference goes after it, when the field is dropped.
+    /// The superblock's reference goes after the inode's, when the field is dropped.
     #[inline]
     fn drop(&mut self) {
         assert_may_release();
-        let inode = self.inode.as_ptr();
         // SAFETY: By the type invariants, the inode is valid, and the reference ours to give back.
-        let given =
-            !cfg!(CONFIG_DEBUG_VFS) && unsafe { arch::dec_unless_last(&raw mut (*inode).i_count) };
-        if !given {
-            // SAFETY: As above.
-            unsafe { bindings::iput(inode) };
-        }
+        unsafe { bindings::iput(self.inode.as_ptr()) };
     }
 }
 
-/// References left over in an RCU section, to be dropped after it.
+/// References that were taken in an RCU section and turned out to be useless, to be dropped after
+/// the section.
 #[must_use = "must be kept until the RCU section is over"]
 #[derive(Default)]
-pub(crate) enum Leftover {
+pub(crate) enum DeferredPut {
     /// None.
     #[default]
     Nothing,

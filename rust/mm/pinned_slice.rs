@@ -4,7 +4,7 @@
 
 use core::ops::Deref;
 use kernel::{
-    alloc::flags::GFP_KERNEL_ACCOUNT,
+    alloc::Flags,
     prelude::*, //
 };
 use pin_init::PinInit;
@@ -19,17 +19,18 @@ pub(crate) struct PinnedSlice<T> {
 }
 
 impl<T> PinnedSlice<T> {
-    /// Makes `len` elements, each from an initialiser that `init` gives.
+    /// Makes `len` elements, each from an initialiser that `init` gives, in memory allocated with
+    /// `flags`.
     ///
     /// # Errors
     ///
     /// `ENOMEM`. Or the initialiser's.
-    pub(crate) fn new<I, E>(len: usize, init: impl Fn() -> I) -> Result<Self>
+    pub(crate) fn new<I, E>(len: usize, flags: Flags, init: impl Fn() -> I) -> Result<Self>
     where
         I: PinInit<T, E>,
         Error: From<E>,
     {
-        let mut elements = KVVec::with_capacity(len, GFP_KERNEL_ACCOUNT)?;
+        let mut elements = KVVec::with_capacity(len, flags)?;
         for i in 0..len {
             let slot = elements.spare_capacity_mut()[0].as_mut_ptr();
             // SAFETY: The slot is free memory for a `T`, which stays where it is: the capacity is

@@ -77,7 +77,7 @@ impl<'m, T, D> PinnedVec<'m, T, D> {
         // dropped before the memory is used for anything else: nobody but us has the slots, and
         // our destructor runs before `with_capacity` returns.
         unsafe { init.__init(&raw mut (*slot).value)? };
-        // SAFETY: As above.
+        // SAFETY: The slot has free memory for a `D` as well.
         unsafe { (&raw mut (*slot).beside).write(beside) };
         // INVARIANT: The slot was just initialised.
         self.len += 1;
@@ -100,6 +100,11 @@ impl<T, D> Drop for PinnedVec<'_, T, D> {
         for slot in &mut self.slots[..self.len] {
             // SAFETY: By the type invariants, it is initialised; it is not used after this.
             unsafe { ptr::drop_in_place(slot.as_mut_ptr()) };
+            #[cfg(RFUTEX_LAB)]
+            // SAFETY: The slot is ours, and what was in it has been dropped.
+            unsafe {
+                crate::lab::poison(slot.as_mut_ptr())
+            };
         }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A place on the stack for a pinned value that may be made later.
+//! A place on the stack for a pinned value that is made later, or not at all.
 
 use core::{
     convert::Infallible,
@@ -9,74 +9,65 @@ use core::{
 };
 use pin_init::PinInit;
 
-/// A place for a value that never moves.
+/// The place, and whether it has a value.
 ///
 /// # Invariants
 ///
 /// If `filled`, the place has a value, which is pinned, and dropped when this is.
-pub(crate) struct Slot<'m, T> {
-    place: &'m mut MaybeUninit<T>,
+struct Slot<T> {
+    place: MaybeUninit<T>,
     filled: bool,
 }
 
-/// Calls `f` with an empty place.
+/// A place without a value, which can be given one, once.
+///
+/// # Invariants
+///
+/// The slot is empty, and dropped where it is.
+pub(crate) struct Vacant<'m, T>(&'m mut Slot<T>);
+
+/// Calls `f` with an empty place. If `f` puts a value there, it is dropped when `f` has returned.
 ///
 /// The place is only lent: nobody can forget it, and so leave a pinned value behind undropped.
 #[inline(always)]
-pub(crate) fn with<T, R>(f: impl FnOnce(&mut Slot<'_, T>) -> R) -> R {
-    let mut place = MaybeUninit::uninit();
+pub(crate) fn with<T, R>(f: impl FnOnce(Vacant<'_, T>) -> R) -> R {
     // INVARIANT: It is empty.
     let mut slot = Slot {
-        place: &mut place,
+        place: MaybeUninit::uninit(),
         filled: false,
     };
-    f(&mut slot)
+    // INVARIANT: So it is; and it does not leave this function.
+    f(Vacant(&mut slot))
 }
 
-impl<T> Slot<'_, T> {
-    /// Makes the value. One that is there already is dropped.
+impl<'m, T> Vacant<'m, T> {
+    /// Makes the value.
     #[inline(always)]
-    pub(crate) fn fill(&mut self, init: impl PinInit<T, Infallible>) -> Pin<&T> {
-        if self.filled {
-            self.empty();
-        }
-        let place = self.place.as_mut_ptr();
+    pub(crate) fn fill(self, init: impl PinInit<T, Infallible>) -> Pin<&'m T> {
+        let slot = self.0;
+        let place = slot.place.as_mut_ptr();
         // SAFETY: The place is free memory for a `T`. It stays where it is, and what is in it is
-        // dropped before the memory is used for anything else: our destructor runs before `with`
-        // returns.
+        // dropped before the memory is used for anything else: the slot's destructor runs before
+        // `with` returns.
         let Ok(()) = unsafe { init.__init(place) };
         // INVARIANT: It was just made.
-        self.filled = true;
-        // SAFETY: As above.
+        slot.filled = true;
+        // SAFETY: It was just made, and is pinned for the same reasons.
         unsafe { Pin::new_unchecked(&*place) }
-    }
-
-    /// The value, if there is one.
-    #[inline]
-    pub(crate) fn get(&self) -> Option<Pin<&T>> {
-        // SAFETY: By the type invariants, it is there and pinned.
-        self.filled
-            .then(|| unsafe { Pin::new_unchecked(self.place.assume_init_ref()) })
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn empty(&mut self) {
-        self.drop_value();
-    }
-
-    #[inline(always)]
-    fn drop_value(&mut self) {
-        if core::mem::take(&mut self.filled) {
-            // SAFETY: By the type invariants, there was a value; nobody uses it after this.
-            unsafe { self.place.assume_init_drop() };
-        }
     }
 }
 
-impl<T> Drop for Slot<'_, T> {
+impl<T> Drop for Slot<T> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.drop_value();
+        if self.filled {
+            // SAFETY: By the type invariants, there is a value; nobody uses it after this.
+            unsafe { self.place.assume_init_drop() };
+            #[cfg(RFUTEX_LAB)]
+            // SAFETY: The place is ours, and what was in it has been dropped.
+            unsafe {
+                crate::lab::poison(self.place.as_mut_ptr())
+            };
+        }
     }
 }

@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The current task: its state, its signals, its priority.
+//! The current task: its state, its signals, its priority, its address space.
 //!
 //! C headers: [`include/linux/sched.h`](srctree/include/linux/sched.h),
 //! [`include/linux/sched/signal.h`](srctree/include/linux/sched/signal.h)
 
 use crate::{
     bindings as helpers,
-    mm::arch,
-    time::Deadline, //
+    mm::{
+        arch,
+        number::Number, //
+    },
 };
+#[cfg(RFUTEX_LAB)]
 use core::ptr::NonNull;
 use kernel::{
     bindings,
     prelude::*,
-    sync::aref::ARef,
+    sync::atomic::Atomic,
     task::{
-        Task,
         TASK_FREEZABLE,
         TASK_INTERRUPTIBLE, //
     },
@@ -40,10 +42,23 @@ pub(crate) fn current_mm() -> usize {
     current_mm_raw().addr()
 }
 
+/// The number of the current task's mm; `None` for a kernel thread that has no mm.
+#[inline]
+pub(crate) fn current_mm_number() -> Option<Number> {
+    let mm = current_mm_raw();
+    if mm.is_null() {
+        return None;
+    }
+    // SAFETY: It is the current task's mm, which the task keeps. The field is only ever accessed
+    // atomically, and an `atomic64_t` is one `i64`.
+    let field = unsafe { Atomic::from_ptr(helpers::rfutex_mm_unique_id(mm).cast::<i64>()) };
+    Some(Number::read_or_give(field))
+}
+
 /// The current task's mm, which it keeps; null for a kernel thread that has none.
 #[inline]
 pub(super) fn current_mm_raw() -> *mut bindings::mm_struct {
-    // SAFETY: `current` is valid, and a task's mm changes only by what it does itself.
+    // SAFETY: `current` is valid, and a task's mm changes only by what the task does itself.
     unsafe { (*arch::current()).mm }
 }
 
@@ -56,16 +71,19 @@ pub(super) fn current_mm_raw() -> *mut bindings::mm_struct {
 pub(crate) fn some_address() -> Result<usize> {
     let mm = NonNull::new(current_mm_raw()).ok_or(EFAULT)?;
     // SAFETY: It is the current task's mm, which it keeps. The field was set as the program began.
-    Ok(unsafe { (*mm.as_ptr()).__bindgen_anon_1.start_stack })
+    Ok(unsafe { helpers::rfutex_mm_start_stack(mm.as_ptr()) })
 }
 
-/// Announces that the current task is about to sleep, until it is woken or has a signal.
+/// Announces that the current task is about to sleep until it is woken or has a signal.
 ///
 /// Implies a full barrier: what is read after this was not yet so when a waker looked for sleepers.
+/// The caller goes on to [`schedule`] or [`stay_awake`].
 #[inline]
 pub(crate) fn prepare_to_sleep() {
-    // The caller goes on to `sleep()` or `stay_awake()`.
-    arch::set_current_state((TASK_INTERRUPTIBLE | TASK_FREEZABLE) as u32);
+    // SAFETY: Any task may change its own state.
+    unsafe {
+        helpers::rfutex_set_current_state((TASK_INTERRUPTIBLE | TASK_FREEZABLE) as u32);
+    }
 }
 
 /// Takes [`prepare_to_sleep`] back.
@@ -75,54 +93,15 @@ pub(crate) fn stay_awake() {
     unsafe { helpers::rfutex_set_current_running() };
 }
 
-/// Sleeps until something wakes the task, or the deadline passes.
-///
-/// Returns whether the deadline passed. Waking up for no reason is possible: look, and sleep again.
+/// Sleeps until something wakes the task, which may be for no reason: look, and sleep again.
 ///
 /// # Context
 ///
-/// Process context, after [`prepare_to_sleep`]. Sleeps.
-#[inline(always)]
-pub(crate) fn sleep(deadline: Option<Deadline>) -> bool {
-    match deadline {
-        None => {
-            // SAFETY: We may sleep.
-            unsafe { bindings::schedule() };
-            false
-        }
-        Some(deadline) => sleep_until(deadline),
-    }
-}
-
-#[inline(never)]
-fn sleep_until(deadline: Deadline) -> bool {
-    let mut expires = deadline.expires();
-    // SAFETY: `current` is valid; the field is read by other tasks and written by this one, or by
-    // another with permission; any value of it will do.
-    let slack = unsafe { (&raw const (*arch::current()).timer_slack_ns).read_volatile() };
-    // SAFETY: We may sleep, and `expires` is valid for the time of the call.
-    let left = unsafe {
-        bindings::schedule_hrtimeout_range_clock(
-            &raw mut expires,
-            slack,
-            bindings::hrtimer_mode_HRTIMER_MODE_ABS,
-            deadline.clock(),
-        )
-    };
-    left == 0
-}
-
-/// A reference on a task.
-///
-/// # Safety
-///
-/// `task` must be valid.
-#[inline(always)]
-pub(crate) unsafe fn get(task: *mut bindings::task_struct) -> ARef<Task> {
-    // SAFETY: By the function's requirements.
-    unsafe { arch::get_task(task) };
-    // SAFETY: We just took the reference. `Task` is a transparent wrapper of `task_struct`.
-    unsafe { ARef::from_raw(NonNull::new_unchecked(task.cast())) }
+/// Process context, no locks held, after [`prepare_to_sleep`].
+#[inline]
+pub(crate) fn schedule() {
+    // SAFETY: By the context that is asked for, the task may sleep.
+    unsafe { bindings::schedule() };
 }
 
 /// Whether a signal waits for the current task.
@@ -139,15 +118,22 @@ pub(crate) fn signal_pending() -> bool {
 ///
 /// # Context
 ///
-/// Process context. May sleep.
+/// Process context, no locks held. May sleep.
 pub(crate) fn before_retry() -> Result {
     // SAFETY: Looks at the current task only.
     if unsafe { helpers::rfutex_fatal_signal_pending() } {
         return Err(EINTR);
     }
-    // SAFETY: We may sleep.
+    // SAFETY: By the context that is asked for, the task may sleep.
     unsafe { helpers::rfutex_cond_resched() };
     Ok(())
+}
+
+/// Whether the current task has a capability of the system administrator (`CAP_SYS_ADMIN` in the
+/// initial user namespace).
+pub(crate) fn is_admin() -> bool {
+    // SAFETY: Looks at the current task only.
+    unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as i32) }
 }
 
 /// Whether the current task holds any lock that lockdep knows. False where lockdep is off.

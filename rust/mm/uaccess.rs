@@ -1,48 +1,82 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A word in user memory.
+//! User memory: words, and structs of the interface.
 //!
 //! C header: [`include/linux/uaccess.h`](srctree/include/linux/uaccess.h)
 
 use crate::{
-    bindings as helpers, lab,
-    mm::arch,
-    request::{
+    bindings as helpers,
+    lab,
+    mm::{
+        arch,
+        task,
+        vma::MmapLock, //
+    },
+    word::{
         Size,
         Word, //
-    },
+    }, //
 };
 use core::mem::MaybeUninit;
 use kernel::{
     bindings,
     error::to_result,
     prelude::*,
-    transmute::FromBytes,
-    uaccess::UserSlice, //
+    transmute::{
+        AsBytes,
+        FromBytes, //
+    },
 };
 
-/// Whether the `size` bytes at `addr`, a multiple of `size`, lie below the end of user space.
+/// Whether the word lies below the end of user space.
 #[inline]
-pub(crate) fn access_ok(addr: usize, size: usize) -> bool {
-    arch::access_ok(addr, size)
+pub(crate) fn access_ok(word: Word) -> bool {
+    arch::access_ok(word.addr(), word.size().bytes())
 }
 
-/// Checks that `len` bytes of user memory are zero.
+/// Copies in a struct of which the user has `user_size` bytes: of a shorter one the rest is zero, of
+/// a longer one what we do not know has to be zero.
 ///
 /// # Errors
 ///
-/// `E2BIG`: one is not. `EFAULT`: one cannot be read.
+/// `EFAULT`: the memory is not readable. `E2BIG`: something is set in the part that we do not know.
 ///
 /// # Context
 ///
-/// May sleep: faults the memory in.
-pub(crate) fn check_zeroed(ptr: UserPtr, len: usize) -> Result {
-    // SAFETY: The function checks the range.
-    match unsafe { bindings::check_zeroed_user(ptr.as_const_ptr(), len) } {
-        1 => Ok(()),
-        0 => Err(E2BIG),
-        errno => Err(Error::from_errno(errno)),
-    }
+/// Process context, no locks held. May sleep: faults the memory in.
+#[inline]
+pub(crate) fn copy_struct_from_user<T: FromBytes>(addr: usize, user_size: usize) -> Result<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: `value` has room for a `T`; the function checks the user's addresses.
+    to_result(unsafe {
+        helpers::rfutex_copy_struct_from_user(
+            value.as_mut_ptr().cast(),
+            size_of::<T>(),
+            addr,
+            user_size,
+        )
+    })?;
+    // SAFETY: The function succeeded, so that it has written all bytes of `value`, and any bytes are
+    // a `T`.
+    Ok(unsafe { value.assume_init() })
+}
+
+/// Copies out a struct of which the user has room for `user_size` bytes: as much as there is room
+/// for. What only the user knows is zeroed.
+///
+/// # Errors
+///
+/// `EFAULT`: the memory is not writable; part of it may have been written.
+///
+/// # Context
+///
+/// Process context, no locks held. May sleep: faults the memory in.
+pub(crate) fn copy_struct_to_user<T: AsBytes>(addr: usize, user_size: usize, value: &T) -> Result {
+    let bytes = value.as_bytes();
+    // SAFETY: `bytes` are valid for their length; the function checks the user's addresses.
+    to_result(unsafe {
+        helpers::rfutex_copy_struct_to_user(addr, user_size, bytes.as_ptr().cast(), bytes.len())
+    })
 }
 
 /// Reads a word with one load, by the function for its size: it is never seen half changed.
@@ -68,52 +102,6 @@ macro_rules! get {
     }};
 }
 
-/// Room for a struct that is copied in, where it is then looked at: moving it costs as much as
-/// copying it in.
-pub(crate) struct Room<T>(MaybeUninit<T>);
-
-impl<T: FromBytes> Room<T> {
-    /// Nothing in it.
-    #[inline(always)]
-    pub(crate) fn new() -> Self {
-        Self(MaybeUninit::uninit())
-    }
-
-    /// Puts `value` in.
-    pub(crate) fn put(&mut self, value: T) -> &T {
-        self.0.write(value)
-    }
-
-    /// Copies it in from user memory.
-    ///
-    /// # Errors
-    ///
-    /// `EFAULT`: it is not readable.
-    ///
-    /// # Context
-    ///
-    /// May sleep: faults the memory in.
-    #[inline(always)]
-    pub(crate) fn copy_in(&mut self, ptr: UserPtr) -> Result<&T> {
-        let copy = match size_of::<T>() {
-            32 => helpers::rfutex_copy_in_32,
-            48 => helpers::rfutex_copy_in_48,
-            56 => helpers::rfutex_copy_in_56,
-            64 => helpers::rfutex_copy_in_64,
-            _ => {
-                let value = UserSlice::new(ptr, size_of::<T>()).reader().read()?;
-                return Ok(self.put(value));
-            }
-        };
-        // SAFETY: The function of that size writes so many bytes; it checks the address.
-        match unsafe { copy(self.0.as_mut_ptr().cast(), ptr.as_const_ptr().addr()) } {
-            // SAFETY: All bytes are there, and any bytes are a `T`.
-            0 => Ok(unsafe { self.0.assume_init_ref() }),
-            _ => Err(EFAULT),
-        }
-    }
-}
-
 /// Reads the word without faulting it in.
 ///
 /// # Errors
@@ -124,26 +112,10 @@ impl<T: FromBytes> Room<T> {
 ///
 /// Any, locks held or not. Does not sleep.
 #[inline]
-pub(crate) fn read_inatomic(word: &Word) -> Result<u64> {
+pub(crate) fn read_inatomic(word: Word) -> Result<u64> {
     if lab::fault(lab::Point::ReadWord) {
         return Err(EFAULT);
     }
-    // The commonest first.
-    if word.size() != Size::U32 {
-        return read_other_inatomic(*word).ok_or(EFAULT);
-    }
-    let mut value = 0;
-    // SAFETY: `value` is valid; `get_user()` checks the address.
-    match unsafe { helpers::rfutex_get_user_inatomic_u32(&raw mut value, word.addr()) } {
-        0 => Ok(u64::from(value)),
-        _ => Err(EFAULT),
-    }
-}
-
-// What fits into registers comes back: not a `Result`.
-#[cold]
-#[inline(never)]
-fn read_other_inatomic(word: Word) -> Option<u64> {
     get!(
         word,
         rfutex_get_user_inatomic_u8,
@@ -151,7 +123,54 @@ fn read_other_inatomic(word: Word) -> Option<u64> {
         rfutex_get_user_inatomic_u32,
         rfutex_get_user_inatomic_u64
     )
-    .ok()
+}
+
+/// Why a word was not found to be equal to a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mismatch {
+    /// It has another value.
+    Changed,
+    /// It is not in memory at the moment.
+    NotInMemory,
+}
+
+impl Mismatch {
+    /// Brings `word` into memory if that is what was wrong, so that the caller can begin again: with
+    /// the key, since another page may have come.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN`: the word has another value. `EFAULT`: it cannot be read. `EINTR`: the task was
+    /// killed.
+    ///
+    /// # Context
+    ///
+    /// Process context, no locks held. May sleep.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn overcome(self, word: Word) -> Result {
+        match self {
+            Mismatch::Changed => Err(EAGAIN),
+            Mismatch::NotInMemory => {
+                fault_in(word)?;
+                task::before_retry()
+            }
+        }
+    }
+}
+
+/// Compares the word with `val`, without faulting it in.
+///
+/// # Context
+///
+/// Any, locks held or not. Does not sleep.
+#[inline]
+pub(crate) fn compare_inatomic(word: Word, val: u64) -> Result<(), Mismatch> {
+    match read_inatomic(word) {
+        Ok(value) if value == val => Ok(()),
+        Ok(_) => Err(Mismatch::Changed),
+        Err(_) => Err(Mismatch::NotInMemory),
+    }
 }
 
 /// How often a word may change under [`update_inatomic`].
@@ -170,8 +189,8 @@ const UPDATE_TRIES: u32 = 64;
 /// # Context
 ///
 /// Any, locks held or not. Does not sleep.
-pub(crate) fn update_inatomic(word: &Word, new: impl Fn(u64) -> u64) -> Result<u64> {
-    // SAFETY: Undone below.
+pub(crate) fn update_inatomic(word: Word, new: impl Fn(u64) -> u64) -> Result<u64> {
+    // SAFETY: May be called in any context, and is undone below.
     unsafe { helpers::rfutex_pagefault_disable() };
     let old = update(word, new);
     // SAFETY: Pairs with the one above.
@@ -179,13 +198,14 @@ pub(crate) fn update_inatomic(word: &Word, new: impl Fn(u64) -> u64) -> Result<u
     old
 }
 
-fn update(word: &Word, new: impl Fn(u64) -> u64) -> Result<u64> {
+fn update(word: Word, new: impl Fn(u64) -> u64) -> Result<u64> {
     macro_rules! cmpxchg_as {
         ($type:ty, $cmpxchg:ident, $old:expr) => {{
             let mut value = $old as $type;
             // The new value is cut to the word's size.
             let new = new($old) as $type;
-            // SAFETY: `value` is valid; the address was checked when the key was made.
+            // SAFETY: `value` is valid. The address is the user's: `get_user()` has just checked it,
+            // in `read_inatomic()`.
             let result = unsafe { helpers::$cmpxchg(&raw mut value, new, word.addr()) };
             (result, u64::from(value))
         }};
@@ -211,20 +231,19 @@ fn update(word: &Word, new: impl Fn(u64) -> u64) -> Result<u64> {
 ///
 /// # Errors
 ///
-/// `EFAULT`: nothing writable there. Others as `fixup_user_fault()` gives them.
+/// `EFAULT`: nothing writable there. `EINTR`: the task was killed. Others as `fixup_user_fault()`
+/// gives them.
 ///
 /// # Context
 ///
-/// May sleep: takes mmap_lock. Must not be called under a lock.
-pub(crate) fn fault_in_writable(word: &Word) -> Result {
-    let task = kernel::current!();
-    let mm = task.mm().ok_or(EFAULT)?;
-    let _guard = mm.mmap_read_lock();
-    // SAFETY: `mm` is the current task's, and its mmap_lock is held. Without `unlocked`, it stays
-    // so.
+/// Process context, no locks held. May sleep: takes mmap_lock.
+pub(crate) fn fault_in_writable(word: Word) -> Result {
+    let lock = MmapLock::take()?;
+    // SAFETY: It is the current task's mm, whose mmap_lock is held. As no `unlocked` is given, it
+    // stays so.
     to_result(unsafe {
         bindings::fixup_user_fault(
-            mm.as_raw(),
+            lock.mm(),
             word.addr(),
             bindings::fault_flag_FAULT_FLAG_WRITE,
             core::ptr::null_mut(),
@@ -240,8 +259,8 @@ pub(crate) fn fault_in_writable(word: &Word) -> Result {
 ///
 /// # Context
 ///
-/// May sleep. Must not be called under a lock.
-pub(crate) fn fault_in(word: &Word) -> Result {
+/// Process context, no locks held. May sleep.
+pub(crate) fn fault_in(word: Word) -> Result {
     get!(
         word,
         rfutex_get_user_u8,

@@ -12,6 +12,7 @@ use crate::{
     },
     mm::{
         inode::Host,
+        number::Number,
         task, //
     },
 };
@@ -22,10 +23,7 @@ use core::{
 use kernel::{
     bindings,
     error::to_result,
-    mm::{
-        virt::flags,
-        MmWithUser, //
-    },
+    mm::virt::flags,
     page::PAGE_SHIFT,
     prelude::*,
     types::NotThreadSafe, //
@@ -33,8 +31,8 @@ use kernel::{
 
 /// A file as `/proc/self/maps` shows it.
 pub(crate) struct UserFile {
-    /// The address of the inode that hosts the file's pages.
-    pub(crate) host: usize,
+    /// The number of the inode that hosts the file's pages, if it has one.
+    pub(crate) host: Option<Number>,
     /// Device number, major and minor.
     pub(crate) device: (u32, u32),
     /// Inode number.
@@ -46,32 +44,40 @@ pub(crate) struct UserFile {
 /// On a stacked file system (overlayfs) the pages belong to the inode below, but the device and
 /// the number are those of the file that was opened: no more than the user knows already.
 ///
+/// # Errors
+///
+/// As [`MmapLock::take`].
+///
 /// # Context
 ///
-/// Takes and releases mmap_lock: may sleep.
-pub(crate) fn file_at(mm: &MmWithUser, addr: usize) -> Option<UserFile> {
-    let guard = mm.mmap_read_lock();
-    let vma = guard.vma_lookup(addr)?;
+/// Process context, no locks held. May sleep: takes and releases mmap_lock.
+pub(crate) fn file_at(addr: usize) -> Result<Option<UserFile>> {
+    let lock = MmapLock::take()?;
+    let Ok(area) = lock.area(addr) else {
+        return Ok(None);
+    };
     // SAFETY: mmap_lock keeps the VMA and its file as they are.
-    let file = unsafe { (*vma.as_ptr()).vm_file };
+    let file = unsafe { (*area.0.as_ptr()).vm_file };
     if file.is_null() {
-        return None;
+        return Ok(None);
     }
     // SAFETY: A file keeps its mapping, and a mapping of an open file its host.
-    let host = unsafe { (*(*file).f_mapping).host };
+    let host = NonNull::new(unsafe { (*(*file).f_mapping).host }).ok_or(EFAULT)?;
+    // SAFETY: The lock keeps the file, which keeps the host.
+    let host = unsafe { Host::from_raw(host) };
     // SAFETY: A file keeps its inode, and an inode its superblock.
     let (dev, ino) = unsafe {
         let inode: *const bindings::inode = helpers::rfutex_file_user_inode(file);
         ((*(*inode).i_sb).s_dev, (*inode).i_ino)
     };
-    Some(UserFile {
-        host: host.addr(),
+    Ok(Some(UserFile {
+        host: host.number(),
         device: (
             dev >> bindings::MINORBITS,
             dev & ((1 << bindings::MINORBITS) - 1),
         ),
         ino,
-    })
+    }))
 }
 
 /// The read lock of one VMA.
@@ -169,6 +175,11 @@ impl MmapLock {
         })
     }
 
+    /// The mm, for functions that want its mmap_lock held.
+    pub(super) fn mm(&self) -> *mut bindings::mm_struct {
+        self.mm
+    }
+
     /// What is mapped at `addr`.
     ///
     /// # Errors
@@ -218,13 +229,14 @@ impl<'a> Area<'a> {
     #[inline(always)]
     pub(crate) fn shared_file(self, addr: usize) -> Result<Option<(Host<'a>, u64)>> {
         let vma = self.0.as_ptr();
-        // SAFETY: By the type invariants, the VMA is valid. It may change meanwhile, hence volatile.
+        // SAFETY: By the type invariants, the VMA is valid. It may change meanwhile, hence the
+        // volatile reads.
         let (flags, file, has_ops, start, offset) = unsafe {
             (
-                (&raw const (*vma).__bindgen_anon_2.vm_flags).read_volatile(),
+                helpers::rfutex_vma_flags(vma),
                 (&raw const (*vma).vm_file).read_volatile(),
                 !(&raw const (*vma).vm_ops).read_volatile().is_null(),
-                (&raw const (*vma).__bindgen_anon_1.__bindgen_anon_1.vm_start).read_volatile(),
+                helpers::rfutex_vma_start(vma),
                 (&raw const (*vma).vm_pgoff).read_volatile(),
             )
         };
@@ -246,7 +258,7 @@ impl<'a> Area<'a> {
             let mapping = mapping.ok_or(EFAULT)?.as_ptr();
             NonNull::new((&raw const (*mapping).host).read_volatile()).ok_or(EFAULT)?
         };
-        // SAFETY: As above.
+        // SAFETY: By the same argument, the inode is valid for `'a`.
         let host = unsafe { Host::from_raw(host) };
         let position =
             ((offset as u64) << PAGE_SHIFT).wrapping_add(addr.wrapping_sub(start) as u64);

@@ -4,18 +4,15 @@
 
 use crate::{
     bindings::rfutex_key_info,
-    key,
+    context::Context,
+    key::Kind,
     mm::{
         task,
         vma, //
     },
-    request,
-    table::Table, //
+    request, //
 };
-use kernel::{
-    current,
-    prelude::*, //
-};
+use kernel::prelude::*;
 
 /// How often the key and the mapping may disagree before it is put down to the mapping's driver.
 const ATTEMPTS: u32 = 8;
@@ -32,28 +29,28 @@ const ATTEMPTS: u32 = 8;
 ///
 /// Process context, no locks held. May sleep.
 #[inline]
-pub(crate) fn key_info(table: &Table, request: request::KeyInfo) -> Result {
+pub(crate) fn key_info(context: Context<'_>, request: request::KeyInfo) -> Result {
+    let table = context.table();
     let mut attempt = 1;
     loop {
-        let (key, seen) = key::describe(&request.word)?;
-        let id = key.id();
+        let (id, position) = context.describe(request.word)?;
+        // Where a page lies in its folio are bits of its physical address.
+        let position = position.filter(|_| task::is_admin());
         let mut info = rfutex_key_info {
             kind: id.kind().to_uapi(),
-            resolver: request.word.resolver().to_uapi(),
+            resolver: context.resolver().to_uapi(),
             index: id.index(),
             offset: id.offset(),
-            folio_order: seen.map_or(-1, |seen| seen.order as i32),
-            folio_index: seen.map_or(0, |seen| seen.index as u64),
+            folio_order: position.map_or(-1, |position| position.order as i32),
+            folio_index: position.map_or(0, |position| position.index as u64),
+            object: table.object_cookie(id),
             ..Default::default()
         };
-        if key.inode().is_some() {
-            let task = current!();
-            let mm = task.mm().ok_or(EFAULT)?;
-            let file = vma::file_at(mm, request.word.addr());
-            let agrees = file.as_ref().is_some_and(|file| id.is_inode(file.host));
-            if !agrees && attempt < ATTEMPTS {
+        if id.kind() == Kind::Inode {
+            let file = vma::file_at(request.word.addr())?;
+            let host = file.as_ref().and_then(|file| file.host);
+            if !host.is_some_and(|number| id.is_inode(number)) && attempt < ATTEMPTS {
                 // Something else was mapped there since.
-                drop(key);
                 task::before_retry()?;
                 attempt += 1;
                 continue;
@@ -65,7 +62,7 @@ pub(crate) fn key_info(table: &Table, request: request::KeyInfo) -> Result {
             (info.dev_major, info.dev_minor) = file.device;
             info.ino = file.ino;
         }
-        info.nr_waiters = table.spot(id).count(id);
+        info.nr_waiters = table.slot(id).lock().count(id);
         return request.answer(info);
     }
 }

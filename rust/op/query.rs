@@ -5,12 +5,12 @@
 use crate::{
     bindings as uapi,
     bindings::rfutex_query,
+    context::Context,
     request::{
         self,
-        Argument,
-        Size, //
+        Argument, //
     },
-    table::Table,
+    word::Size, //
 };
 use kernel::prelude::*;
 
@@ -34,12 +34,17 @@ const FEATURES: u64 = (uapi::RFUTEX_FEATURE_WAIT
 /// # Errors
 ///
 /// `EFAULT`: the answer cannot be written.
-pub(crate) fn query(table: &Table, argument: Argument) -> Result {
+///
+/// # Context
+///
+/// Process context, no locks held. May sleep.
+pub(crate) fn query(context: Context<'_>, argument: Argument) -> Result {
+    let table = context.table();
     request::answer_query(
         argument,
         &rfutex_query {
             version: uapi::RFUTEX_VERSION,
-            resolver: argument.resolver().to_uapi(),
+            resolver: context.resolver().to_uapi(),
             features: FEATURES,
             sizes: Size::ALL,
             nr_buckets: table.nr_buckets() as u32,

@@ -3,14 +3,18 @@
 //! `RFUTEX_REQUEUE`: wake some waiters, and move others to another word.
 
 use crate::{
-    key,
-    mm::{
-        task,
-        uaccess, //
+    context::Context,
+    key::{
+        KeyId,
+        Kind,
+        OwnedKey, //
+    },
+    mm::uaccess::{
+        self,
+        Mismatch, //
     },
     queue::Pair,
     request,
-    table::Table,
     wake_chain::WakeChain, //
 };
 use kernel::prelude::*;
@@ -24,38 +28,94 @@ use kernel::prelude::*;
 ///
 /// - `EAGAIN`: the first word has another value.
 /// - `EINVAL`: a waiter of another process would be moved to a word that is identified by an
-///   address in this one, or by a file on another file system than that of its own word.
+///   address in this one; or, where waiters hold inodes, to a word of another file.
 /// - `EFAULT`: a word cannot be read, or has no key. `EINTR`: the task was killed. Others as
-///   [`key::own`].
+///   [`key::resolve`](crate::key::resolve).
 ///
 /// # Context
 ///
 /// Process context, no locks held. May sleep.
 #[inline]
-pub(crate) fn requeue(table: &Table, request: &request::Requeue) -> Result<u32> {
+pub(crate) fn requeue(context: Context<'_>, request: &request::Requeue) -> Result<u32> {
     loop {
-        let from = key::own(&request.from)?;
-        let to = key::own(&request.to)?;
-        let mut chain = WakeChain::new();
-        let mut pair = Pair::lock(table.spot(from.id()), table.spot(to.id()));
-
-        if let Some(val) = request.val {
-            match uaccess::read_inatomic(&request.from) {
-                Ok(value) if value == val => {}
-                Ok(_) => return Err(EAGAIN),
-                Err(_) => {
-                    drop(pair);
-                    uaccess::fault_in(&request.from)?;
-                    task::before_retry()?;
-                    continue;
+        let from = context.resolve(request.from)?;
+        let to = context.resolve(request.to)?;
+        let attempt = if context.holds(from) || context.holds(to) {
+            match without_moving(context, request, from) {
+                Some(attempt) => attempt,
+                None => {
+                    let from = context.own_unconditionally(request.from)?;
+                    let to = context.own_unconditionally(request.to)?;
+                    move_waiters(context, request, &from, &to)?
                 }
             }
+        } else {
+            move_waiters(context, request, &OwnedKey::bare(from), &OwnedKey::bare(to))?
+        };
+        match attempt {
+            Ok(done) => return Ok(done),
+            Err(mismatch) => mismatch.overcome(request.from)?,
         }
-        if pair.would_burden(&from, &to, request.nr_wake, request.nr_move) {
-            return Err(EINVAL);
+    }
+}
+
+/// Compares, and wakes waiters, if there are none to be moved. `None`: there are some, for which
+/// references are needed. Takes none itself.
+fn without_moving(
+    context: Context<'_>,
+    request: &request::Requeue,
+    from: KeyId,
+) -> Option<Result<u32, Mismatch>> {
+    // Dropped last: the tasks run after the bucket was unlocked.
+    let mut chain = WakeChain::new();
+    let mut locked = context.table().slot(from).lock();
+    if let Err(mismatch) = request.compare() {
+        return Some(Err(mismatch));
+    }
+    if request.nr_move != 0 && locked.count(from) > request.nr_wake {
+        return None;
+    }
+    let woken = locked.wake(from, u64::MAX, request.nr_wake, &mut chain);
+    Some(Ok(woken))
+}
+
+/// Compares, wakes and moves.
+fn move_waiters(
+    context: Context<'_>,
+    request: &request::Requeue,
+    from: &OwnedKey,
+    to: &OwnedKey,
+) -> Result<Result<u32, Mismatch>> {
+    // Dropped last: the tasks run after the buckets were unlocked.
+    let mut chain = WakeChain::new();
+    let table = context.table();
+    let mut pair = Pair::lock(table.slot(from.id()), table.slot(to.id()));
+    if let Err(mismatch) = request.compare() {
+        return Ok(Err(mismatch));
+    }
+    if !welcomes_strangers(context, from.id(), to.id())
+        && pair.any_foreign(from.id(), request.nr_wake, request.nr_move)
+    {
+        return Err(EINVAL);
+    }
+    let woken = pair.wake_from(from.id(), request.nr_wake, &mut chain);
+    let moved = pair.move_waiters(from, to, request.nr_move);
+    Ok(Ok(woken + moved))
+}
+
+/// Whether waiters of other processes may be moved. Not to a word that only this process can wake
+/// on; nor, where waiters hold inodes, to a file that they did not choose to hold.
+fn welcomes_strangers(context: Context<'_>, from: KeyId, to: KeyId) -> bool {
+    to.kind() == Kind::Inode && (!context.holds(to) || to.is_in_file_of(from))
+}
+
+impl request::Requeue {
+    /// Compares the first word with the value that it is to have, if any.
+    #[inline]
+    fn compare(&self) -> Result<(), Mismatch> {
+        match self.val {
+            Some(val) => uaccess::compare_inatomic(self.from, val),
+            None => Ok(()),
         }
-        let woken = pair.wake_from(from.id(), u64::MAX, request.nr_wake, &mut chain);
-        let moved = pair.move_waiters(&from, &to, request.nr_move);
-        return Ok(woken + moved);
     }
 }

@@ -6,36 +6,21 @@
 
 use super::wait;
 use crate::{
+    context::Context,
     key::{
-        self,
-        private::Private,
-        resolve,
-        Borrowed,
-        Owned,
-        Resolve,
-        Visit, //
+        KeyId,
+        OwnedKey, //
     },
-    mm::{
-        gup::Access,
-        slot::{
-            self,
-            Slot, //
-        },
-        task,
-        uaccess, //
+    mm::uaccess::{
+        self,
+        Mismatch, //
     },
     queue::{
+        with_place,
         Exchange,
-        Spot,
-        Waiter, //
+        Place, //
     },
-    request::{
-        self,
-        Word, //
-    },
-    table::Table,
-    time::Deadline,
-    wake_chain::Tasks, //
+    request, //
 };
 use kernel::prelude::*;
 
@@ -53,153 +38,47 @@ use kernel::prelude::*;
 /// # Context
 ///
 /// Process context, no locks held. Sleeps.
-#[inline(always)]
-pub(crate) fn swap(table: &Table, request: &request::Swap) -> Result {
+#[inline]
+pub(crate) fn swap(context: Context<'_>, request: &request::Swap) -> Result {
     let word = request.wait.word;
-    if word.private() && request.wake.private() {
-        // Nothing to look for: a function without what the others need.
-        return swap_by::<Private>(table, *request, key::own_private);
+    loop {
+        // First the word that is only woken on: what is wrong with it is told before a value is.
+        let target = context.resolve(request.wake)?;
+        let attempt = match context.own(word, request.wait.val)? {
+            Ok(key) => with_place(|place| attempt(context, request, key, target, place)),
+            Err(mismatch) => Err(mismatch),
+        };
+        match attempt {
+            Ok(Err(error)) if error == ERESTARTSYS => return Err(EINTR),
+            Ok(result) => return result,
+            Err(mismatch) => mismatch.overcome(word)?,
+        }
     }
-    let request::Wait { val, mask, .. } = request.wait;
-    swap_resolved(table, word, val, mask, request.wait.deadline, request.wake)
 }
 
-/// For words of which one or both have to be resolved.
-// One by one, what a request is made of is in memory only for this call.
-#[inline(never)]
-fn swap_resolved(
-    table: &Table,
-    word: Word,
-    val: u64,
-    mask: u64,
-    deadline: Option<Deadline>,
-    wake: Word,
-) -> Result {
-    let wait = request::Wait {
+/// Compares, queues the caller, wakes and sleeps. An error: the caller was not queued, and nobody
+/// woken.
+#[inline(always)]
+fn attempt<'t>(
+    context: Context<'t>,
+    request: &request::Swap,
+    key: OwnedKey,
+    target: KeyId,
+    place: Place<'_, 't>,
+) -> Result<Result, Mismatch> {
+    let request::Wait {
         word,
         val,
         mask,
         deadline,
-    };
-    let request = request::Swap { wait, wake };
-    resolve!(wake, By => swap_by::<By>(table, request, |word| key::own(&word)))
-}
-
-// By value, as in `wait`.
-#[inline(always)]
-fn swap_by<By: Resolve>(
-    table: &Table,
-    request: request::Swap,
-    own: impl Fn(Word) -> Result<Owned>,
-) -> Result {
-    slot::with(|slot| {
-        let key = own(request.wait.word)?;
-        let tasks = match attempt::<By>(table, request, key, slot)? {
-            Step::Queued(tasks) => tasks,
-            Step::Changed => return Err(EAGAIN),
-            Step::NotInMemory => {
-                let request::Wait {
-                    word, val, mask, ..
-                } = request.wait;
-                attempt_again::<By>(table, word, val, mask, request.wake, own, slot)?
-            }
-        };
-        tasks.wake();
-        let waiter = slot.get().ok_or(EINVAL)?;
-        match wait::sleep(waiter, request.wait.deadline) {
-            Err(error) if error == ERESTARTSYS => Err(EINTR),
-            result => result,
-        }
-    })
-}
-
-#[inline(always)]
-fn attempt<'t, By: Resolve>(
-    table: &'t Table,
-    request: request::Swap,
-    key: Owned,
-    slot: &mut Slot<'_, Waiter<'t>>,
-) -> Result<Step> {
-    let visitor = Visitor {
-        table,
-        request: request.wait,
-        spot: table.spot(key.id()),
-        key: Some(key),
-        slot,
-    };
-    By::borrow(request.wake, Access::Read, visitor)
-}
-
-/// Brings the caller's word into memory, and begins again, as a wait does. Returns whom to wake.
-#[cold]
-#[inline(never)]
-fn attempt_again<'t, By: Resolve>(
-    table: &'t Table,
-    word: Word,
-    val: u64,
-    mask: u64,
-    wake: Word,
-    own: impl Fn(Word) -> Result<Owned>,
-    slot: &mut Slot<'_, Waiter<'t>>,
-) -> Result<Tasks> {
-    let request = request::Swap {
-        wait: request::Wait {
-            word,
-            val,
-            mask,
-            deadline: None,
-        },
-        wake,
-    };
-    loop {
-        uaccess::fault_in(&request.wait.word)?;
-        task::before_retry()?;
-        let key = own(request.wait.word)?;
-        match attempt::<By>(table, request, key, slot)? {
-            Step::Queued(tasks) => return Ok(tasks),
-            Step::Changed => return Err(EAGAIN),
-            Step::NotInMemory => {}
-        }
-    }
-}
-
-/// A swap in front of the key to wake on.
-struct Visitor<'m, 's, 't> {
-    table: &'t Table,
-    request: request::Wait,
-    /// The caller's, which it is going to queue in.
-    spot: Spot<'t>,
-    /// The caller's, until it is queued.
-    key: Option<Owned>,
-    slot: &'s mut Slot<'m, Waiter<'t>>,
-}
-
-impl Visit<Step, ()> for Visitor<'_, '_, '_> {
-    #[inline(always)]
-    fn visit(&mut self, target: &Borrowed<'_>) -> Result<Step, ()> {
-        let exchange = Exchange::enter(self.table.spot(target.id()), self.spot);
-        match uaccess::read_inatomic(&self.request.word) {
-            Ok(value) if value != self.request.val => Ok(Step::Changed),
-            Ok(_) if target.holds() => {
-                let key = self.key.take().ok_or(())?;
-                let tasks = exchange.swap(target.id(), self.slot, key, self.request.mask);
-                Ok(Step::Queued(tasks))
-            }
-            // The other word's page went elsewhere.
-            Ok(_) => Err(()),
-            Err(_) => Ok(Step::NotInMemory),
-        }
-    }
-}
-
-/// How far an attempt came.
-enum Step {
-    /// The caller is queued. Whom there was to wake.
-    Queued(Tasks),
-    /// The caller's word has another value.
-    Changed,
-    /// The caller's word is not in memory. Nothing was done.
-    NotInMemory,
+    } = request.wait;
+    let table = context.table();
+    let slot = table.slot(key.id());
+    let waiter = place.prepare(key, mask);
+    let exchange = Exchange::enter(table.slot(target), slot);
+    uaccess::compare_inatomic(word, val)?;
+    exchange.swap(target, waiter).wake();
+    Ok(wait::sleep(waiter, deadline))
 }
 
 #[cfg(CONFIG_KUNIT)]
@@ -211,13 +90,19 @@ mod tests {
         key::Hold,
         lab::kunit::{
             beside,
+            by_page,
             nobody_waits,
             until,
             waiting,
             Access::ReadWrite,
             Mapping, //
         },
-        time::Clock, //
+        table::Table,
+        time::{
+            Clock,
+            Deadline, //
+        },
+        word::Word, //
     };
 
     fn wait_on(word: Word, val: u64, deadline: Option<Deadline>) -> request::Wait {
@@ -232,7 +117,7 @@ mod tests {
     /// Swaps without sleeping for long.
     fn swap_expired(table: &Table, word: Word, val: u64, wake: Word) -> Result {
         let wait = wait_on(word, val, Some(Deadline::new(Clock::Monotonic, 1)));
-        swap(table, &request::Swap { wait, wake })
+        swap(by_page(table), &request::Swap { wait, wake })
     }
 
     #[test]
@@ -252,11 +137,11 @@ mod tests {
                 (shared, shared),
             ] {
                 let theirs = table.clone();
-                let waiter = beside(move || wait::wait(&theirs, &wait_on(wake, 0, None)))?;
-                until(|| waiting(&table, &wake) == Ok(1))?;
+                let waiter = beside(move || wait::wait(by_page(&theirs), &wait_on(wake, 0, None)))?;
+                until(|| waiting(&table, wake) == Ok(1))?;
                 // Another value: nothing happens.
                 let in_vain = swap_expired(&table, word, 1, wake);
-                let still_waiting = waiting(&table, &wake);
+                let still_waiting = waiting(&table, wake);
                 let result = swap_expired(&table, word, 0, wake);
                 let woken = waiter.join()?;
                 assert!(in_vain == Err(EAGAIN));

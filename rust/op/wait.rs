@@ -3,25 +3,22 @@
 //! `RFUTEX_WAIT`: sleep while the word has a value.
 
 use crate::{
-    key::{
-        resolve,
-        Borrowed,
-        Resolve,
-        Visit, //
-    },
+    context::Context,
+    key::OwnedKey,
     mm::{
-        gup::Access,
-        inode::Leftover,
-        slot::{
-            self,
-            Slot, //
-        },
         task,
-        uaccess, //
+        timer,
+        uaccess::{
+            self,
+            Mismatch, //
+        }, //
     },
-    queue::Waiter,
+    queue::{
+        with_place,
+        Place,
+        Waiter, //
+    },
     request,
-    table::Table,
     time::Deadline, //
 };
 use core::pin::Pin;
@@ -36,97 +33,41 @@ use kernel::prelude::*;
 /// - `EAGAIN`: the word has another value.
 /// - `ETIMEDOUT`: the deadline passed. A deadline in the past is one that passes at once.
 /// - `ERESTARTSYS`: a signal came. The deadline being absolute, the call can be made again as it is.
-/// - `EFAULT`: the word cannot be read, or has no key.
+/// - `EFAULT`: the word cannot be read, or has no key. Others as
+///   [`key::resolve`](crate::key::resolve).
 ///
 /// # Context
 ///
 /// Process context, no locks held. Sleeps.
-#[inline(always)]
-pub(crate) fn wait(table: &Table, request: &request::Wait) -> Result {
-    resolve!(request.word, By => wait_by::<By>(table, *request))
-}
-
-// The request travels by value: it is in memory only where something uncommon is called with it.
-#[inline(always)]
-fn wait_by<By: Resolve>(table: &Table, request: request::Wait) -> Result {
-    slot::with(|slot| {
-        let step = match attempt::<By>(table, request, slot)? {
-            Step::NotInMemory => attempt_again::<By>(table, request, slot)?,
-            step => step,
-        };
-        match step {
-            Step::Queued => {
-                let waiter = slot.get().ok_or(EINVAL)?;
-                sleep(waiter, request.deadline)
-            }
-            _ => Err(EAGAIN),
-        }
-    })
-}
-
-#[inline(always)]
-fn attempt<'t, By: Resolve>(
-    table: &'t Table,
-    request: request::Wait,
-    slot: &mut Slot<'_, Waiter<'t>>,
-) -> Result<Step> {
-    let visitor = Visitor {
-        table,
-        request,
-        slot,
-    };
-    By::borrow(request.word, Access::Read, visitor)
-}
-
-/// Brings the word into memory, and begins again: another page may have come, with another key.
-#[cold]
-#[inline(never)]
-fn attempt_again<'t, By: Resolve>(
-    table: &'t Table,
-    request: request::Wait,
-    slot: &mut Slot<'_, Waiter<'t>>,
-) -> Result<Step> {
+#[inline]
+pub(crate) fn wait(context: Context<'_>, request: &request::Wait) -> Result {
     loop {
-        uaccess::fault_in(&request.word)?;
-        task::before_retry()?;
-        match attempt::<By>(table, request, slot)? {
-            Step::NotInMemory => {}
-            step => return Ok(step),
+        let attempt = match context.own(request.word, request.val)? {
+            Ok(key) => with_place(|place| attempt(context, request, key, place)),
+            Err(mismatch) => Err(mismatch),
+        };
+        match attempt {
+            Ok(result) => return result,
+            Err(mismatch) => mismatch.overcome(request.word)?,
         }
     }
 }
 
-/// A wait in front of a key.
-struct Visitor<'m, 's, 't> {
-    table: &'t Table,
-    request: request::Wait,
-    slot: &'s mut Slot<'m, Waiter<'t>>,
-}
-
-impl Visit<Step, Leftover> for Visitor<'_, '_, '_> {
-    #[inline(always)]
-    fn visit(&mut self, key: &Borrowed<'_>) -> Result<Step, Leftover> {
-        // Most waits that do not sleep end here: they have taken no reference.
-        let entry = self.table.spot(key.id()).enter();
-        match uaccess::read_inatomic(&self.request.word) {
-            Ok(value) if value == self.request.val => {
-                entry.queue_new(self.slot, key.own()?, self.request.mask);
-                Ok(Step::Queued)
-            }
-            Ok(_) => Ok(Step::Changed),
-            Err(_) => Ok(Step::NotInMemory),
-        }
-    }
-}
-
-/// How far an attempt came.
-enum Step {
-    /// The caller is queued.
-    Queued,
-    /// The word has another value.
-    Changed,
-    /// The word is not in memory.
-    NotInMemory,
+/// Compares, queues and sleeps. An error: the caller was not queued.
+#[inline(always)]
+fn attempt<'t>(
+    context: Context<'t>,
+    request: &request::Wait,
+    key: OwnedKey,
+    place: Place<'_, 't>,
+) -> Result<Result, Mismatch> {
+    let slot = context.table().slot(key.id());
+    // What the key holds was taken before the lock, and is given back after it.
+    let waiter = place.prepare(key, request.mask);
+    let entry = slot.enter();
+    uaccess::compare_inatomic(request.word, request.val)?;
+    entry.queue(waiter);
+    Ok(sleep(waiter, request.deadline))
 }
 
 /// Sleeps until the waiter is woken, the deadline passes or a signal comes.
@@ -140,25 +81,35 @@ pub(super) fn sleep(waiter: Pin<&Waiter<'_>>, deadline: Option<Deadline>) -> Res
     }
 }
 
-/// Sleeps until `woken`, which a waker makes true before it wakes the task. Wakes for no reason of
-/// ours are not shown: the queue still has us, in our place.
+/// Sleeps until `woken`, which a waker makes true before it wakes the task. Wakes for other reasons
+/// are not shown: the queue still has us, in our place.
 ///
 /// # Errors
 ///
 /// `ETIMEDOUT`, `ERESTARTSYS`: the deadline passed, a signal came.
 #[inline(always)]
 pub(super) fn sleep_until(woken: impl Fn() -> bool, deadline: Option<Deadline>) -> Result {
+    match deadline {
+        None => sleep_unless_expired(woken, || false),
+        // The timer is armed once, however often the task wakes up and sleeps again.
+        Some(deadline) => timer::with(deadline, |timer| {
+            sleep_unless_expired(woken, || timer.expired())
+        }),
+    }
+}
+
+#[inline(always)]
+fn sleep_unless_expired(woken: impl Fn() -> bool, expired: impl Fn() -> bool) -> Result {
     loop {
         task::prepare_to_sleep();
+        if !woken() && !expired() {
+            task::schedule();
+        }
+        task::stay_awake();
         if woken() {
-            task::stay_awake();
             return Ok(());
         }
-        let expired = task::sleep(deadline);
-        if woken() {
-            return Ok(());
-        }
-        if expired {
+        if expired() {
             return Err(ETIMEDOUT);
         }
         if task::signal_pending() {
@@ -178,10 +129,12 @@ mod tests {
             kunit::{
                 allocations,
                 beside,
+                by_page,
                 forced,
                 is_asleep,
                 killed,
                 nobody_waits,
+                sized,
                 until,
                 waiting,
                 Access::ReadWrite,
@@ -191,11 +144,9 @@ mod tests {
             Point, //
         },
         op::wake::wake,
-        request::{
-            Whom,
-            Word, //
-        },
-        time::Clock, //
+        table::Table,
+        time::Clock,
+        word::Word, //
     };
 
     fn request(word: Word, val: u64) -> request::Wait {
@@ -223,11 +174,11 @@ mod tests {
         let value = 0x8877_6655_4433_2211u64;
         on_file.mapping()?.write(8, &value.to_le_bytes())?;
         for size in [1, 2, 4, 8] {
-            let word = Word::sized(on_file.mapping()?.at(8), size)?;
+            let word = sized(on_file.mapping()?.at(8), size)?;
             let bits = 8 * size;
             let there = value & (u64::MAX >> (64 - bits));
             for bit in 0..bits {
-                let result = wait(&table, &request(word, there ^ 1 << bit));
+                let result = wait(by_page(&table), &request(word, there ^ 1 << bit));
                 assert!(result == Err(EAGAIN));
             }
             // The same value is one to sleep on.
@@ -235,7 +186,7 @@ mod tests {
                 val: there,
                 ..expired(word, Clock::Monotonic)
             };
-            assert!(wait(&table, &same) == Err(ETIMEDOUT));
+            assert!(wait(by_page(&table), &same) == Err(ETIMEDOUT));
         }
         assert!(on_file.counts() == before);
         assert!(nobody_waits(&table));
@@ -248,7 +199,7 @@ mod tests {
         let on_file = OnFile::new()?;
         let before = on_file.counts();
         for clock in [Clock::Monotonic, Clock::Realtime, Clock::Boottime] {
-            let result = wait(&table, &expired(on_file.word(8)?, clock));
+            let result = wait(by_page(&table), &expired(on_file.word(8)?, clock));
             assert!(result == Err(ETIMEDOUT));
         }
         assert!(on_file.counts() == before);
@@ -263,10 +214,10 @@ mod tests {
         let word = on_file.word(8)?;
         let before = on_file.counts();
         let theirs = table.clone();
-        let waiter = beside(move || wait(&theirs, &request(word, 0)))?;
-        until(|| waiting(&table, &word) == Ok(1) && is_asleep(waiter.task()))?;
+        let waiter = beside(move || wait(by_page(&theirs), &request(word, 0)))?;
+        until(|| waiting(&table, word) == Ok(1) && is_asleep(waiter.task()))?;
         let during = on_file.counts();
-        let woken = wake(&table, word, &Whom::any(1));
+        let woken = wake(by_page(&table), word, u64::MAX, 1);
         let result = waiter.join()?;
         assert!(during == before.plus(1, 1, 0));
         assert!(woken == Ok(1));
@@ -282,15 +233,15 @@ mod tests {
         let memory = Mapping::anonymous(1, ReadWrite)?;
         let word = memory.word(0);
         let theirs = table.clone();
-        let waiter = beside(move || wait(&theirs, &request(word, 0)))?;
-        until(|| waiting(&table, &word) == Ok(1))?;
+        let waiter = beside(move || wait(by_page(&theirs), &request(word, 0)))?;
+        until(|| waiting(&table, word) == Ok(1))?;
         let mut asleep_again = true;
         for _ in 0..10 {
             until(|| is_asleep(waiter.task()))?;
             waiter.task().wake_up();
-            asleep_again &= waiting(&table, &word) == Ok(1);
+            asleep_again &= waiting(&table, word) == Ok(1);
         }
-        let woken = wake(&table, word, &Whom::any(u32::MAX));
+        let woken = wake(by_page(&table), word, u64::MAX, u32::MAX);
         let result = waiter.join()?;
         assert!(asleep_again);
         assert!(woken == Ok(1));
@@ -303,7 +254,7 @@ mod tests {
         let table = Table::new(4, Hold::Inode)?;
         let on_file = OnFile::new()?;
         let before = on_file.counts();
-        let result = killed(|| wait(&table, &request(on_file.word(8)?, 0)));
+        let result = killed(|| wait(by_page(&table), &request(on_file.word(8)?, 0)));
         assert!(result == Err(ERESTARTSYS));
         assert!(on_file.counts() == before);
         assert!(nobody_waits(&table));
@@ -318,11 +269,13 @@ mod tests {
         let before = on_file.counts();
         for word in [on_file.word(8)?, anonymous.word(8)] {
             let (result, hits) = forced(Point::ReadWord, 3, || {
-                wait(&table, &expired(word, Clock::Monotonic))
+                wait(by_page(&table), &expired(word, Clock::Monotonic))
             });
             assert!(result == Err(ETIMEDOUT));
             assert_eq!(hits, 3);
-            let (result, hits) = forced(Point::ReadWord, 3, || wait(&table, &request(word, 1)));
+            let (result, hits) = forced(Point::ReadWord, 3, || {
+                wait(by_page(&table), &request(word, 1))
+            });
             assert!(result == Err(EAGAIN));
             assert_eq!(hits, 3);
             assert!(on_file.counts() == before);
@@ -339,7 +292,7 @@ mod tests {
         let word = on_file.word(8)?;
         let (result, hits) = killed(|| {
             forced(Point::ReadWord, u32::MAX, || {
-                wait(&table, &request(word, 0))
+                wait(by_page(&table), &request(word, 0))
             })
         });
         assert!(result == Err(EINTR));
@@ -356,7 +309,7 @@ mod tests {
         let (shared, private) = (memory.word(0), memory.private_word(0));
         drop(memory);
         for word in [shared, private] {
-            assert!(wait(&table, &request(word, 0)) == Err(EFAULT));
+            assert!(wait(by_page(&table), &request(word, 0)) == Err(EFAULT));
         }
         assert!(nobody_waits(&table));
         Ok(())
@@ -371,19 +324,22 @@ mod tests {
         memory.write(0, &[0; 16])?;
         for word in [on_file.word(8)?, memory.word(8), memory.private_word(8)] {
             let theirs = table.clone();
-            let waiter = beside(move || allocations(|| wait(&theirs, &request(word, 0))))?;
-            until(|| waiting(&table, &word) == Ok(1))?;
-            let woken = wake(&table, word, &Whom { mask: 1, nr: 1 });
+            let waiter = beside(move || allocations(|| wait(by_page(&theirs), &request(word, 0))))?;
+            until(|| waiting(&table, word) == Ok(1))?;
+            let woken = wake(by_page(&table), word, 1, 1);
             let (result, nr) = waiter.join()??;
             assert!(woken == Ok(1));
             assert!(result == Ok(()));
             assert_eq!(nr, 0);
             // Nor where it does not sleep, nor where it looks again.
-            let (result, nr) = allocations(|| wait(&table, &request(word, 1)))?;
+            let (result, nr) = allocations(|| wait(by_page(&table), &request(word, 1)))?;
             assert!(result == Err(EAGAIN));
             assert_eq!(nr, 0);
-            let (result, nr) =
-                allocations(|| forced(Point::ReadWord, 2, || wait(&table, &request(word, 1))))?;
+            let (result, nr) = allocations(|| {
+                forced(Point::ReadWord, 2, || {
+                    wait(by_page(&table), &request(word, 1))
+                })
+            })?;
             assert!(result == (Err(EAGAIN), 2));
             assert_eq!(nr, 0);
         }

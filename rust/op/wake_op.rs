@@ -3,17 +3,14 @@
 //! `RFUTEX_WAKE_OP`: change a word, and wake on two.
 
 use crate::{
-    key::{
-        self,
-        Borrowed, //
-    },
+    context::Context,
+    key::KeyId,
     mm::{
         task,
         uaccess, //
     },
     queue::Pair,
     request,
-    table::Table,
     wake_chain::WakeChain, //
 };
 use kernel::prelude::*;
@@ -28,49 +25,42 @@ use kernel::prelude::*;
 ///
 /// - `EFAULT`: a word has no key, or the target cannot be written.
 /// - `EINVAL`: this architecture cannot change a word of the target's size in user memory.
+/// - Others as [`key::resolve`](crate::key::resolve).
 ///
 /// # Context
 ///
 /// Process context, no locks held. May sleep.
 #[inline]
-pub(crate) fn wake_op(table: &Table, request: &request::WakeOp) -> Result<u32> {
+pub(crate) fn wake_op(context: Context<'_>, request: &request::WakeOp) -> Result<u32> {
     loop {
-        // Dropped last: the tasks run after the keys are gone.
-        let mut chain = WakeChain::new();
-        let result = key::borrow_both(&request.word, &request.target, |key, target| {
-            attempt(table, request, key, target, &mut chain)
-        })?;
-        match result {
-            Err(error) if error == EFAULT => uaccess::fault_in_writable(&request.target)?,
+        // One page at a time: nothing of the first word is held while the second is faulted in.
+        let id = context.resolve(request.word)?;
+        let target = context.resolve_writable(request.target)?;
+        match attempt(context, request, id, target) {
+            // Others kept changing it.
+            Err(error) if error == EAGAIN => {}
+            Err(error) if error == EFAULT => uaccess::fault_in_writable(request.target)?,
             result => return result,
         }
         task::before_retry()?;
     }
 }
 
-#[inline(never)]
 fn attempt(
-    table: &Table,
+    context: Context<'_>,
     request: &request::WakeOp,
-    key: &Borrowed<'_>,
-    target: &Borrowed<'_>,
-    chain: &mut WakeChain,
-) -> Option<Result<u32>> {
-    let mut pair = Pair::lock(table.spot(key.id()), table.spot(target.id()));
-    // From here on no waiter comes or goes. A key that holds now names the inode of those that are
-    // queued under it, which they own.
-    if !key.holds() || !target.holds() {
-        return None;
-    }
-    let old = match uaccess::update_inatomic(&request.target, |old| request.apply(old)) {
-        Ok(old) => old,
-        // Others kept changing it.
-        Err(error) if error == EAGAIN => return None,
-        Err(error) => return Some(Err(error)),
-    };
-    let mut woken = pair.wake_from(key.id(), u64::MAX, request.nr, chain);
+    id: KeyId,
+    target: KeyId,
+) -> Result<u32> {
+    // Dropped last: the tasks run after the buckets were unlocked.
+    let mut chain = WakeChain::new();
+    let table = context.table();
+    // From here on no waiter comes or goes.
+    let mut pair = Pair::lock(table.slot(id), table.slot(target));
+    let old = uaccess::update_inatomic(request.target, |old| request.apply(old))?;
+    let mut woken = pair.wake_from(id, request.nr, &mut chain);
     if request.compares(old) {
-        woken += pair.wake_to(target.id(), u64::MAX, request.nr_target, chain);
+        woken += pair.wake_to(target, request.nr_target, &mut chain);
     }
-    Some(Ok(woken))
+    Ok(woken)
 }

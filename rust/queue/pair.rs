@@ -1,24 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Two spots at once: for operations that wake on two words, or move waiters between them.
+//! Two buckets at once: for operations that wake on two words, or move waiters between them.
 
 use super::{
-    Counted,
+    bucket::Counted,
+    BucketSlot,
     Queue,
-    Spot,
     Waiter, //
 };
 use crate::{
     key::{
         KeyId,
-        Owned, //
+        OwnedKey, //
     },
     mm::{
-        slot::Slot,
-        spinlock::{
-            lock_second,
-            SpinLockGuard, //
-        },
+        spinlock::lock_nested,
         task, //
     },
     wake_chain::{
@@ -26,39 +22,39 @@ use crate::{
         WakeChain, //
     },
 };
-use core::ptr;
-use kernel::sync::atomic::Relaxed;
+use core::{
+    pin::Pin,
+    ptr, //
+};
+use kernel::sync::lock::spinlock::SpinLockGuard;
 
-/// Two spots, with their buckets locked, which may be one.
+/// Two slots, with their buckets locked, which may be one.
 ///
 /// Both locks are of one class, and taken in the order of the buckets' addresses.
 pub(crate) struct Pair<'t> {
-    from: Side<'t>,
-    to: Side<'t>,
-}
-
-/// A spot, its bucket's lock unless the other side has it, and how many waiters came to it or left.
-struct Side<'t> {
-    spot: Spot<'t>,
-    queue: Option<SpinLockGuard<'t, Queue>>,
-    change: i32,
+    from: BucketSlot<'t>,
+    to: BucketSlot<'t>,
+    // The counts change while the buckets are locked: the guards are dropped after `drop` has run.
+    from_queue: SpinLockGuard<'t, Queue>,
+    /// The lock of the second bucket, unless it is the first.
+    to_queue: Option<SpinLockGuard<'t, Queue>>,
 }
 
 /// Locks the queues of both, the second unless it is the first one's.
-#[inline(always)]
+#[inline]
 fn lock_both<'t>(
-    from: Spot<'t>,
-    to: Spot<'t>,
+    from: BucketSlot<'t>,
+    to: BucketSlot<'t>,
 ) -> (SpinLockGuard<'t, Queue>, Option<SpinLockGuard<'t, Queue>>) {
-    let (from, to) = (from.bucket(), to.bucket());
+    let (from, to) = (from.bucket, to.bucket);
     if ptr::eq(from, to) {
         (from.queue.lock(), None)
     } else if ptr::from_ref(from) < ptr::from_ref(to) {
         let first = from.queue.lock();
-        (first, Some(lock_second(&to.queue)))
+        (first, Some(lock_nested(&to.queue)))
     } else {
         let first = to.queue.lock();
-        (lock_second(&from.queue), Some(first))
+        (lock_nested(&from.queue), Some(first))
     }
 }
 
@@ -66,75 +62,63 @@ impl<'t> Pair<'t> {
     /// Locks both. `to` counts a waiter more until the pair is dropped.
     ///
     /// That count goes up before the locks are taken: a wake on `to` that comes while waiters are
-    /// on their way must not find the spot empty (kernel/futex/requeue.c). Who reads a word after
+    /// on their way must not find the slot empty (kernel/futex/requeue.c). Whoever reads a word after
     /// this, to queue there, has (A) of [`super`] from it.
-    pub(crate) fn lock(from: Spot<'t>, to: Spot<'t>) -> Self {
-        to.coming(1);
-        let (first, second) = lock_both(from, to);
+    pub(crate) fn lock(from: BucketSlot<'t>, to: BucketSlot<'t>) -> Self {
+        to.waiters_inc(1);
+        let (from_queue, to_queue) = lock_both(from, to);
         Self {
-            from: Side {
-                spot: from,
-                queue: Some(first),
-                change: 0,
-            },
-            to: Side {
-                spot: to,
-                queue: second,
-                change: -1,
-            },
+            from,
+            to,
+            from_queue,
+            to_queue,
         }
     }
 
-    /// Wakes up to `nr` waiters under `id`, which must belong to the first spot.
-    pub(crate) fn wake_from(
-        &mut self,
-        id: KeyId,
-        mask: u64,
-        nr: u32,
-        chain: &mut WakeChain,
-    ) -> u32 {
-        let woken = wake(self.from.queue.as_mut(), id, mask, nr, chain);
-        self.from.change -= woken as i32;
-        woken
-    }
-
-    /// Wakes up to `nr` waiters under `id`, which must belong to the second spot.
-    pub(crate) fn wake_to(&mut self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
-        // Where both are in one bucket, the first has the lock.
-        let queue = self.to.queue.as_mut().or(self.from.queue.as_mut());
-        let woken = wake(queue, id, mask, nr, chain);
-        self.to.change -= woken as i32;
-        woken
-    }
-
-    /// Whether moving waiters from `from` to `to`, after `skip` of them, would make one of another
-    /// process hold what it could end up with: this process's memory, or a file system other than
-    /// that of its own word, which may end in whoever holds it last.
-    pub(crate) fn would_burden(&mut self, from: &Owned, to: &Owned, skip: u32, nr: u32) -> bool {
-        if let (Some(from), Some(to)) = (from.inode(), to.inode()) {
-            if from.is_on_superblock_of(to) {
-                return false;
-            }
+    /// The queue of the second bucket. Where both are one, the first has the lock.
+    #[inline]
+    fn to_queue(&mut self) -> &mut Queue {
+        match &mut self.to_queue {
+            Some(queue) => &mut *queue,
+            None => &mut *self.from_queue,
         }
+    }
+
+    /// Wakes up to `nr` waiters under `id`, which must belong to the first slot.
+    pub(crate) fn wake_from(&mut self, id: KeyId, nr: u32, chain: &mut WakeChain) -> u32 {
+        let woken = self.from_queue.wake(id, u64::MAX, nr, chain);
+        self.from.waiters_dec(woken as i32);
+        woken
+    }
+
+    /// Wakes up to `nr` waiters under `id`, which must belong to the second slot.
+    pub(crate) fn wake_to(&mut self, id: KeyId, nr: u32, chain: &mut WakeChain) -> u32 {
+        let woken = self.to_queue().wake(id, u64::MAX, nr, chain);
+        self.to.waiters_dec(woken as i32);
+        woken
+    }
+
+    /// Whether one of the `nr` waiters under `id` that come after the first `skip` is of another
+    /// process than the caller.
+    pub(crate) fn any_foreign(&self, id: KeyId, skip: u32, nr: u32) -> bool {
         let mm = task::current_mm();
-        let moved = |queue: &Queue| {
-            queue
-                .waiters()
-                // SAFETY: We have the queue that it is in.
-                .filter(|waiter| unsafe { waiter.id() } == from.id())
-                .skip(skip as usize)
-                .take(nr as usize)
-                .any(|waiter| waiter.mm != mm)
-        };
-        self.from.queue.as_deref().is_some_and(moved)
+        self.from_queue
+            .under(id)
+            .skip(skip as usize)
+            .take(nr as usize)
+            .any(|waiter| waiter.mm != mm)
     }
 
     /// Moves up to `nr` waiters from the word `from` to the word `to`, behind those that wait there
-    /// and are as urgent. Each gives its references for those of the new key: all of them plain
+    /// and are as urgent. Each gives what it holds for what the new key holds: that is plain
     /// counting, since the caller owns both keys.
-    pub(crate) fn move_waiters(&mut self, from: &Owned, to: &Owned, nr: u32) -> u32 {
+    pub(crate) fn move_waiters(&mut self, from: &OwnedKey, to: &OwnedKey, nr: u32) -> u32 {
+        if from.id() == to.id() {
+            // To the word itself: they are counted, and stay where they are.
+            return self.from_queue.under(from.id()).take(nr as usize).count() as u32;
+        }
         let mut moved = 0;
-        let mut next = self.from.queue.as_ref().and_then(|queue| queue.first);
+        let mut next = self.from_queue.first;
         while let Some(waiter) = next {
             if moved == nr {
                 break;
@@ -143,73 +127,41 @@ impl<'t> Pair<'t> {
             let waiter = unsafe { waiter.as_ref() };
             // SAFETY: We have the queue, so nobody changes its links.
             next = unsafe { &*waiter.links.get() }.next;
-            // SAFETY: As above.
+            // SAFETY: We have the queue that it is in.
             if unsafe { waiter.id() } != from.id() {
                 continue;
             }
             moved += 1;
-            if from.id() == to.id() {
-                // To itself: it stays where it is.
-                continue;
-            }
-            // SAFETY: We have the queue that it is in, so nobody looks at the key.
+            // SAFETY: We have the queue that it is in, so nobody else looks at the key.
             let key = unsafe { &mut *waiter.key.get() };
             key.replace(from, to);
-            if let Some(queue) = &mut self.from.queue {
-                queue.unlink(waiter);
-            }
-            let destination = self.to.queue.as_mut().or(self.from.queue.as_mut());
-            if let Some(queue) = destination {
-                queue.link(waiter);
-            }
-            // INVARIANT: It is linked into the queue of this spot's bucket, whose lock we hold.
-            waiter.spot.store(self.to.spot.as_raw(), Relaxed);
-            self.from.change -= 1;
-            self.to.change += 1;
+            self.from_queue.unlink(waiter);
+            self.to_queue().link(waiter);
+            waiter.linked_at(self.to);
         }
+        // Up on the one side before down on the other. Both while the buckets are locked.
+        self.to.waiters_inc(moved as i32);
+        self.from.waiters_dec(moved as i32);
         moved
     }
 }
 
-fn wake(
-    queue: Option<&mut SpinLockGuard<'_, Queue>>,
-    id: KeyId,
-    mask: u64,
-    nr: u32,
-    chain: &mut WakeChain,
-) -> u32 {
-    queue
-        .and_then(|queue| queue.wake(id, mask, nr, chain, || true))
-        .unwrap_or(0)
-}
-
 impl Drop for Pair<'_> {
     fn drop(&mut self) {
-        // A spot never counts less than it has: up before the locks are released, down after.
-        for side in [&self.from, &self.to] {
-            if side.change > 0 {
-                side.spot.coming(side.change);
-            }
-        }
-        self.to.queue = None;
-        self.from.queue = None;
-        for side in [&self.from, &self.to] {
-            if side.change < 0 {
-                side.spot.left(-side.change);
-            }
-        }
+        self.to.waiters_dec(1);
     }
 }
 
-/// A stay at one spot, as [`Entry`](super::Entry) is, with the bucket of another locked as well, to
+/// A stay in front of a bucket, as [`Entry`](super::Entry) is, with another bucket locked as well, to
 /// wake one who waits there.
 pub(crate) struct Exchange<'t> {
-    /// The lock of the spot to wake at.
+    slot: BucketSlot<'t>,
+    // Dropped before the locks, so that the count goes down while the queue is locked.
+    counted: Counted<'t>,
+    /// The lock of the bucket to wake in.
     from: SpinLockGuard<'t, Queue>,
     /// That of the other, if it is another.
     to: Option<SpinLockGuard<'t, Queue>>,
-    spot: Spot<'t>,
-    counted: Counted<'t>,
 }
 
 impl<'t> Exchange<'t> {
@@ -218,48 +170,42 @@ impl<'t> Exchange<'t> {
     /// # Context
     ///
     /// Does not sleep. No other bucket may be locked.
-    #[inline(always)]
-    pub(crate) fn enter(from: Spot<'t>, to: Spot<'t>) -> Self {
+    #[inline]
+    pub(crate) fn enter(from: BucketSlot<'t>, to: BucketSlot<'t>) -> Self {
         // (A) of the queue.
         let counted = Counted::new(to);
         let (first, second) = lock_both(from, to);
         Self {
+            slot: from,
+            counted,
             from: first,
             to: second,
-            spot: from,
-            counted,
         }
     }
 
-    /// Takes one waiter under `id`, which must belong to the first spot, out of its queue; makes
-    /// the current task a waiter on `key`, as [`Waiter::current`] does, and queues it at the second
-    /// spot; then unlocks both. Returns whom to wake.
-    #[inline(always)]
-    pub(crate) fn swap(
-        self,
-        id: KeyId,
-        slot: &mut Slot<'_, Waiter<'t>>,
-        key: Owned,
-        mask: u64,
-    ) -> Tasks {
+    /// Takes one waiter under `id`, which must belong to the first slot, out of its queue; queues
+    /// `waiter` at the second slot; then unlocks both. Returns whom to wake.
+    #[inline]
+    pub(crate) fn swap(self, id: KeyId, waiter: Pin<&Waiter<'t>>) -> Tasks {
         let Self {
+            slot,
+            counted,
             mut from,
             mut to,
-            spot,
-            counted,
         } = self;
-        let woken = from.wake_one(id);
-        // INVARIANT: It is linked into the queue of this spot's bucket, whose lock we hold.
-        let waiter = slot.fill(Waiter::new(key, mask, counted.keep()));
-        match &mut to {
-            Some(to) => to.link(&waiter),
-            None => from.link(&waiter),
-        }
-        drop((from, to));
-        let Some(task) = woken else {
+        // A waiter can be in one queue only.
+        if kernel::warn_on!(!waiter.is_woken()) {
             return Tasks::none();
-        };
-        spot.left(1);
-        Tasks::one(task)
+        }
+        let woken = from.wake_one(id);
+        to.as_mut().unwrap_or(&mut from).link(&waiter);
+        waiter.linked_at(counted.keep());
+        match woken {
+            Some(task) => {
+                slot.waiters_dec(1);
+                Tasks::one(task)
+            }
+            None => Tasks::none(),
+        }
     }
 }

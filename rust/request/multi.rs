@@ -4,13 +4,12 @@
 
 use super::{
     check_deadline,
+    check_mask,
     check_value,
+    check_word,
     check_zero,
     Argument,
-    Size,
-    Wait,
-    Word,
-    LONGEST, //
+    Wait, //
 };
 use crate::{
     bindings::{
@@ -21,9 +20,11 @@ use crate::{
         rfutex_waitv_entry,
         rfutex_wake_op, //
     },
-    key::Resolver,
-    mm::uaccess::Room,
     time::Deadline,
+    word::{
+        Size,
+        Word, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -35,7 +36,6 @@ static_assert!(size_of::<rfutex_wake_op>() == 64);
 static_assert!(size_of::<rfutex_waitv_entry>() == 32);
 static_assert!(size_of::<rfutex_waitv>() == 32);
 static_assert!(size_of::<rfutex_swap>() == 64);
-static_assert!(size_of::<rfutex_wake_op>() <= LONGEST);
 
 /// `RFUTEX_REQUEUE`
 pub(crate) struct Requeue {
@@ -53,12 +53,15 @@ impl Requeue {
     /// # Errors
     ///
     /// As [`Wait::read`].
+    ///
+    /// # Context
+    ///
+    /// As [`Wait::read`].
     pub(crate) fn read(argument: Argument) -> Result<Self> {
-        let mut room = Room::new();
-        let raw: &rfutex_requeue = argument.read(&mut room)?;
+        let raw: rfutex_requeue = argument.read()?;
         check_zero(raw.pad)?;
         check_zero(raw.flags & !uapi::RFUTEX_REQUEUE_CMP)?;
-        let from = argument.word(&raw.from)?;
+        let from = check_word(&raw.from)?;
         let val = check_value(from, raw.val)?;
         let compare = raw.flags & uapi::RFUTEX_REQUEUE_CMP != 0;
         if !compare && val != 0 {
@@ -66,7 +69,7 @@ impl Requeue {
         }
         Ok(Self {
             from,
-            to: argument.word(&raw.to)?,
+            to: check_word(&raw.to)?,
             val: compare.then_some(val),
             nr_wake: raw.nr_wake,
             nr_move: raw.nr_move,
@@ -113,12 +116,15 @@ impl WakeOp {
     /// # Errors
     ///
     /// As [`Wait::read`].
+    ///
+    /// # Context
+    ///
+    /// As [`Wait::read`].
     pub(crate) fn read(argument: Argument) -> Result<Self> {
-        let mut room = Room::new();
-        let raw: &rfutex_wake_op = argument.read(&mut room)?;
-        let target = argument.word(&raw.target)?;
+        let raw: rfutex_wake_op = argument.read()?;
+        let target = check_word(&raw.target)?;
         Ok(Self {
-            word: argument.word(&raw.word)?,
+            word: check_word(&raw.word)?,
             target,
             nr: raw.nr,
             nr_target: raw.nr_target,
@@ -171,7 +177,7 @@ impl WakeOp {
 }
 
 fn sign_extend(size: Size, value: u64) -> i64 {
-    let above = 64 - 8 * size.bytes() as u32;
+    let above = 64 - size.bits();
     ((value << above) as i64) >> above
 }
 
@@ -184,7 +190,6 @@ pub(crate) struct Waitv {
     entries: usize,
     entry_size: usize,
     nr: usize,
-    resolver: Resolver,
 }
 
 /// One word of it.
@@ -200,9 +205,12 @@ impl Waitv {
     /// # Errors
     ///
     /// As [`Wait::read`].
+    ///
+    /// # Context
+    ///
+    /// As [`Wait::read`].
     pub(crate) fn read(argument: Argument) -> Result<Self> {
-        let mut room = Room::new();
-        let raw: &rfutex_waitv = argument.read(&mut room)?;
+        let raw: rfutex_waitv = argument.read()?;
         check_zero(raw.pad)?;
         let entry_size = raw.entry_size as usize;
         // No shorter one was ever in use.
@@ -216,7 +224,6 @@ impl Waitv {
             entries: raw.entries.try_into().map_err(|_| EFAULT)?,
             entry_size,
             nr: raw.nr as usize,
-            resolver: argument.resolver(),
         })
     }
 
@@ -230,16 +237,19 @@ impl Waitv {
     /// # Errors
     ///
     /// As [`Wait::read`].
+    ///
+    /// # Context
+    ///
+    /// As [`Wait::read`].
     pub(crate) fn entry(&self, index: usize) -> Result<WaitvEntry> {
         let addr = self.entries.wrapping_add(index * self.entry_size);
-        let argument = Argument::new(addr, self.entry_size).by(self.resolver);
-        let mut room = Room::new();
-        let raw: &rfutex_waitv_entry = argument.read(&mut room)?;
-        let word = argument.word(&raw.word)?;
+        let argument = Argument::new(addr, self.entry_size);
+        let raw: rfutex_waitv_entry = argument.read()?;
+        let word = check_word(&raw.word)?;
         Ok(WaitvEntry {
             word,
             val: check_value(word, raw.val)?,
-            mask: super::check_mask(raw.mask)?,
+            mask: check_mask(raw.mask)?,
         })
     }
 }
@@ -257,13 +267,16 @@ impl Swap {
     /// # Errors
     ///
     /// As [`Wait::read`].
+    ///
+    /// # Context
+    ///
+    /// As [`Wait::read`].
     #[inline]
     pub(crate) fn read(argument: Argument) -> Result<Self> {
-        let mut room = Room::new();
-        let raw: &rfutex_swap = argument.read(&mut room)?;
+        let raw: rfutex_swap = argument.read()?;
         Ok(Self {
-            wait: Wait::new(argument, &raw.wait)?,
-            wake: argument.word(&raw.wake)?,
+            wait: Wait::new(&raw.wait)?,
+            wake: check_word(&raw.wake)?,
         })
     }
 }

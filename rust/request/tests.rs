@@ -92,14 +92,10 @@ mod cases {
         assert!(!wait.word.private());
         assert!(wait.deadline.is_none());
         let wake = user.wake(&good_wake())?;
-        assert_eq!(
-            (wake.word.addr(), wake.whom.mask, wake.whom.nr),
-            (0x1000, 5, 3)
-        );
+        assert_eq!((wake.word.addr(), wake.mask, wake.nr), (0x1000, 5, 3));
         let word = Word::at(0x1003, true);
         assert_eq!(word.addr(), 0x1003);
         assert!(word.private());
-        assert_eq!((Whom::ONE.mask, Whom::ONE.nr), (u64::MAX, 1));
         Ok(())
     }
 
@@ -205,7 +201,7 @@ mod cases {
         assert!(refusal(wake(0)) == Some(EINVAL));
         for mask in [1, 1 << 32, 1 << 63, u64::MAX] {
             assert!(wait(mask)?.mask == mask);
-            assert!(wake(mask)?.whom.mask == mask);
+            assert!(wake(mask)?.mask == mask);
         }
         Ok(())
     }
@@ -244,7 +240,7 @@ mod cases {
     fn number_of_waiters_is_any() -> Result {
         let user = User::new()?;
         for nr in [0, 1, 1 << 31, u32::MAX] {
-            assert_eq!(user.wake(&rfutex_wake { nr, ..good_wake() })?.whom.nr, nr);
+            assert_eq!(user.wake(&rfutex_wake { nr, ..good_wake() })?.nr, nr);
         }
         Ok(())
     }
@@ -291,7 +287,7 @@ mod cases {
         let raw = good_wake();
         // As far as the mask; what is behind it in memory is not looked at.
         let wake = Wake::read(user.argument(&raw, 24)?)?;
-        assert_eq!((wake.whom.mask, wake.whom.nr), (5, 0));
+        assert_eq!((wake.mask, wake.nr), (5, 0));
         // As far as the word; then the mask is 0.
         assert!(refusal(Wake::read(user.argument(&raw, 16)?)) == Some(EINVAL));
         assert!(refusal(Wake::read(user.argument(&raw, 0)?)) == Some(EINVAL));
@@ -300,7 +296,7 @@ mod cases {
             mask: 0x1122_3344,
             ..raw
         };
-        assert_eq!(Wake::read(user.argument(&raw, 17)?)?.whom.mask, 0x44);
+        assert_eq!(Wake::read(user.argument(&raw, 17)?)?.mask, 0x44);
         // A wait without clock and deadline.
         let wait = Wait::read(user.argument(&good_wait(), 32)?)?;
         assert_eq!((wait.val, wait.mask), (7, 5));
@@ -312,7 +308,7 @@ mod cases {
         let user = User::new()?;
         let known = size_of::<rfutex_wake>();
         for size in [known + 1, known + 8, 200, PAGE_SIZE, 2 * PAGE_SIZE] {
-            assert_eq!(Wake::read(user.argument(&good_wake(), size)?)?.whom.nr, 3);
+            assert_eq!(Wake::read(user.argument(&good_wake(), size)?)?.nr, 3);
             user.0.write(size - 1, &[1])?;
             let refused = refusal(Wake::read(user.argument(&good_wake(), size)?));
             user.0.write(size - 1, &[0])?;
@@ -350,6 +346,8 @@ mod cases {
             features: 0x3333_3333_3333_3333,
             sizes: 0x4444_4444,
             nr_buckets: 0x5555_5555,
+            hold: 0x6666_6666,
+            pad: 0x7777_7777,
         };
         let known = size_of_val(&answer);
         for size in [0, 1, 4, 8, 20, known, known + 1, 40, 200] {

@@ -6,7 +6,13 @@ use super::{
     read,
     until, //
 };
-use crate::bindings as helpers;
+use crate::{
+    bindings as helpers,
+    mm::{
+        inode::Host,
+        number::Number, //
+    },
+};
 use core::ptr::NonNull;
 use kernel::{
     bindings,
@@ -168,6 +174,18 @@ impl TestFile {
     pub(crate) fn inode(&self) -> NonNull<bindings::inode> {
         // SAFETY: The file is open, so it has an inode.
         unsafe { NonNull::new_unchecked((*self.as_raw()).f_inode) }
+    }
+
+    /// The number of its inode.
+    pub(crate) fn number(&self) -> Number {
+        // SAFETY: The file is open, and so keeps its inode.
+        unsafe { Host::from_raw(self.inode()) }.number_or_give()
+    }
+
+    /// Makes its file system another one, by its magic number.
+    pub(crate) fn set_magic(&self, magic: usize) {
+        // SAFETY: The file is open, so it has an inode, and that a superblock, which is ours.
+        unsafe { (*(*self.inode().as_ptr()).i_sb).s_magic = magic };
     }
 
     /// Makes it so many pages long; what is behind that is cut off.

@@ -58,7 +58,7 @@ impl MadeUp {
 }
 
 /// What comes of taking references on the file's inode, in an RCU section.
-fn try_get(on_file: &OnFile, _rcu: &rcu::Guard) -> Result<Result<InodeRef, Leftover>> {
+fn try_get(on_file: &OnFile, _rcu: &rcu::Guard) -> Result<Result<InodeRef, DeferredPut>> {
     // SAFETY: The file is open.
     Ok(unsafe { Host::from_raw(on_file.file()?.inode()) }.try_get())
 }
@@ -68,7 +68,7 @@ mod cases {
     use super::*;
 
     #[test]
-    fn acceptable_are_built_in_file_systems_and_those_that_are_mounted() -> Result {
+    fn built_in_file_systems_and_those_that_are_mounted_can_be_held() -> Result {
         let made_up = MadeUp::new(1, 1)?;
         let superblock = made_up.superblock.get();
         let rcu = rcu::read_lock();
@@ -78,7 +78,7 @@ mod cases {
             (bindings::HUGETLBFS_MAGIC, true),
             (bindings::BDEVFS_MAGIC, true),
             (0xa10a_10a1, true),
-            (bindings::RAMFS_MAGIC, false),
+            (bindings::RAMFS_MAGIC, true),
             (bindings::PIPEFS_MAGIC, false),
             (bindings::DAXFS_MAGIC, false),
             (bindings::GUEST_MEMFD_MAGIC, false),
@@ -86,18 +86,18 @@ mod cases {
             (bindings::ANON_INODE_FS_MAGIC, false),
             (0, false),
         ];
-        let accepted = magics.map(|(magic, _)| {
+        let held = magics.map(|(magic, _)| {
             [0, helpers::RFUTEX_SB_KERNMOUNT].map(|flags| {
                 // SAFETY: The superblock is ours. Other flags do not matter.
                 unsafe {
                     (*superblock).s_magic = magic as usize;
                     (*superblock).s_flags = flags | 1;
                 }
-                host.acceptable()
+                host.can_be_held()
             })
         });
         drop(rcu);
-        assert_eq!(accepted, magics.map(|(_, listed)| [true, listed]));
+        assert_eq!(held, magics.map(|(_, listed)| [true, listed]));
         Ok(())
     }
 
@@ -135,12 +135,42 @@ mod cases {
     }
 
     #[test]
+    fn inode_has_one_number_and_no_other_has_it() -> Result {
+        let (one, other) = (MadeUp::new(1, 1)?, MadeUp::new(1, 1)?);
+        let rcu = rcu::read_lock();
+        let unnumbered = one.host(&rcu).number().is_none();
+        let numbers = [&one, &other, &one].map(|inode| inode.host(&rcu).number_or_give());
+        let read = one.host(&rcu).number();
+        drop(rcu);
+        assert!(unnumbered);
+        assert!(numbers[0] == numbers[2] && numbers[0] != numbers[1]);
+        assert!(read == Some(numbers[0]));
+        Ok(())
+    }
+
+    #[test]
+    fn recycled_inode_has_another_number() -> Result {
+        let inode = MadeUp::new(1, 1)?;
+        let rcu = rcu::read_lock();
+        let before = inode.host(&rcu).number_or_give();
+        // As `inode_init_always()` does.
+        inode
+            .host(&rcu)
+            .sequence()
+            .store(0, kernel::sync::atomic::Relaxed);
+        let after = inode.host(&rcu).number_or_give();
+        drop(rcu);
+        assert!(before != after);
+        Ok(())
+    }
+
+    #[test]
     fn superblock_that_is_going_is_left_alone() -> Result {
         let made_up = MadeUp::new(1, 0)?;
         let rcu = rcu::read_lock();
         let attempt = made_up.host(&rcu).try_get();
         drop(rcu);
-        let nothing = matches!(attempt, Err(Leftover::Nothing));
+        let nothing = matches!(attempt, Err(DeferredPut::Nothing));
         assert!(nothing);
         assert_eq!(made_up.counts(), (1, 0));
         Ok(())
@@ -153,7 +183,7 @@ mod cases {
         let attempt = made_up.host(&rcu).try_get();
         let inside = made_up.counts();
         drop(rcu);
-        let superblock = matches!(attempt, Err(Leftover::Superblock(_)));
+        let superblock = matches!(attempt, Err(DeferredPut::Superblock(_)));
         drop(attempt);
         assert!(superblock);
         // What may sleep comes after the section.
@@ -168,7 +198,7 @@ mod cases {
         let rcu = rcu::read_lock();
         let attempt = made_up.host(&rcu).try_get();
         drop(rcu);
-        let nothing = matches!(attempt, Err(Leftover::Nothing));
+        let nothing = matches!(attempt, Err(DeferredPut::Nothing));
         drop(attempt);
         assert!(nothing);
         assert_eq!(made_up.counts(), (0, 0));
@@ -197,11 +227,11 @@ mod cases {
         let before = on_file.counts();
         let rcu = rcu::read_lock();
         let attempt = try_get(&on_file, &rcu)?;
-        let leftover = attempt.map(|inode| inode.give_back(&rcu));
+        let deferred = attempt.map(|inode| inode.give_back(&rcu));
         let inside = on_file.counts();
         drop(rcu);
-        let superblock = matches!(leftover, Ok(Leftover::Superblock(_)));
-        drop(leftover);
+        let superblock = matches!(deferred, Ok(DeferredPut::Superblock(_)));
+        drop(deferred);
         assert!(superblock);
         assert!(inside == before.plus(0, 1, 0));
         assert!(on_file.counts() == before);
@@ -219,12 +249,12 @@ mod cases {
         on_file.close();
         let alone = on_file.counts();
         let rcu = rcu::read_lock();
-        let leftover = attempt.map(|inode| inode.give_back(&rcu));
+        let deferred = attempt.map(|inode| inode.give_back(&rcu));
         let inside = on_file.counts();
         drop(rcu);
-        let both = matches!(leftover, Ok(Leftover::Both(_)));
+        let both = matches!(deferred, Ok(DeferredPut::Both(_)));
         let nr_before = on_file.file_system.nr_inodes()?;
-        drop(leftover);
+        drop(deferred);
         let nr_after = on_file.file_system.nr_inodes()?;
         assert!(alone == before.plus(0, 1, -1));
         assert!(inside == alone);
@@ -245,11 +275,11 @@ mod cases {
         let rcu = rcu::read_lock();
         let attempt = made_up.host(&rcu).try_get();
         let taken = made_up.counts();
-        let leftover = attempt.map(|inode| inode.give_back(&rcu));
+        let deferred = attempt.map(|inode| inode.give_back(&rcu));
         let given = made_up.counts();
         drop(rcu);
-        let superblock = matches!(leftover, Ok(Leftover::Superblock(_)));
-        drop(leftover);
+        let superblock = matches!(deferred, Ok(DeferredPut::Superblock(_)));
+        drop(deferred);
         assert_eq!(taken, (2, 2));
         assert_eq!(given, (1, 2));
         assert!(superblock);

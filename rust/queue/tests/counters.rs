@@ -4,7 +4,6 @@
 
 use super::*;
 use crate::{
-    mm::slot,
     request::{
         Requeue,
         Swap,
@@ -35,15 +34,15 @@ struct Two {
 impl Two {
     /// So many waiters on each word.
     fn crowds(&self, nr: [usize; 2]) -> Result<[KVec<Pin<KBox<Waiter<'_>>>>; 2]> {
-        let [first, second] = self.spots();
+        let [first, second] = self.slots();
         Ok([
-            crowd(first, &self.words[0], nr[0])?,
-            crowd(second, &self.words[1], nr[1])?,
+            crowd(first, self.words[0], nr[0])?,
+            crowd(second, self.words[1], nr[1])?,
         ])
     }
 
-    fn spots(&self) -> [Spot<'_>; 2] {
-        self.ids.map(|id| self.table.spot(id))
+    fn slots(&self) -> [BucketSlot<'_>; 2] {
+        self.ids.map(|id| self.table.slot(id))
     }
 
     /// Whether so many are counted on each word, and nobody anywhere else.
@@ -55,12 +54,12 @@ impl Two {
         };
         let absolute: u32 = self.table.nr_waiters().map(i32::unsigned_abs).sum();
         absolute == all as u32
-            && self.spots().map(Spot::nr_waiters) == each
-            && self.spots().map(Spot::is_empty) == each.map(|nr| nr == 0)
+            && self.slots().map(BucketSlot::nr_waiters) == each
+            && self.slots().map(BucketSlot::is_empty) == each.map(|nr| nr == 0)
     }
 
     fn wake(&self, index: usize, nr: u32) -> Result<u32> {
-        op::wake::wake(&self.table, self.words[index], &Whom::any(nr))
+        op::wake::wake(by_page(&self.table), self.words[index], ANY, nr)
     }
 
     fn requeue(&self, val: Option<u64>, nr_wake: u32, nr_move: u32) -> Result<u32> {
@@ -71,7 +70,7 @@ impl Two {
             nr_wake,
             nr_move,
         };
-        op::requeue::requeue(&self.table, &request)
+        op::requeue::requeue(by_page(&self.table), &request)
     }
 }
 
@@ -87,13 +86,10 @@ fn with_each(check: impl Fn(&Two) -> Result<bool>) -> Result {
     let first = memory.private_word(0);
     for common in [Common::Counter, Common::Bucket, Common::Nothing] {
         let is_like_that = |word: &Word| {
-            let spots = [
-                table.spot(key::own(&first)?.id()),
-                table.spot(key::own(word)?.id()),
-            ];
-            let found = if spots[0] == spots[1] {
+            let slots = [table.slot(id(first)?), table.slot(id(*word)?)];
+            let found = if same(slots[0], slots[1]) {
                 Common::Counter
-            } else if ptr::eq(spots[0].bucket(), spots[1].bucket()) {
+            } else if ptr::eq(slots[0].bucket, slots[1].bucket) {
                 Common::Bucket
             } else {
                 Common::Nothing
@@ -109,7 +105,7 @@ fn with_each(check: impl Fn(&Two) -> Result<bool>) -> Result {
                 table: table.clone(),
                 common,
                 words,
-                ids: [key::own(&words[0])?.id(), key::own(&words[1])?.id()],
+                ids: [id(words[0])?, id(words[1])?],
             };
             if !check(&two)? || !two.counts([0, 0]) {
                 pr_err!("counters: with {} in common\n", common as u32);
@@ -128,20 +124,20 @@ mod cases {
     fn each_hash_has_a_counter_of_its_own() -> Result {
         const NR: usize = 4;
         let buckets = Buckets::new(NR)?;
-        let stride = size_of::<Bucket>() as u64;
         let mut seen = [false; NR * NR_COUNTERS];
         for bucket in 0..NR as u64 {
             for counter in 0..NR_COUNTERS as u64 {
-                let hash = bucket * stride + counter * size_of::<Atomic<i32>>() as u64;
-                // Bits that choose nothing, above and below.
-                for hash in [hash, hash | 3, hash | u64::MAX << 40] {
-                    let spot = buckets.at_hash(hash);
-                    let entry = spot.enter();
+                let hash = bucket * NR_COUNTERS as u64 + counter;
+                // Higher bits choose nothing.
+                for hash in [hash, hash | u64::MAX << 40] {
+                    let slot = buckets.at_hash(hash);
+                    let entry = slot.enter();
                     let all = buckets.as_slice().iter().flat_map(Bucket::nr_waiters);
                     let place = all.enumerate().find(|&(_, nr)| nr == 1);
-                    let right = ptr::eq(spot.bucket(), &buckets.as_slice()[bucket as usize]);
+                    let right = ptr::eq(slot.bucket, &buckets.as_slice()[bucket as usize]);
                     drop(entry);
-                    let expected = Buckets::counter_of(NR, hash);
+                    let (bucket, counter) = Buckets::index(NR, hash);
+                    let expected = bucket * NR_COUNTERS + counter;
                     assert_eq!(place.map(|(place, _)| place), Some(expected));
                     assert!(right);
                     seen[expected] = true;
@@ -208,14 +204,14 @@ mod cases {
     #[test]
     fn who_is_on_the_way_is_not_missed() -> Result {
         with_each(|two| {
-            let (from, to) = (key::own(&two.words[0])?, key::own(&two.words[1])?);
-            let [start, end] = two.spots();
+            let [from, to] = two.ids.map(OwnedKey::bare);
+            let [start, end] = two.slots();
             let waiters = two.crowds([2, 0])?;
             let mut pair = Pair::lock(start, end);
-            // A wake on either word now has to wait for the lock, until all is done.
+            // A wake on the word that they come to has to wait for the lock, until all is done.
             let mut right = !start.is_empty() && !end.is_empty();
             right &= pair.move_waiters(&from, &to, u32::MAX) == 2;
-            right &= !start.is_empty() && !end.is_empty();
+            right &= !end.is_empty();
             drop(pair);
             right &= two.counts([0, 2]);
             drop(waiters);
@@ -228,13 +224,13 @@ mod cases {
     #[test]
     fn wakes_on_two_words_are_counted_apart() -> Result {
         with_each(|two| {
-            let [first, second] = two.spots();
+            let [first, second] = two.slots();
             let waiters = two.crowds([2, 4])?;
             let mut chain = WakeChain::new();
             let mut pair = Pair::lock(first, second);
             let woken = [
-                pair.wake_from(two.ids[0], ANY, 1, &mut chain),
-                pair.wake_to(two.ids[1], ANY, 3, &mut chain),
+                pair.wake_from(two.ids[0], 1, &mut chain),
+                pair.wake_to(two.ids[1], 3, &mut chain),
             ];
             drop(pair);
             let right = woken == [1, 3] && two.counts([1, 1]);
@@ -246,14 +242,14 @@ mod cases {
     #[test]
     fn who_swaps_is_counted_and_who_he_wakes_is_not() -> Result {
         with_each(|two| {
-            let [first, second] = two.spots();
+            let [first, second] = two.slots();
             let waiters = two.crowds([0, 2])?;
-            let own = key::own(&two.words[0])?;
-            let mut right = slot::with(|slot| {
-                let tasks = Exchange::enter(second, first).swap(two.ids[1], slot, own, ANY);
-                let woken = tasks.nr();
-                tasks.wake();
-                let right = woken == 1 && two.counts([1, 1]);
+            let mut right = with_place(|place| {
+                let waiter = place.prepare(OwnedKey::bare(two.ids[0]), ANY);
+                Exchange::enter(second, first)
+                    .swap(two.ids[1], waiter)
+                    .wake();
+                let right = two.counts([1, 1]);
                 Ok::<_, Error>(right && two.wake(0, 1)? == 1 && two.counts([0, 1]))
             })?;
             // The call as a whole: its deadline has passed.
@@ -267,7 +263,7 @@ mod cases {
                     },
                     wake: two.words[1],
                 };
-                right &= op::swap::swap(&two.table, &request) == Err(result);
+                right &= op::swap::swap(by_page(&two.table), &request) == Err(result);
                 right &= two.counts([0, left]);
             }
             drop(waiters);

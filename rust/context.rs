@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What an operation works with: the table and the resolver of the open file.
+
+use crate::{
+    key::{
+        self,
+        FolioPosition,
+        Hold,
+        KeyId,
+        OwnedKey,
+        Resolver, //
+    },
+    mm::{
+        gup::Access,
+        uaccess::{
+            self,
+            Mismatch, //
+        },
+    },
+    table::Table,
+    word::Word,
+};
+use core::convert::Infallible;
+use kernel::prelude::*;
+
+/// The table and the resolver of the open file that a call came through.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'t> {
+    table: &'t Table,
+    resolver: Resolver,
+}
+
+impl<'t> Context<'t> {
+    /// A call on `table`, whose words are found by `resolver`.
+    #[inline]
+    pub(crate) fn new(table: &'t Table, resolver: Resolver) -> Self {
+        Self { table, resolver }
+    }
+
+    /// The table.
+    #[inline]
+    pub(crate) fn table(self) -> &'t Table {
+        self.table
+    }
+
+    /// The resolver.
+    #[inline]
+    pub(crate) fn resolver(self) -> Resolver {
+        self.resolver
+    }
+
+    /// Whether a waiter on `id` is to hold what the key is about.
+    #[inline]
+    pub(crate) fn holds(self, id: KeyId) -> bool {
+        self.table.hold() == Hold::Inode && id.kind() == key::Kind::Inode
+    }
+
+    /// Resolves `word`.
+    ///
+    /// # Errors
+    ///
+    /// As [`key::resolve`].
+    ///
+    /// # Context
+    ///
+    /// Process context, no locks held. May sleep.
+    #[inline(always)]
+    pub(crate) fn resolve(self, word: Word) -> Result<KeyId> {
+        key::resolve(self.resolver, word, Access::Read, self.table.hold())
+    }
+
+    /// Resolves `word`, which is going to be written to.
+    ///
+    /// # Errors
+    ///
+    /// As [`key::resolve`].
+    ///
+    /// # Context
+    ///
+    /// Process context, no locks held. May sleep.
+    #[inline(always)]
+    pub(crate) fn resolve_writable(self, word: Word) -> Result<KeyId> {
+        key::resolve(self.resolver, word, Access::Write, self.table.hold())
+    }
+
+    /// Resolves `word` for a waiter, with what it holds in this table.
+    ///
+    /// Before references are taken, the word is compared with `val`: a wait that is going to fail
+    /// takes none. A word that is equal then has to be compared once more when the waiter is about
+    /// to be queued.
+    ///
+    /// # Errors
+    ///
+    /// As [`key::resolve`].
+    ///
+    /// # Context
+    ///
+    /// Process context, no locks held. May sleep.
+    #[inline(always)]
+    pub(crate) fn own(self, word: Word, val: u64) -> Result<Result<OwnedKey, Mismatch>> {
+        match self.table.hold() {
+            Hold::Nothing => Ok(Ok(OwnedKey::bare(self.resolve(word)?))),
+            Hold::Inode => key::own(self.resolver, word, || uaccess::compare_inatomic(word, val)),
+        }
+    }
+
+    /// The same whatever value the word has.
+    ///
+    /// # Errors
+    ///
+    /// As [`key::resolve`].
+    ///
+    /// # Context
+    ///
+    /// Process context, no locks held. May sleep.
+    pub(crate) fn own_unconditionally(self, word: Word) -> Result<OwnedKey> {
+        match self.table.hold() {
+            Hold::Nothing => Ok(OwnedKey::bare(self.resolve(word)?)),
+            Hold::Inode => match key::own(self.resolver, word, || Ok::<_, Infallible>(()))? {
+                Ok(key) => Ok(key),
+                Err(never) => match never {},
+            },
+        }
+    }
+
+    /// Resolves `word`, and tells where its page is in its folio, where a page was looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`key::resolve`].
+    ///
+    /// # Context
+    ///
+    /// Process context, no locks held. May sleep.
+    pub(crate) fn describe(self, word: Word) -> Result<(KeyId, Option<FolioPosition>)> {
+        key::describe(self.resolver, word, self.table.hold())
+    }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A word of user memory: its address, its size, and whether it is private.
+
+use kernel::prelude::*;
+
+/// The size of a word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Size {
+    U8 = 1,
+    U16 = 2,
+    U32 = 4,
+    U64 = 8,
+}
+
+impl Size {
+    /// All sizes in bytes, or-ed together.
+    pub(crate) const ALL: u32 =
+        Size::U8 as u32 | Size::U16 as u32 | Size::U32 as u32 | Size::U64 as u32;
+
+    /// The size of so many bytes.
+    #[inline]
+    pub(crate) fn from_bytes(bytes: u32) -> Option<Self> {
+        match bytes {
+            1 => Some(Size::U8),
+            2 => Some(Size::U16),
+            4 => Some(Size::U32),
+            8 => Some(Size::U64),
+            _ => None,
+        }
+    }
+
+    /// In bytes.
+    #[inline]
+    pub(crate) fn bytes(self) -> usize {
+        self as usize
+    }
+
+    /// In bits.
+    #[inline]
+    pub(crate) fn bits(self) -> u32 {
+        8 * self as u32
+    }
+}
+
+/// Where a word is.
+///
+/// # Invariants
+///
+/// `addr` is a multiple of the size. It may still be any address, the kernel's included.
+#[derive(Clone, Copy)]
+pub(crate) struct Word {
+    addr: usize,
+    size: Size,
+    private: bool,
+}
+
+impl Word {
+    /// The word of `size` at `addr`. If it is `private`, only threads of this process meet there.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: `addr` is not a multiple of the size.
+    #[inline]
+    pub(crate) fn new(addr: usize, size: Size, private: bool) -> Result<Self> {
+        if addr & (size.bytes() - 1) != 0 {
+            return Err(EINVAL);
+        }
+        // INVARIANT: Just checked.
+        Ok(Self {
+            addr,
+            size,
+            private,
+        })
+    }
+
+    /// A word of one byte at `addr`: for the wakes that name no size.
+    #[inline]
+    pub(crate) fn at(addr: usize, private: bool) -> Self {
+        // INVARIANT: Every address is a multiple of one.
+        Self {
+            addr,
+            size: Size::U8,
+            private,
+        }
+    }
+
+    /// The address.
+    #[inline]
+    pub(crate) fn addr(self) -> usize {
+        self.addr
+    }
+
+    /// The size.
+    #[inline]
+    pub(crate) fn size(self) -> Size {
+        self.size
+    }
+
+    /// Whether only threads of this process meet here.
+    #[inline]
+    pub(crate) fn private(self) -> bool {
+        self.private
+    }
+}
