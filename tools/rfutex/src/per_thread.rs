@@ -4,59 +4,84 @@
 use crate::{Error, Resolver, Rfutex};
 use thread_local::ThreadLocal;
 
-/// The device, opened once for each thread that uses it.
+/// The device, opened once in each thread that uses it.
 ///
-/// While threads share their descriptors, the kernel takes a reference on the
-/// open file in each system call, and gives it back at the end. All threads
-/// that use one [`Rfutex`] so change the same counter twice in each call, and
-/// where they run on several processors, its cache line travels between these.
-/// With a file for each thread it stays where it is. (A descriptor that `dup`
-/// made is no help: it stands for the same open file.)
+/// When the threads of a process share their descriptors, the kernel takes a
+/// reference on the open file in each system call and gives it back at the end.
+/// All threads that use one [`Rfutex`] change the same counter for this, and its
+/// cache line moves between their processors with each call. With a file for each
+/// thread, the line stays where it is. (It does not help to duplicate a
+/// descriptor: the duplicate stands for the same open file.)
 ///
-/// All files meet in one table, so it makes no difference to a program through
-/// which of them a thread waits or wakes.
+/// All files share one table of waiters, so a thread that waits through one of
+/// them is woken through any other.
 ///
 /// ```no_run
 /// use rfutex::{Error, PerThread, Word};
 /// use std::sync::atomic::{AtomicU32, Ordering};
 ///
-/// static TURNS: AtomicU32 = AtomicU32::new(0);
+/// /// A lock: 0 is free, 1 is taken, 2 is taken and somebody may be waiting.
+/// struct Lock {
+///     state: AtomicU32,
+///     rfutex: PerThread,
+/// }
+///
+/// impl Lock {
+///     fn lock(&self) -> Result<(), Error> {
+///         let take = (Ordering::Acquire, Ordering::Relaxed);
+///         if self.state.compare_exchange(0, 1, take.0, take.1).is_ok() {
+///             return Ok(());
+///         }
+///         while self.state.swap(2, Ordering::Acquire) != 0 {
+///             let word = Word::new(&self.state).private();
+///             match self.rfutex.get().wait(word, 2) {
+///                 Ok(()) | Err(Error::Again | Error::Interrupted) => {}
+///                 Err(error) => return Err(error),
+///             }
+///         }
+///         Ok(())
+///     }
+///
+///     fn unlock(&self) -> Result<(), Error> {
+///         if self.state.swap(0, Ordering::Release) == 2 {
+///             let word = Word::new(&self.state).private();
+///             self.rfutex.get().wake_one(word)?;
+///         }
+///         Ok(())
+///     }
+/// }
 ///
 /// fn main() -> Result<(), Error> {
-///     let rfutex = PerThread::open()?;
-///     std::thread::scope(|scope| {
-///         for _ in 0..8 {
-///             scope.spawn(|| {
-///                 TURNS.fetch_add(1, Ordering::Release);
-///                 // Through a file of this thread's own.
-///                 rfutex.get().wake_all(Word::new(&TURNS).private())
-///             });
-///         }
-///     });
-///     assert_eq!(TURNS.load(Ordering::Relaxed), 8);
-///     Ok(())
+///     let lock = Lock {
+///         state: AtomicU32::new(0),
+///         rfutex: PerThread::open()?,
+///     };
+///     lock.lock()?;
+///     lock.unlock()
 /// }
 /// ```
 ///
 /// # Descriptors
 ///
-/// There are never more files than threads that used this at one time: when a
-/// thread ends, the next new one takes over its file. All are closed when the
-/// value is dropped. A thread for which no file can be opened (the limit of
-/// descriptors is reached, or the process has given up the right) uses the
-/// first one instead, which [`open`](Self::open) opened. So once that has
-/// succeeded, [`get`](Self::get) always gives a usable handle, and a wake
-/// cannot be lost for want of one.
+/// Each file costs a descriptor. When a thread ends, its file is kept for a later
+/// thread, so there are never more files than the process had threads at one time.
+/// All are closed when the value is dropped.
 ///
-/// A process that must not call open(2) later, since a filter of system calls
-/// would kill it, should share one [`Rfutex`].
+/// A thread for which no file can be opened, because the process has used up its
+/// descriptors or has given up the right to open the device, uses the first file,
+/// the one that [`open`](Self::open) opened. So once `open` has succeeded,
+/// [`get`](Self::get) cannot fail, and no wake is lost for want of a handle.
+///
+/// If a process will be killed for calling open(2), as by a strict seccomp filter,
+/// its threads must share one [`Rfutex`] instead, or call `get` before the filter
+/// is set.
 ///
 /// # fork(2)
 ///
-/// The child has copies of all the descriptors. Its one thread goes on with the
-/// file that it had, which it then shares with the thread of the parent that
-/// made it. The other threads' files stay open in the child, unused, until it
-/// ends or calls execve(2), which closes them.
+/// The child of a fork has copies of all descriptors. Its only thread goes on with
+/// the file of the thread that called fork(2), and shares it with that thread. The
+/// files of the other threads stay open in the child, unused, until it ends or
+/// calls execve(2), which closes them.
 #[derive(Debug)]
 pub struct PerThread {
     resolver: Option<Resolver>,
@@ -64,7 +89,7 @@ pub struct PerThread {
 }
 
 impl PerThread {
-    /// Opens the device. The calling thread uses this first file itself.
+    /// Opens the device. The calling thread will use this first file.
     ///
     /// # Errors
     ///
@@ -73,10 +98,10 @@ impl PerThread {
         Self::open_as(None)
     }
 
-    /// Opens the device, and lets every thread use `resolver`.
+    /// Opens the device, with `resolver` for all threads.
     ///
-    /// [`Rfutex::set_resolver`] on what [`get`](Self::get) returns would change
-    /// it for the calling thread alone.
+    /// (Calling [`Rfutex::set_resolver`] on the result of [`get`](Self::get) would
+    /// change the resolver of the calling thread only.)
     ///
     /// # Errors
     ///
@@ -92,10 +117,10 @@ impl PerThread {
         })
     }
 
-    /// The calling thread's own handle.
+    /// The handle of the calling thread.
     ///
-    /// The first call in a thread may open a file and allocate memory; later
-    /// ones do neither.
+    /// The first call in a thread may open a file and allocate memory; later calls
+    /// do neither.
     pub fn get(&self) -> &Rfutex {
         self.files.get(|| open(self.resolver).ok())
     }
@@ -109,7 +134,7 @@ fn open(resolver: Option<Resolver>) -> Result<Rfutex, Error> {
     Ok(rfutex)
 }
 
-/// The first file, and those of threads that have one of their own.
+/// The first file, and the files of threads that have their own.
 #[derive(Debug)]
 struct Files<T: Send> {
     first: T,
@@ -117,15 +142,15 @@ struct Files<T: Send> {
 }
 
 impl<T: Send> Files<T> {
-    /// The first file is what the calling thread uses.
+    /// The calling thread will use the first file.
     fn new(first: T) -> Self {
         let own = ThreadLocal::new();
         own.get_or(|| None);
         Self { first, own }
     }
 
-    /// The calling thread's, which is opened now if this is the first call. A
-    /// thread for which that fails does not try again.
+    /// The file of the calling thread, which is opened if this is its first call.
+    /// If that fails, the thread does not try again.
     fn get(&self, open: impl FnOnce() -> Option<T>) -> &T {
         self.own.get_or(open).as_ref().unwrap_or(&self.first)
     }
@@ -139,9 +164,9 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn who_opens_it_uses_the_first_file() {
+    fn opener_uses_the_first_file() {
         let files = Files::new(0);
-        assert_eq!(*files.get(|| panic!("there is one")), 0);
+        assert_eq!(*files.get(|| panic!("it has one")), 0);
     }
 
     #[test]
@@ -155,7 +180,7 @@ mod tests {
             let work = || {
                 let file = *files.get(open);
                 all_have_one.wait();
-                assert_eq!(*files.get(open), file, "it keeps the one that it has");
+                assert_eq!(*files.get(open), file, "a thread keeps its file");
                 file
             };
             let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
@@ -179,7 +204,7 @@ mod tests {
                 assert_eq!(*files.get(fail), 7);
             });
         });
-        assert_eq!(tries.into_inner(), 1, "it does not try again and again");
+        assert_eq!(tries.into_inner(), 1, "it is not tried again");
     }
 
     #[test]
