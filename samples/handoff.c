@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A parent and a child hand a token back and forth through one word of shared
- * memory. Each sleeps in /dev/rfutex while the token is with the other.
+ * memory. Each sleeps in /dev/rfutex while the other has the token.
  *
- * It is built against include/uapi/linux/rfutex.h alone; see the Makefile here.
- * The argument is the number of rounds, 1000 when there is none. Exit status 0:
+ * This needs include/uapi/linux/rfutex.h and nothing else; see the Makefile here.
+ * The argument is the number of rounds, by default 1000. The exit status is 0 if
  * each side had the token that many times, in turn.
  */
 
@@ -32,7 +32,7 @@ enum side { PARENT, CHILD };
 /* The page that both processes have mapped. */
 struct shared {
 	__u32 token;		/* the side that has it: enum side */
-	__u32 turns;		/* plain: whoever has the token owns it */
+	__u32 turns;		/* only the side with the token uses it */
 	__u32 sleeps[2];	/* each side writes its own */
 };
 
@@ -50,7 +50,7 @@ static __s64 now(void)
 	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
 }
 
-/* Sleep until the token is with @me. */
+/* Sleep until @me has the token. */
 static void take(int dev, struct shared *sh, enum side me)
 {
 	const __u32 other = !me;
@@ -87,7 +87,7 @@ static void play(int dev, struct shared *sh, enum side me, __u32 rounds)
 
 	for (i = 0; i < rounds; i++) {
 		take(dev, sh, me);
-		/* The turns alternate, so this one has a known number. */
+		/* As the turns alternate, the number of this one is known. */
 		if (sh->turns != 2 * i + me) {
 			fprintf(stderr, "handoff: %s: turn %u, expected %u\n",
 				me == CHILD ? "child" : "parent", sh->turns,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The examples of the README are samples, word for word: so `make check` builds
-//! them, and runs them in the VM.
+//! The examples in the README are samples, word for word. So `make check` builds
+//! them and runs them in the VM.
 
 const README: &str = include_str!("../../README.md");
 

@@ -24,6 +24,7 @@ mod leap;
 mod lifetime;
 pub mod memory;
 mod oracle;
+mod per_thread;
 mod priority;
 mod requeue;
 mod resolvers;
@@ -64,6 +65,7 @@ pub fn main() -> ExitCode {
         waitv::trials(),
         swap::trials(),
         priority::trials(),
+        per_thread::trials(),
         oracle::trials(),
     ];
     libtest_mimic::run(&args, trials.into_iter().flatten().collect()).exit_code()

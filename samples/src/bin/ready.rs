@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The example of the README.
+//! A thread that waits for another, as in the README.
 
 use rfutex::{Error, Rfutex, Word};
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A counting semaphore for the threads of one process: one word, and two
-//! short loops. Eight threads share three places with it.
+//! A counting semaphore for the threads of one process. It is one word, one loop
+//! and one wake. Eight threads share three places with it, and each uses the
+//! device through a handle of its own.
 
-use rfutex::{Error, Rfutex, Word};
+use rfutex::{Error, PerThread, Word};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
@@ -11,13 +12,13 @@ const PLACES: u32 = 3;
 const ROUNDS: u32 = 500;
 
 /// The word is the number of free places.
-struct Semaphore<'a> {
+struct Semaphore {
     free: AtomicU32,
-    rfutex: &'a Rfutex,
+    rfutex: PerThread,
 }
 
-impl Semaphore<'_> {
-    /// Takes a place; sleeps until there is one.
+impl Semaphore {
+    /// Takes a place, and sleeps until there is one if necessary.
     fn acquire(&self) -> Result<(), Error> {
         loop {
             let take = |free: u32| free.checked_sub(1);
@@ -25,28 +26,31 @@ impl Semaphore<'_> {
             if self.free.fetch_update(order.0, order.1, take).is_ok() {
                 return Ok(());
             }
-            // A release between the look above and this sleep changes the
-            // word, and then this does not sleep.
-            match self.rfutex.wait(Word::new(&self.free).private(), 0) {
+            // If a place is released between the look above and this call, the
+            // word is no longer 0, and the call does not sleep.
+            match self.rfutex.get().wait(self.word(), 0) {
                 Ok(()) | Err(Error::Again | Error::Interrupted) => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Gives the place back, and wakes one thread that waits for it.
+    /// Gives a place back, and wakes one thread that waits for it.
     fn release(&self) -> Result<(), Error> {
         self.free.fetch_add(1, Ordering::Release);
-        self.rfutex.wake_one(Word::new(&self.free).private())?;
+        self.rfutex.get().wake_one(self.word())?;
         Ok(())
+    }
+
+    fn word(&self) -> Word<'_> {
+        Word::new(&self.free).private()
     }
 }
 
 fn main() -> Result<(), Error> {
-    let rfutex = Rfutex::open()?;
     let semaphore = Semaphore {
         free: AtomicU32::new(PLACES),
-        rfutex: &rfutex,
+        rfutex: PerThread::open()?,
     };
     let (inside, most) = (AtomicU32::new(0), AtomicU32::new(0));
     let work = || -> Result<(), Error> {

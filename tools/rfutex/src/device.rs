@@ -6,17 +6,18 @@ use crate::{Error, KeyInfo, WaitOptions, Word};
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
-/// How the module finds what identifies a word.
+/// How the module finds out what identifies a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Resolver {
-    /// From the page, without a lock.
+    /// From the page, without a lock. The page is faulted in if necessary, as for
+    /// a write.
     Page,
-    /// From the mapping of the address space, without the page.
+    /// From the mapping, without looking at the page.
     Vma,
-    /// From the page, under its lock. In lab builds only.
+    /// From the page, under the page lock. In lab builds only.
     Locked,
-    /// One that this crate does not know.
+    /// A resolver that this crate does not know.
     Other(u32),
 }
 
@@ -44,8 +45,8 @@ impl Resolver {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Hold {
-    /// The file's inode, and so the file system: an unmount under it is done
-    /// only when the thread has left.
+    /// The file's inode and its file system. If that is unmounted meanwhile, it
+    /// is shut down only when the thread has left.
     Inode,
     /// Nothing, as in futex(2).
     Nothing,
@@ -114,10 +115,15 @@ pub struct Query {
     pub hold: Hold,
 }
 
-/// The open device. All open files meet in one table.
+/// The open device.
 ///
-/// A child of fork(2) may go on using it, and so may a process that got the
-/// file descriptor in a message: an address is always one of the caller's.
+/// All open files share one table of waiters, so it makes no difference through
+/// which of them a thread waits or wakes. A child of fork(2) may go on using a
+/// handle, and so may a process to which the descriptor was passed in a message:
+/// an address is always one of the calling process.
+///
+/// Threads may share a handle. If many threads make many calls, it is better that
+/// each has its own: see [`PerThread`](crate::PerThread).
 ///
 /// # Invariants
 ///
@@ -133,24 +139,24 @@ impl Rfutex {
     ///
     /// # Errors
     ///
-    /// Those of open(2): `ENOENT` when the module is not loaded. And
-    /// [`Error::Unsupported`] if what is there is not this device.
+    /// Those of open(2), such as `ENOENT` if the module is not loaded, and
+    /// [`Error::Unsupported`] if the file is not this device.
     pub fn open() -> Result<Self, Error> {
         let file = OpenOptions::new().read(true).write(true).open(Self::PATH)?;
         OwnedFd::from(file).try_into()
     }
 
-    /// Calls the command `request`, which writes to its struct at most.
+    /// Calls the command `request`, which writes to its struct and nowhere else.
     pub(crate) fn call<T: Struct>(&self, request: u32, arg: &mut T) -> Result<u32, Error> {
         assert_ne!(request, uapi::RFUTEX_WAKE_OP, "it writes to its target");
-        // SAFETY: It is the device, by the type invariants, and no command that
-        // writes anywhere else.
+        // SAFETY: The file is the device, by the type invariants, and the only
+        // command that writes outside of its struct was excluded above.
         unsafe { raw::call(self.as_fd(), request, arg) }
     }
 
     /// Calls a command without a struct.
     fn call_addr(&self, request: u32, addr: u64) -> Result<u32, Error> {
-        // SAFETY: It is the device, by the type invariants.
+        // SAFETY: The file is the device, by the type invariants.
         unsafe { raw::call_addr(self.as_fd(), request, addr) }
     }
 
@@ -158,7 +164,7 @@ impl Rfutex {
     ///
     /// # Errors
     ///
-    /// None that a module is known to give.
+    /// No module is known to return any.
     pub fn query(&self) -> Result<Query, Error> {
         let mut query = uapi::rfutex_query::default();
         self.call(uapi::RFUTEX_QUERY, &mut query)?;
@@ -172,17 +178,17 @@ impl Rfutex {
         })
     }
 
-    /// Chooses how this open file finds what identifies a word, in calls that
-    /// begin later. Who shares the open file shares the choice.
+    /// Chooses the resolver for calls through this open file that begin later,
+    /// whoever makes them.
     ///
-    /// The resolvers find the same, but for memory on which it is of little
-    /// use to wait: see the documentation of the module. So a waiter that came
-    /// through one is found through any other.
+    /// All resolvers find the same, except for some kinds of memory on which it is
+    /// of little use to wait: the documentation of the module lists them. So a
+    /// waiter that came through one resolver is found through any other.
     ///
     /// # Errors
     ///
-    /// - [`Error::NotBuilt`]: this module was built without it.
-    /// - [`Error::Invalid`]: there is none of that number.
+    /// - [`Error::NotBuilt`]: this module was built without the resolver.
+    /// - [`Error::Invalid`]: there is no resolver with this number.
     pub fn set_resolver(&self, resolver: Resolver) -> Result<(), Error> {
         let number = resolver.to_uapi().into();
         self.call_addr(uapi::RFUTEX_SET_RESOLVER, number).map(drop)
@@ -190,18 +196,19 @@ impl Rfutex {
 
     /// Sleeps while `word` has the value `val`, until a wake.
     ///
-    /// As with futex(2), look at the word again after it returned: what
-    /// `Ok` says is that somebody woke this waiter, not why.
+    /// As with futex(2), look at the word again afterwards: `Ok` means that
+    /// somebody woke this waiter, but not why.
     ///
     /// # Errors
     ///
     /// - [`Error::Again`]: the word has another value.
-    /// - [`Error::Interrupted`]: a handler ran that was installed without
+    /// - [`Error::Interrupted`]: a signal handler ran that was installed without
     ///   `SA_RESTART`; with it, the wait goes on.
-    /// - [`Error::Fault`]: no usable memory at this address: not mapped,
-    ///   not readable, or not private and anonymous but read-only.
+    /// - [`Error::Fault`]: there is no usable memory at this address: nothing is
+    ///   mapped, it cannot be read, or it is read-only anonymous memory and the
+    ///   word is not [private](Word::private).
     /// - [`Error::Invalid`]: `val` does not fit the word, or the word is
-    ///   misaligned or of no known size.
+    ///   misaligned or has an unknown size.
     pub fn wait(&self, word: Word<'_>, val: u64) -> Result<(), Error> {
         self.wait_with(word, val, WaitOptions::default())
     }
@@ -211,22 +218,23 @@ impl Rfutex {
     /// # Errors
     ///
     /// Those of [`wait`](Self::wait), and
-    /// - [`Error::TimedOut`]: the deadline passed. A word with another value
-    ///   gives [`Error::Again`], however late it is.
+    /// - [`Error::TimedOut`]: the deadline passed. If the word has another value
+    ///   at the start, the answer is [`Error::Again`] even after the deadline.
     /// - [`Error::Invalid`]: the mask is zero or the deadline negative.
     pub fn wait_with(&self, word: Word<'_>, val: u64, options: WaitOptions) -> Result<(), Error> {
         let mut wait = options.wait_on(word, val);
         self.call(uapi::RFUTEX_WAIT, &mut wait).map(drop)
     }
 
-    /// Wakes up to `nr` waiters whose mask shares a bit with `mask`, in the
-    /// order in which they came, real-time tasks first. Returns how many.
+    /// Wakes up to `nr` waiters whose masks share a bit with `mask`: real-time
+    /// tasks first, then in the order in which they came. Returns how many it
+    /// woke.
     ///
     /// # Errors
     ///
-    /// - [`Error::Fault`]: no usable memory at this address.
-    /// - [`Error::Invalid`]: the mask is zero, or the word is misaligned or of
-    ///   no known size.
+    /// - [`Error::Fault`]: there is no usable memory at this address.
+    /// - [`Error::Invalid`]: the mask is zero, or the word is misaligned or has an
+    ///   unknown size.
     pub fn wake(&self, word: Word<'_>, nr: u32, mask: u64) -> Result<u32, Error> {
         let mut wake = uapi::rfutex_wake {
             word: word.into(),
@@ -237,11 +245,12 @@ impl Rfutex {
         self.call(uapi::RFUTEX_WAKE, &mut wake)
     }
 
-    /// Wakes the first waiter, whatever its mask. Returns how many: 0 or 1.
+    /// Wakes the first waiter, whatever its mask. Returns how many it woke: 0 or
+    /// 1.
     ///
     /// # Errors
     ///
-    /// [`Error::Fault`]: no usable memory at this address.
+    /// [`Error::Fault`]: there is no usable memory at this address.
     pub fn wake_one(&self, word: Word<'_>) -> Result<u32, Error> {
         let request = if word.is_private() {
             uapi::RFUTEX_WAKE_ONE_PRIVATE
@@ -251,11 +260,11 @@ impl Rfutex {
         self.call_addr(request, word.addr())
     }
 
-    /// Wakes every waiter, whatever its mask. Returns how many.
+    /// Wakes all waiters, whatever their masks. Returns how many it woke.
     ///
     /// # Errors
     ///
-    /// [`Error::Fault`]: no usable memory at this address.
+    /// [`Error::Fault`]: there is no usable memory at this address.
     pub fn wake_all(&self, word: Word<'_>) -> Result<u32, Error> {
         let request = if word.is_private() {
             uapi::RFUTEX_WAKE_ALL_PRIVATE
@@ -265,12 +274,12 @@ impl Rfutex {
         self.call_addr(request, word.addr())
     }
 
-    /// Asks what identifies `word` and how many wait there.
+    /// Asks what identifies `word`, and how many threads wait there.
     ///
     /// # Errors
     ///
-    /// - [`Error::Fault`]: no usable memory at this address.
-    /// - [`Error::Invalid`]: the word is misaligned or of no known size.
+    /// - [`Error::Fault`]: there is no usable memory at this address.
+    /// - [`Error::Invalid`]: the word is misaligned or has an unknown size.
     /// - [`Error::Unsupported`]: the key is of a kind that this crate does not
     ///   know.
     pub fn key_info(&self, word: Word<'_>) -> Result<KeyInfo, Error> {
@@ -289,24 +298,26 @@ impl AsFd for Rfutex {
     }
 }
 
-/// Takes over an open device, as from a message of another process.
+/// Takes over a descriptor of the device, for instance one that another process
+/// has sent.
 ///
 /// # Errors
 ///
-/// [`Error::Unsupported`], or what else a file says to a command that it does
-/// not know, if it is not the device. It is closed then.
+/// If the file is not the device, [`Error::Unsupported`] or whatever else that
+/// file answers to a command that it does not know. The descriptor is closed
+/// then.
 impl TryFrom<OwnedFd> for Rfutex {
     type Error = Error;
 
     fn try_from(fd: OwnedFd) -> Result<Self, Error> {
         let mut query = uapi::rfutex_query::default();
-        // SAFETY: Where the command is that of another file, it writes no more
-        // than the size that is in its number.
+        // SAFETY: If the file is another one and knows a command of this number,
+        // it writes no more than the size that the number carries.
         unsafe { raw::call(fd.as_fd(), uapi::RFUTEX_QUERY, &mut query) }?;
         if query.version == 0 {
             return Err(Error::Unsupported);
         }
-        // INVARIANT: It has answered as the device does.
+        // INVARIANT: The file has answered as the device does.
         Ok(Self(fd))
     }
 }
@@ -323,10 +334,10 @@ impl IntoRawFd for Rfutex {
     }
 }
 
-/// The open file must be the device.
+/// The descriptor must be one of the device.
 impl FromRawFd for Rfutex {
     unsafe fn from_raw_fd(fd: RawFd) -> Self {
-        // INVARIANT: The caller's promise.
+        // INVARIANT: The caller promises that it is the device.
         // SAFETY: The caller promises that nobody else owns `fd`.
         Self(unsafe { OwnedFd::from_raw_fd(fd) })
     }

@@ -14,13 +14,15 @@ pub enum Error {
     #[error("the deadline passed")]
     TimedOut,
     /// `EINTR`: a signal handler ran that was installed without `SA_RESTART`.
+    /// (See [`Rfutex::swap`](crate::Rfutex::swap) for what else can interrupt.)
     #[error("interrupted by a signal")]
     Interrupted,
-    /// `EFAULT`: no word that can be waited on lies at this address.
+    /// `EFAULT`: there is no memory at this address on which threads can meet.
     #[error("no usable memory at this address")]
     Fault,
-    /// `EINVAL`: misaligned address, unknown size, clock or flag, zero mask,
-    /// value too large for the word, or a negative deadline.
+    /// `EINVAL`: an argument is wrong: a misaligned address, an unknown size, a
+    /// zero mask, a value too large for the word, a negative deadline. Or the
+    /// call would move waiters of another process where they must not be moved.
     #[error("invalid argument")]
     Invalid,
     /// `ENOTTY`: the module does not know the command.
@@ -29,7 +31,7 @@ pub enum Error {
     /// `EOPNOTSUPP`: the module was built without it.
     #[error("not in this build of the module")]
     NotBuilt,
-    /// Any other errno, as from opening the device.
+    /// Any other errno, for instance from opening the device.
     #[error("{}", io::Error::from_raw_os_error(*.0))]
     Os(i32),
 }

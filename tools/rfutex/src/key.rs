@@ -4,29 +4,32 @@
 use crate::device::Resolver;
 use crate::raw::uapi;
 
-/// What identifies a word: two words with the same key are one.
+/// What identifies a word.
+///
+/// Two words are the same if their keys are equal and their
+/// [`object`](KeyInfo::object) is the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Key {
-    /// Asked for with [`Word::private`](crate::Word::private): the address.
+    /// A [private](crate::Word::private) word: the address in this process.
     Private {
         /// The page's number in this address space.
         index: u64,
         /// Byte offset in the page.
         offset: u32,
     },
-    /// Anonymous memory: the address.
+    /// A word in anonymous memory: the address in this process.
     Mm {
         /// The page's number in this address space.
         index: u64,
         /// Byte offset in the page.
         offset: u32,
     },
-    /// Memory of a file of any kind: the position in it.
+    /// A word in memory of a file of any kind: the position in the file.
     Inode {
         /// The device, as in `/proc/self/maps`: major and minor number.
         dev: (u32, u32),
-        /// The inode number, likewise.
+        /// The inode number, as in `/proc/self/maps`.
         ino: u64,
         /// The page's index in the file, in units of the page size.
         index: u64,
@@ -35,7 +38,7 @@ pub enum Key {
     },
 }
 
-/// Where in memory the word was found to lie.
+/// The folio in which the word lay, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Folio {
     /// The folio has 2 to the power of this many pages.
@@ -44,29 +47,29 @@ pub struct Folio {
     pub index: u64,
 }
 
-/// What [`Rfutex::key_info`](crate::Rfutex::key_info) tells of a word. It is
-/// true of the moment of the call only.
+/// What [`Rfutex::key_info`](crate::Rfutex::key_info) tells about a word. Except
+/// for the key, it is a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyInfo {
     /// What identifies the word.
     pub key: Key,
-    /// The resolver that the open file uses; a private word needs none.
+    /// The resolver of the open file. (A private word needs none.)
     pub resolver: Resolver,
-    /// The folio on which the word lay; none if the resolver looked at none,
-    /// or the caller lacks `CAP_SYS_ADMIN`.
+    /// The folio in which the word lay; `None` if the resolver looked at no page,
+    /// or if the caller does not have `CAP_SYS_ADMIN`.
     pub folio: Option<Folio>,
     /// How many waiters are queued on the word.
     pub nr_waiters: u32,
-    /// A number that stands for the file or the address space, and for no
-    /// other as long as the module is loaded. It tells apart two files that
-    /// have the same device and inode number, as overlayfs shows a file before
-    /// and after it is copied up.
+    /// A number for the file or the address space, which no other has for as long
+    /// as the module is loaded. It distinguishes two files with the same device
+    /// and inode number: overlayfs shows a file with the same numbers before and
+    /// after it is copied up.
     pub object: u64,
 }
 
 impl KeyInfo {
-    /// Takes apart what the module filled in, or gives it back if it has a
-    /// kind of key that this crate does not know.
+    /// Takes apart what the module filled in. `None` if the key is of a kind that
+    /// this crate does not know.
     pub(crate) fn from_uapi(info: uapi::rfutex_key_info) -> Option<Self> {
         let uapi::rfutex_key_info { index, offset, .. } = info;
         let key = match info.kind {

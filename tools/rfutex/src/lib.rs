@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Safe access to `/dev/rfutex`: wait on, and wake, words of memory.
+//! Safe access to `/dev/rfutex`: sleeping and waking on words of memory.
 //!
 //! A word is 1, 2, 4 or 8 bytes, at an address that is a multiple of its size.
-//! A thread sleeps on it with [`Rfutex::wait`] for as long as it has a given
-//! value, and another one that changed it calls [`Rfutex::wake`]. The two may
-//! be in different processes, and the word at different addresses there, if
-//! the memory is shared.
+//! A thread calls [`Rfutex::wait`] to sleep for as long as the word has a given
+//! value; another thread changes the word and calls [`Rfutex::wake`]. If the
+//! memory is shared, the two may be in different processes and have the word at
+//! different addresses.
 //!
 //! ```no_run
 //! use rfutex::{Error, Rfutex, Word};
@@ -32,11 +32,18 @@
 //!     })
 //! }
 //! ```
+//!
+//! # One handle for each thread
+//!
+//! All threads can share an [`Rfutex`], as in the example. But each call changes
+//! the reference counter of the open file twice. So where many threads make many
+//! calls, each of them should have a handle of its own: see [`PerThread`].
 
 mod device;
 mod error;
 mod key;
 mod multi;
+mod per_thread;
 pub mod raw;
 mod wait;
 mod word;
@@ -45,5 +52,6 @@ pub use device::{Features, Hold, Query, Resolver, Rfutex};
 pub use error::Error;
 pub use key::{Folio, Key, KeyInfo};
 pub use multi::{Compare, Op, Target, WaitEntry};
+pub use per_thread::PerThread;
 pub use wait::{Clock, Deadline, WaitOptions};
 pub use word::{Atomic, Word};

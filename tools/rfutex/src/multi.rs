@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Calls about more than one word.
+//! Calls with more than one word.
 
 use crate::raw::{self, uapi};
 use crate::{Atomic, Deadline, Error, Rfutex, WaitOptions, Word};
@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU8;
 
 /// A word that [`Rfutex::wake_op`] changes.
 ///
-/// It is made of an atomic: unlike a [`Word`], it is written to.
+/// Unlike a [`Word`], it is written to; so it is made from an atomic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target<'a>(Word<'a>);
 
@@ -23,8 +23,8 @@ impl<'a> Target<'a> {
     ///
     /// # Safety
     ///
-    /// As long as the target is used, what lies at the word's address is an
-    /// atomic of its size, or nothing that belongs to Rust.
+    /// For as long as the target is used, there must be an atomic of its size at
+    /// the word's address, or nothing that belongs to Rust.
     pub unsafe fn from_word(word: Word<'a>) -> Self {
         Self(word)
     }
@@ -34,25 +34,25 @@ impl<'a> Target<'a> {
         Self(self.0.private())
     }
 
-    /// As a word to wait and wake on.
+    /// The word, for waiting and waking.
     pub fn word(self) -> Word<'a> {
         self.0
     }
 }
 
-/// What [`Rfutex::wake_op`] does with the target's old value. Bits above the
+/// How [`Rfutex::wake_op`] changes the target. Bits of the operand above the
 /// word's size must be zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Op {
-    /// This value takes its place.
+    /// The value becomes the operand.
     Set(u64),
-    /// This is added; what does not fit the word is cut off.
+    /// The operand is added; what does not fit the word is cut off.
     Add(u64),
-    /// These bits are set.
+    /// The operand's bits are set.
     Or(u64),
-    /// These bits are cleared.
+    /// The operand's bits are cleared.
     AndNot(u64),
-    /// These bits are flipped.
+    /// The operand's bits are flipped.
     Xor(u64),
 }
 
@@ -68,22 +68,22 @@ impl Op {
     }
 }
 
-/// When [`Rfutex::wake_op`] wakes on the target: if its old value compares.
-/// Both are taken as signed numbers of the word's size; bits above it must be
-/// zero all the same.
+/// The comparison that the target's old value must pass for
+/// [`Rfutex::wake_op`] to wake waiters there. Both values are taken as signed
+/// numbers of the word's size; bits above that size must be zero nevertheless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Compare {
-    /// It is this.
+    /// The old value is equal to this.
     Equal(u64),
-    /// It is not this.
+    /// The old value is not equal to this.
     NotEqual(u64),
-    /// It is less than this.
+    /// The old value is less than this.
     Less(u64),
-    /// It is this or less.
+    /// The old value is less than this or equal to it.
     LessOrEqual(u64),
-    /// It is greater than this.
+    /// The old value is greater than this.
     Greater(u64),
-    /// It is this or greater.
+    /// The old value is greater than this or equal to it.
     GreaterOrEqual(u64),
 }
 
@@ -100,7 +100,7 @@ impl Compare {
     }
 }
 
-/// One of the words of [`Rfutex::wait_any`], and the value that it is to have.
+/// One of the words of [`Rfutex::wait_any`], and the value that it must have.
 #[derive(Debug, Clone, Copy)]
 #[repr(transparent)]
 pub struct WaitEntry<'a> {
@@ -121,7 +121,7 @@ impl<'a> WaitEntry<'a> {
         }
     }
 
-    /// The same for wakes whose mask shares a bit with `mask` only.
+    /// The same, but only for wakes whose mask shares a bit with `mask`.
     pub fn mask(mut self, mask: u64) -> Self {
         self.raw.mask = mask;
         self
@@ -129,23 +129,25 @@ impl<'a> WaitEntry<'a> {
 }
 
 impl Rfutex {
-    /// The most words that [`wait_any`](Self::wait_any) takes.
+    /// How many words [`wait_any`](Self::wait_any) takes at most.
     pub const MAX_WORDS: usize = uapi::RFUTEX_WAITV_MAX as usize;
 
-    /// Wakes up to `nr_wake` of those who wait on `from`, and lets up to
-    /// `nr_move` more wait on `to` instead. All in one step. Returns how many
-    /// were woken or moved.
+    /// Wakes up to `nr_wake` of the waiters on `from`, and lets up to `nr_move`
+    /// more of them wait on `to` instead, all in one step. Returns how many were
+    /// woken or moved.
     ///
-    /// Waiters come in the order in which a wake would find them, whatever
-    /// their masks, which they keep. On `to` they queue behind those that are
-    /// there.
+    /// Waiters are taken in the order in which a wake would find them, whatever
+    /// their masks, and they keep their masks. On `to` they queue behind the
+    /// waiters that are there.
     ///
     /// # Errors
     ///
-    /// - [`Error::Fault`]: no usable memory at one of the addresses.
-    /// - [`Error::Invalid`]: a word is misaligned or of no known size; or a
-    ///   waiter of another process would be moved to a word that is private
-    ///   or on private memory of this one.
+    /// - [`Error::Fault`]: there is no usable memory at one of the addresses.
+    /// - [`Error::Invalid`]: a word is misaligned or has an unknown size; or a
+    ///   waiter of another process would have to be moved to a word that is
+    ///   private, or lies in private memory of this process, or (with
+    ///   [`Hold::Inode`](crate::Hold::Inode)) lies in another file than `from`.
+    ///   Nobody was woken or moved then.
     pub fn requeue(
         &self,
         from: Word<'_>,
@@ -156,8 +158,8 @@ impl Rfutex {
         self.requeue_raw(from, to, None, nr_wake, nr_move)
     }
 
-    /// Like [`requeue`](Self::requeue), if `from` has the value `val`. That is
-    /// looked at in the same step.
+    /// Like [`requeue`](Self::requeue), but only if `from` has the value `val`,
+    /// which is compared in the same step.
     ///
     /// # Errors
     ///
@@ -199,17 +201,17 @@ impl Rfutex {
         self.call(uapi::RFUTEX_REQUEUE, &mut requeue)
     }
 
-    /// Changes `target`, wakes up to `nr` of those who wait on `word` and, if
-    /// the value that the target had compares, up to `nr_target` of those who
-    /// wait on it. All in one step. Returns how many were woken.
+    /// Changes `target`, wakes up to `nr` waiters on `word`, and wakes up to
+    /// `nr_target` waiters on `target` if its old value passes `compare`, all in
+    /// one step. Returns how many were woken.
     ///
     /// # Errors
     ///
-    /// - [`Error::Fault`]: no usable memory at one of the addresses, or the
-    ///   target cannot be written.
-    /// - [`Error::Invalid`]: a word is misaligned or of no known size, a value
-    ///   does not fit the target, or the processor cannot change a word of
-    ///   that size in this way.
+    /// - [`Error::Fault`]: there is no usable memory at one of the addresses, or
+    ///   the target cannot be written.
+    /// - [`Error::Invalid`]: a word is misaligned or has an unknown size, a value
+    ///   does not fit the target, or the kernel cannot change a word of that size
+    ///   on this architecture.
     pub fn wake_op(
         &self,
         word: Word<'_>,
@@ -231,21 +233,21 @@ impl Rfutex {
             op,
             cmp,
         };
-        // SAFETY: It is the device, by the invariants of `Self`; and what is
-        // written to may be, as for every `Target`.
+        // SAFETY: The file is the device, by the invariants of `Self`. Who made
+        // the `Target` has answered for what is written to.
         unsafe { raw::call(self.as_fd(), uapi::RFUTEX_WAKE_OP, &mut wake_op) }
     }
 
-    /// Sleeps while each word has its value, until a wake on any of them.
-    /// Returns the index of the word that was woken; of the last, if several
-    /// were.
+    /// Sleeps while each of the words has its value, until a wake on any of them.
+    /// Returns the index of the word that was woken; if there were several, that
+    /// of the last.
     ///
     /// # Errors
     ///
     /// Those of [`wait_with`](Self::wait_with), for any of the words, and
     /// - [`Error::Invalid`]: there is no word, or more than
     ///   [`MAX_WORDS`](Self::MAX_WORDS).
-    /// - [`Error::Os`] with `ENOMEM`: there are many words, and no memory.
+    /// - [`Error::Os`] with `ENOMEM`: there are many words, and no memory for them.
     pub fn wait_any(
         &self,
         entries: &[WaitEntry<'_>],
@@ -263,18 +265,18 @@ impl Rfutex {
             .map(|index| index as usize)
     }
 
-    /// Wakes one of those who wait on `wake`, and sleeps while `word` has the
-    /// value `val`.
+    /// Wakes one of the waiters on `wake`, and sleeps while `word` has the value
+    /// `val`.
     ///
-    /// The caller is queued in the same step, so that a wake on `word` by the
-    /// woken one is not missed. Nobody is woken if `word` has another value,
-    /// and the caller never wakes itself.
+    /// The caller is queued in the same step, so it does not miss a wake on `word`
+    /// by the thread that it has woken. If `word` has another value, nobody is
+    /// woken. The caller never wakes itself.
     ///
     /// # Errors
     ///
     /// Those of [`wait`](Self::wait), for both words. After
-    /// [`Error::Interrupted`], which any signal gives, and
-    /// [`Error::TimedOut`] the wake has been made: go on with a plain
+    /// [`Error::Interrupted`], which any signal causes even with `SA_RESTART`, and
+    /// after [`Error::TimedOut`], the wake has been made: go on with a plain
     /// [`wait`](Self::wait).
     pub fn swap(&self, word: Word<'_>, val: u64, wake: Word<'_>) -> Result<(), Error> {
         self.swap_with(word, val, wake, WaitOptions::default())

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The interface as the header has it, without a net.
+//! The interface as the header has it. Almost everything here is unsafe.
 
 use crate::Error;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -19,20 +19,20 @@ pub mod uapi {
 ///
 /// # Safety
 ///
-/// `fd` and `arg` must be what `request` wants as far as the kernel writes:
+/// The kernel must not write where it may not:
 ///
-/// - `fd` is the device, or a file that takes no command of this number, or
-///   one whose command writes no more than that of the device would.
-/// - If the command has an output, `arg` is an address at which nothing of
-///   Rust lies that must not change, for as many bytes as `request` says.
+/// - `fd` is the device, or a file that does not know a command of this number,
+///   or one whose command writes no more than that of the device would.
+/// - If the command has an output, then at the address `arg`, for as many bytes as
+///   `request` says, there is nothing of Rust's that must not change.
 /// - The target of `RFUTEX_WAKE_OP` is an atomic of its size, or nothing that
 ///   belongs to Rust, as for [`Target::from_word`](crate::Target::from_word).
 ///
 /// # Errors
 ///
-/// Whatever the kernel says.
+/// Whatever the kernel answers.
 pub unsafe fn ioctl(fd: BorrowedFd<'_>, request: u32, arg: u64) -> Result<u32, Error> {
-    // SAFETY: the caller's promise.
+    // SAFETY: The caller promises that the kernel writes where it may only.
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), request as libc::Ioctl, arg) };
     u32::try_from(result).map_err(|_| std::io::Error::last_os_error().into())
 }
@@ -51,19 +51,19 @@ pub const fn with_size(request: u32, size: usize) -> u32 {
     request & !(0x3fff << 16) | (size as u32) << 16
 }
 
-/// Calls the command `request` with a struct that is exactly these bytes:
-/// its number is changed to carry their length, at most 16383.
+/// Calls the command `request` with a struct of exactly these bytes: the number
+/// of the command is changed to carry their length, at most 16383.
 ///
 /// # Safety
 ///
-/// That of [`ioctl`], but for the bytes themselves.
+/// As for [`ioctl`], except that the bytes themselves may be written to.
 ///
 /// # Errors
 ///
-/// Whatever the kernel says.
+/// Whatever the kernel answers.
 pub unsafe fn call_bytes(fd: BorrowedFd<'_>, request: u32, bytes: &mut [u8]) -> Result<u32, Error> {
-    // SAFETY: To the bytes at most the size that the number carries is written,
-    // and any byte is a valid u8. The caller answers for the rest.
+    // SAFETY: No more of the bytes is written than the size that the number
+    // carries, and any byte is a valid u8. The caller answers for the rest.
     unsafe {
         ioctl(
             fd,
@@ -83,7 +83,7 @@ pub unsafe trait Struct {}
 
 macro_rules! structs {
     ($($name:ident),*) => {$(
-        // SAFETY: It has integers only, and names its padding.
+        // SAFETY: The struct has nothing but integers, and fields for its padding.
         unsafe impl Struct for uapi::$name {}
     )*};
 }
@@ -102,25 +102,26 @@ structs!(
 
 /// The bytes of a struct.
 pub fn bytes_of<T: Struct>(arg: &T) -> &[u8] {
-    // SAFETY: By the trait's promise each byte has a value.
+    // SAFETY: By the trait's promise there is no padding: each byte has a value.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(arg).cast(), size_of::<T>()) }
 }
 
-/// The bytes of a struct, to change.
+/// The bytes of a struct, which may be changed.
 pub fn bytes_of_mut<T: Struct>(arg: &mut T) -> &mut [u8] {
-    // SAFETY: By the trait's promise each byte has a value, and may have any.
+    // SAFETY: By the trait's promise each byte has a value, and any value is
+    // valid.
     unsafe { std::slice::from_raw_parts_mut(std::ptr::from_mut(arg).cast(), size_of::<T>()) }
 }
 
-/// Calls the command `request`, which must be of the size of `T`.
+/// Calls the command `request`, whose struct must be `T`.
 ///
 /// # Safety
 ///
-/// That of [`ioctl`], but for the struct itself.
+/// As for [`ioctl`], except that the struct itself may be written to.
 ///
 /// # Errors
 ///
-/// Whatever the kernel says.
+/// Whatever the kernel answers.
 ///
 /// # Panics
 ///
@@ -131,8 +132,8 @@ pub unsafe fn call<T: Struct>(fd: BorrowedFd<'_>, request: u32, arg: &mut T) -> 
         size_of::<T>(),
         "{request:#x} takes another struct"
     );
-    // SAFETY: To the struct at most the size of `T` is written, of which every
-    // bit pattern is valid. The caller answers for the rest.
+    // SAFETY: No more than the size of `T` is written to the struct, in which
+    // every bit pattern is valid. The caller answers for the rest.
     unsafe { ioctl(fd, request, std::ptr::from_mut(arg).addr() as u64) }
 }
 
@@ -140,12 +141,12 @@ pub unsafe fn call<T: Struct>(fd: BorrowedFd<'_>, request: u32, arg: &mut T) -> 
 ///
 /// # Safety
 ///
-/// `fd` is the device, which writes nothing then, or another file that takes
-/// no such command, or writes nothing either.
+/// `fd` is the device, which writes nothing in such a command, or a file that does
+/// not know the command or writes nothing either.
 ///
 /// # Errors
 ///
-/// Whatever the kernel says.
+/// Whatever the kernel answers.
 ///
 /// # Panics
 ///
@@ -155,7 +156,7 @@ pub unsafe fn call_addr(fd: BorrowedFd<'_>, request: u32, addr: u64) -> Result<u
         size(request) == 0 && request & READ == 0,
         "{request:#x} takes a struct"
     );
-    // SAFETY: The caller's promise: nothing is written.
+    // SAFETY: The caller promises that nothing is written.
     unsafe { ioctl(fd, request, addr) }
 }
 

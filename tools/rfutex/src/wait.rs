@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How long a wait lasts, and for whom.
+//! How long a wait lasts, and which wakes reach it.
 
 use crate::Word;
 use crate::raw::uapi;
 use std::time::Duration;
 
-/// A clock of the kernel. Offsets of a time namespace are taken into account.
+/// A clock of the kernel, as the caller's time namespace shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Clock {
-    /// `CLOCK_MONOTONIC`: stands still while the machine is suspended.
+    /// `CLOCK_MONOTONIC`, which stands still while the machine is suspended.
     Monotonic,
-    /// `CLOCK_REALTIME`: can be set.
+    /// `CLOCK_REALTIME`, which can be set.
     Realtime,
-    /// `CLOCK_BOOTTIME`: goes on while the machine is suspended.
+    /// `CLOCK_BOOTTIME`, which goes on while the machine is suspended.
     Boottime,
 }
 
@@ -29,7 +29,7 @@ impl Clock {
         }
     }
 
-    /// What this clock shows, in nanoseconds.
+    /// The time on this clock, in nanoseconds.
     pub fn now(self) -> i64 {
         let mut now = libc::timespec {
             tv_sec: 0,
@@ -55,14 +55,15 @@ impl From<Clock> for u32 {
 /// When a wait ends with [`Error::TimedOut`](crate::Error::TimedOut).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Deadline {
-    /// On which clock.
+    /// The clock.
     pub clock: Clock,
-    /// What that clock shows then, in nanoseconds. Not negative.
+    /// The time on that clock, in nanoseconds. Not negative.
     pub ns: i64,
 }
 
 impl Deadline {
-    /// The time `after` from now on `clock`, at most the end of time.
+    /// A deadline `after` from now on `clock`, or the latest possible one if that is
+    /// earlier.
     pub fn after(clock: Clock, after: Duration) -> Self {
         let after = i64::try_from(after.as_nanos()).unwrap_or(i64::MAX);
         Self {
@@ -72,7 +73,7 @@ impl Deadline {
     }
 }
 
-/// How to wait: for any wake and without a deadline, unless said otherwise.
+/// How to wait. By default: for any wake, and without a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaitOptions {
     /// A wake reaches this waiter if its mask and this one share a bit. Zero
@@ -92,7 +93,7 @@ impl Default for WaitOptions {
 }
 
 impl WaitOptions {
-    /// A wait on `word` with these options, as the interface has it.
+    /// A wait on `word` with these options, as a struct of the interface.
     pub(crate) fn wait_on(self, word: Word<'_>, val: u64) -> uapi::rfutex_wait {
         uapi::rfutex_wait {
             word: word.into(),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which word of memory a call is about.
+//! The word that a call is about.
 
 use crate::raw::uapi;
 use std::marker::PhantomData;
@@ -22,11 +22,11 @@ macro_rules! atomics {
 
 atomics!(AtomicU8, AtomicU16, AtomicU32, AtomicU64);
 
-/// A word: its address, its size, and who meets there.
+/// A word: its address, its size, and which threads can meet on it.
 ///
-/// A new word is *shared*: everybody meets there who has the same memory
-/// mapped. A [private](Self::private) one is for the threads of one process
-/// only, and cheaper. The two never meet.
+/// A new `Word` is *shared*: all threads meet on it that have the same memory
+/// mapped. A [private](Self::private) word is for the threads of one process only;
+/// it is cheaper. A waiter on the one is never found by a wake on the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Word<'a> {
     addr: u64,
@@ -49,8 +49,8 @@ impl<'a> Word<'a> {
 
     /// The word of `size` bytes at the address `addr`.
     ///
-    /// Nothing is checked here: the kernel looks at address and size in each
-    /// call, and only ever reads the word. (What it writes to is a
+    /// Nothing is checked here. The kernel checks address and size in each call,
+    /// and never writes to the word. (A word that it writes to is a
     /// [`Target`](crate::Target).)
     pub fn at(addr: u64, size: u32) -> Word<'static> {
         Word {
@@ -69,7 +69,7 @@ impl<'a> Word<'a> {
         }
     }
 
-    /// The same word, for all who have its memory mapped.
+    /// The same word, for all threads that have its memory mapped.
     pub fn shared(self) -> Self {
         Self {
             flags: self.flags & !uapi::RFUTEX_WORD_PRIVATE,

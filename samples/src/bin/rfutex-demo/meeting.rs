@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What happens in every scene: one side sleeps on a word, the other sees that
-//! it does, wakes it, and both tell what they saw.
+//! What happens in every scene: one side sleeps on a word; the other side sees
+//! that it sleeps, and wakes it; and both tell what they saw.
 
 use crate::screen::{Screen, Time};
 use crate::waiter::{Key, Message, Messages, PATIENCE, ROUNDS, Sight};
@@ -22,12 +22,12 @@ pub struct Meeting<'a> {
     pub memory: &'a AtomicU32,
     /// The word in it.
     pub word: Word<'a>,
-    /// Words that look alike and are others: what each is, and where.
+    /// Words that look like the same one but are not: what each is, and where.
     pub others: Vec<(&'a str, Word<'a>)>,
 }
 
 impl Meeting<'_> {
-    /// Lets the sides meet, and shows it. Returns what the waiter sees.
+    /// Lets the two sides meet, and shows it. Returns what the waiter sees.
     pub fn show(&self, screen: &mut Screen, waiter: &mut impl Messages) -> Result<Sight> {
         let Message::Ready(sleeper) = waiter.next()? else {
             bail!("the waiter did not wait");
@@ -100,7 +100,8 @@ impl Meeting<'_> {
         Ok(())
     }
 
-    /// Wakes the waiter as often as it sleeps yet, and shows how long it takes.
+    /// Wakes the waiter each time that it goes to sleep again, and shows how long
+    /// that takes.
     fn show_times(
         &self,
         screen: &mut Screen,
@@ -116,21 +117,21 @@ impl Meeting<'_> {
         screen.check(
             good == wakes.len(),
             &format!(
-                "{} times more: {good} times it slept and was woken",
+                "{} more rounds: in {good} of them it slept and was woken",
                 wakes.len()
             ),
         );
         let left = self.nr_waiters()?;
         screen.check(left == 0, &format!("waiters on the word now: {left}"));
         screen.measured(&format!(
-            "median of these: WAKE_ONE {}, the waiter back after {}",
+            "median of these: WAKE_ONE took {}, the waiter was back after {}",
             median(wakes.iter().map(|wake| wake.took)),
             median(wakes.iter().map(|wake| wake.until_back))
         ));
         Ok(())
     }
 
-    /// Whether the waiter is queued, and has given up the processor.
+    /// Whether the waiter is queued and has given up the processor.
     fn asleep(&self, sleeper: &Sight) -> Result<bool> {
         Ok(self.nr_waiters()? == 1 && is_blocked(sleeper)?)
     }
@@ -147,7 +148,7 @@ impl Meeting<'_> {
             switches,
         } = waiter.next()?
         else {
-            bail!("the waiter said nothing of its return");
+            bail!("the waiter did not tell that it is back");
         };
         Ok(Wake {
             woken,
@@ -213,10 +214,10 @@ fn page((kind, _, index, _): &Key) -> String {
     }
 }
 
-/// Where a word lies, in words.
+/// Describes where a word lies.
 pub fn describe_folio(folio: Option<(u32, u64)>) -> String {
     match folio {
-        None => "(not looked at)".into(),
+        None => "(no page looked at)".into(),
         Some((0, _)) => "a small page".into(),
         Some((order, index)) => format!("page {index} of {}, order {order}", 1_u64 << order),
     }
@@ -236,8 +237,8 @@ fn state(of: &Sight) -> Result<char> {
     rest.chars().next().context("no state in stat")
 }
 
-/// Whether a thread is off the processor, inside `RFUTEX_WAIT`. The state alone
-/// does not say so: it is S from a moment before the thread lets go.
+/// Whether a thread has left the processor inside `RFUTEX_WAIT`. Its state alone
+/// does not tell: that is S already a moment before the thread leaves.
 fn is_blocked(of: &Sight) -> Result<bool> {
     // The number of the system call and its arguments, or "running".
     let call = proc_file(of, "syscall")?;
@@ -248,8 +249,8 @@ fn is_blocked(of: &Sight) -> Result<bool> {
     Ok(number == Some(libc::SYS_ioctl) && request == Some(RFUTEX_WAIT))
 }
 
-/// Looks again and again until `look` gives `wanted`, or for [`PATIENCE`].
-/// Returns the last it gave.
+/// Calls `look` until it returns `wanted`, for [`PATIENCE`] at most. Returns its last
+/// result.
 fn until<T: PartialEq>(wanted: T, mut look: impl FnMut() -> Result<T>) -> Result<T> {
     let start = Instant::now();
     loop {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory to wait on: mappings that are seen as atomic words.
+//! Memory to wait on: mappings that are used as atomic words.
 
 use anyhow::{Context, Result, ensure};
 use nix::libc;

@@ -25,7 +25,7 @@ const FILE_PAGE: usize = 3;
 /// The page of the huge page on which the threads meet.
 const TAIL: usize = 5;
 
-/// What a process is told that is to wait: see [`wait_in_process`].
+/// The arguments of [`wait_in_process`].
 #[derive(clap::Args)]
 pub struct ProcessArgs {
     /// The file to map.
@@ -48,7 +48,7 @@ fn map_file(file: &Path) -> Result<Mapping> {
 pub fn wait_in_process(args: &ProcessArgs) -> Result<()> {
     let rfutex = Rfutex::open()?;
     let first = map_file(&args.file)?;
-    // Both mappings exist, so at least one lies where the other side's does not.
+    // As both exist, at least one lies at another address than the other side's.
     let second = map_file(&args.file)?;
     let mapping = if first.addr() == args.other {
         second
@@ -97,7 +97,7 @@ pub fn processes(screen: &mut Screen, rfutex: &Rfutex) -> Result<()> {
     let place = (FILE_PAGE as u64, OFFSET as u32);
     screen.check(
         sleeper.addr != Word::new(memory).addr(),
-        "their addresses differ: what they share is the place in the file",
+        "their addresses differ, but the place in the file is the same",
     );
     screen.check(
         sleeper.key.1 == name && (sleeper.key.2, sleeper.key.3) == place,
@@ -126,7 +126,7 @@ pub fn private(screen: &mut Screen, rfutex: &Rfutex) -> Result<()> {
     let shared = Word::new(memory);
     for (text, word, kind, other, what) in [
         (
-            "Anonymous memory has no file: the key is the address, in this address space.\n\
+            "Anonymous memory has no file: the key is the address in this address space.\n\
              The module looked at the page to find that out.",
             shared,
             "mm",
@@ -134,8 +134,8 @@ pub fn private(screen: &mut Screen, rfutex: &Rfutex) -> Result<()> {
             "the same word with the PRIVATE flag",
         ),
         (
-            "\nThe same word with the PRIVATE flag: the caller says that nobody else meets\n\
-             here, and the module need not look at the page.",
+            "\nThe same word with the PRIVATE flag: the caller says that only threads of this\n\
+             process meet here, so the module need not look at the page.",
             shared.private(),
             "private",
             shared,
@@ -171,7 +171,7 @@ pub fn huge(screen: &mut Screen, rfutex: &Rfutex) -> Result<()> {
     let memory = part.word(OFFSET);
 
     screen.say(&format!(
-        "A memfd of 2 MiB, made one huge page by madvise(MADV_COLLAPSE). The waiter maps\n\
+        "madvise(MADV_COLLAPSE) makes one huge page of a memfd of 2 MiB. The waiter maps\n\
          all of it and uses page {TAIL}, at byte {OFFSET:#x}. The waker maps page {TAIL} alone.\n\
          Page {} has a word at the same byte.",
         TAIL + 1
@@ -183,19 +183,16 @@ pub fn huge(screen: &mut Screen, rfutex: &Rfutex) -> Result<()> {
     screen.check(
         before.folio == Some((0, 0)) && after.folio == Some((9, TAIL as u64)),
         &format!(
-            "the word lay on {}; now on {}",
+            "the word lay on {}, and lies on {} now",
             describe_folio(before.folio),
             describe_folio(after.folio)
         ),
     );
-    screen.check(
-        before.key == after.key,
-        "its key is the one that it had before",
-    );
+    screen.check(before.key == after.key, "its key is the same as before");
     screen.check(
         next.folio == Some((9, TAIL as u64 + 1)) && next.key != after.key,
         &format!(
-            "the next page lies on the same huge page; its key has page {}",
+            "the next page is part of the same huge page, but its key has page {}",
             next.key.2
         ),
     );

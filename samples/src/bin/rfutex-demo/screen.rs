@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the person in front of it sees: 80 columns, and colour on a terminal.
+//! The output: 80 columns wide, with colours on a terminal.
 
 use anstream::println;
 use anstyle::{AnsiColor, Style};
@@ -11,7 +11,7 @@ const OK: Style = AnsiColor::Green.on_default().bold();
 const FAILED: Style = AnsiColor::Red.on_default().bold();
 const NUMBER: Style = AnsiColor::Cyan.on_default();
 
-/// The screen, and the count of what was claimed on it.
+/// The output, and how many claims were made in it.
 #[derive(Default)]
 pub struct Screen {
     checks: u32,
@@ -24,12 +24,12 @@ impl Screen {
         println!("\n{TITLE}{text}{TITLE:#}\n{}", "-".repeat(text.len()));
     }
 
-    /// A paragraph, filled by its writer.
+    /// A paragraph, with line breaks where its writer put them.
     pub fn say(&self, text: &str) {
         println!("{text}");
     }
 
-    /// Rows of a name and one value for each column.
+    /// A table. Each row has a name, and a value for each column.
     pub fn table<const N: usize>(&self, rows: &[(&str, [String; N])]) {
         println!();
         for (name, values) in rows {
@@ -39,7 +39,7 @@ impl Screen {
         println!();
     }
 
-    /// A claim, and whether it is so.
+    /// A claim, and whether it is true.
     pub fn check(&mut self, holds: bool, claim: &str) {
         self.checks += 1;
         if holds {
@@ -55,7 +55,7 @@ impl Screen {
         println!("  {NUMBER}time{NUMBER:#}    {what}");
     }
 
-    /// The last line, and the exit status that goes with it.
+    /// Prints the last line. Returns the exit status that goes with it.
     pub fn finish(self) -> ExitCode {
         let Self { checks, failed } = self;
         if failed == 0 && checks > 0 {
@@ -68,7 +68,7 @@ impl Screen {
     }
 }
 
-/// A time in nanoseconds, in the unit that suits it.
+/// A time in nanoseconds, shown in a suitable unit.
 pub struct Time(pub i64);
 
 impl fmt::Display for Time {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The side that sleeps, in a thread or in a process of its own, and what it
-//! tells the other side.
+//! The side that sleeps, in a thread or in another process, and what it tells the
+//! other side.
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -15,10 +15,11 @@ use std::time::Duration;
 /// How long either side waits for the other before it calls that a failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often the waiter sleeps: once to look at, then to measure.
+/// How often the waiter sleeps: once to be looked at, then to be measured.
 pub const ROUNDS: u32 = 101;
 
-/// A key: kind, what the page is counted in, the page, the offset in the page.
+/// A key: its kind, the file or address space, the page in that, the offset in
+/// the page.
 pub type Key = (String, String, u64, u32);
 
 /// A word as a thread sees it.
@@ -30,7 +31,7 @@ pub struct Sight {
     /// The address there.
     pub addr: u64,
     pub key: Key,
-    /// Order of the folio and index of the page in it, if a page was looked at.
+    /// The order of the folio and the index of the page in it, if the module told.
     pub folio: Option<(u32, u64)>,
 }
 
@@ -83,7 +84,7 @@ pub enum Message {
 }
 
 /// Waits on `word` [`ROUNDS`] times, each time while it has the number of the
-/// round, and tells about it.
+/// round as its value, and tells about it.
 pub fn wait(
     rfutex: &Rfutex,
     word: Word<'_>,
@@ -126,8 +127,8 @@ pub fn to_thread(sender: Sender<Message>) -> impl FnMut(Message) -> Result<()> {
     move |message| sender.send(message).context("to the waker")
 }
 
-/// A waiter in a process of its own, which writes its messages to a pipe, one
-/// a line. It gives up after [`PATIENCE`], so reading from it ends.
+/// A waiter in another process, which writes its messages to a pipe, one to a
+/// line. It gives up after [`PATIENCE`], so reading from it ends.
 pub struct Process {
     child: Child,
     lines: BufReader<ChildStdout>,
@@ -140,7 +141,7 @@ impl Process {
         Ok(Self { child, lines })
     }
 
-    /// Waits until the process has ended, well.
+    /// Waits until the process has ended, and fails unless it succeeded.
     pub fn join(mut self) -> Result<()> {
         let status = self.child.wait()?;
         ensure!(status.success(), "the waiting process ended with {status}");
@@ -150,7 +151,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Only after an error is it still there; that one is reported.
+        // It is there only after an error, which is reported elsewhere.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
