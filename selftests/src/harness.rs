@@ -3,6 +3,7 @@
 //! is observed, and [`LIMIT`] bounds every wait, so that a lost wake fails the
 //! test instead of hanging it.
 
+mod calls;
 mod clock;
 pub mod command;
 mod fault;
@@ -15,6 +16,7 @@ mod signal;
 pub mod storm;
 mod task;
 
+pub use calls::{CALLS, Call, Touch};
 pub use clock::Realtime;
 pub use fault::Fault;
 pub use mapping::{AnyAtomic, Mapping, PAGE};

@@ -39,7 +39,7 @@ const RESOLVERS: [(Resolver, Features); 3] = [
 ];
 
 /// An open file of its own for each resolver of this build.
-fn each() -> Vec<Via> {
+pub fn each() -> Vec<Via> {
     let features = open().query().expect("query").features;
     RESOLVERS
         .into_iter()
@@ -54,13 +54,16 @@ fn open() -> Rfutex {
 
 /// A way through one of the resolvers.
 #[derive(Clone)]
-struct Via {
-    resolver: Resolver,
-    fx: Arc<Rfutex>,
+pub struct Via {
+    /// Which one.
+    pub resolver: Resolver,
+    /// The open file.
+    pub fx: Arc<Rfutex>,
 }
 
 impl Via {
-    fn new(resolver: Resolver) -> Self {
+    /// Opens a file that uses `resolver`.
+    pub fn new(resolver: Resolver) -> Self {
         let fx = open();
         fx.set_resolver(resolver).expect("a resolver of this build");
         Self {
@@ -71,7 +74,7 @@ impl Via {
 
     /// The key that it finds.
     #[track_caller]
-    fn key(&self, word: Word<'static>) -> Result<Key, Error> {
+    pub fn key(&self, word: Word<'static>) -> Result<Key, Error> {
         self.fx.key_info(word).map(|info| {
             assert_eq!(info.resolver, self.resolver, "the resolver that was used");
             // Only this one looks at no page.
@@ -83,13 +86,13 @@ impl Via {
 
     /// A thread that waits on `word`, and is queued.
     #[track_caller]
-    fn waiter(&self, word: Word<'static>, val: u64) -> Task<Result<(), Error>> {
+    pub fn waiter(&self, word: Word<'static>, val: u64) -> Task<Result<(), Error>> {
         self.sleeper(word, move |fx| fx.wait(word, val))
     }
 
     /// A thread that sleeps in the call `sleep`, as the only one on `word`, and is queued there.
     #[track_caller]
-    fn sleeper<R: Debug + Send + 'static>(
+    pub fn sleeper<R: Debug + Send + 'static>(
         &self,
         word: Word<'static>,
         sleep: impl FnOnce(&Rfutex) -> R + Send + 'static,
@@ -107,7 +110,7 @@ impl Via {
     }
 
     #[track_caller]
-    fn nr_waiters(&self, word: Word<'static>) -> u32 {
+    pub fn nr_waiters(&self, word: Word<'static>) -> u32 {
         self.fx.key_info(word).expect("a key").nr_waiters
     }
 }
@@ -115,7 +118,7 @@ impl Via {
 /// Who waits on `word` through each of them is met through each, there or on `same`, which is the
 /// same word.
 #[track_caller]
-fn meet(vias: &[Via], word: Word<'static>, same: Word<'static>) {
+pub fn meet(vias: &[Via], word: Word<'static>, same: Word<'static>) {
     let val = word_value(word);
     for_each_pair(vias, |sleeping, waking| {
         meet_a_wait(sleeping, waking, [word, same], val);
@@ -124,7 +127,7 @@ fn meet(vias: &[Via], word: Word<'static>, same: Word<'static>) {
 
 /// Likewise by every call that sleeps or wakes. `same` can be written.
 #[track_caller]
-fn meet_by_all_calls(vias: &[Via], word: Word<'static>, same: Word<'static>) {
+pub fn meet_by_all_calls(vias: &[Via], word: Word<'static>, same: Word<'static>) {
     let val = word_value(word);
     for_each_pair(vias, |sleeping, waking| {
         meet_a_wait(sleeping, waking, [word, same], val);

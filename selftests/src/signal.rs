@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a signal, a stop, a tracer, a freezer or a kill does to a waiter.
+//! What a signal, a stop, a tracer, a freezer, a kill or work of io_uring does to a waiter.
 
 mod freezer;
 mod handler;
