@@ -15,6 +15,7 @@ mod service;
 mod signal;
 pub mod storm;
 mod task;
+mod vfork;
 
 pub use calls::{CALLS, Call, Touch};
 pub use clock::Realtime;
@@ -25,6 +26,7 @@ pub use sched::{on_each_cpu, set_priority, set_priority_of, stay_on};
 pub use service::{BOTH, Service, Sleeper};
 pub use signal::{Handler, Ticker, signal_thread, try_signal_thread};
 pub use task::{Task, Waiter};
+pub use vfork::{SHARINGS, SharedChild, Sharing};
 
 use nix::unistd::Pid;
 use rfutex::{Error, Rfutex, Word};

@@ -15,6 +15,7 @@
 
 #[macro_use]
 pub mod harness;
+mod address_space;
 mod compat;
 mod deadline;
 mod errors;
@@ -65,6 +66,7 @@ pub fn main() -> ExitCode {
         waitv::trials(),
         swap::trials(),
         priority::trials(),
+        address_space::trials(),
         per_thread::trials(),
         oracle::trials(),
     ];
