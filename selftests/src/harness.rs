@@ -22,7 +22,7 @@ pub use clock::Realtime;
 pub use fault::Fault;
 pub use mapping::{AnyAtomic, Mapping, PAGE};
 pub use process::{Child, stop_and_go};
-pub use sched::{on_each_cpu, set_priority, set_priority_of, stay_on};
+pub use sched::{on_each_cpu, set_deadline, set_priority, set_priority_of, stay_on};
 pub use service::{BOTH, Service, Sleeper};
 pub use signal::{Handler, Ticker, signal_thread, try_signal_thread};
 pub use task::{Task, Waiter};

@@ -3,8 +3,8 @@
 //! which is asked too.
 
 use crate::harness::{
-    BOTH, Mapping, PAGE, Service, Sleeper, Task, Waiter, fx, nr_waiters, set_priority,
-    set_priority_of, until_queued,
+    BOTH, Mapping, PAGE, Service, Sleeper, Task, Waiter, fx, nr_waiters, set_deadline,
+    set_priority, set_priority_of, until_queued,
 };
 use crate::wake_op::target;
 use rfutex::{Compare, Op, Word};
@@ -16,6 +16,7 @@ trials![
     wake_op,
     swap,
     as_it_was_when_it_began,
+    deadlines,
 ];
 
 /// Threads of these priorities that wait on `word`, in this order; named by their places.
@@ -153,6 +154,36 @@ fn as_it_was_when_it_began() {
         for expected in [2, 0, 1] {
             assert_eq!(
                 service.wake_one_of(word, &mut sleepers),
+                expected,
+                "{service:?}"
+            );
+        }
+    }
+}
+
+/// One of `SCHED_DEADLINE` goes before all others, whatever its deadline is: first come, first
+/// served among its like.
+fn deadlines() {
+    let map = Mapping::shared(PAGE);
+    for service in BOTH {
+        let [word, to] = [map.word(0), map.word(64)];
+        let mut sleepers: Vec<_> = (0..5)
+            .map(|name| {
+                let class = move || match name {
+                    0 => {}
+                    1 => set_priority(99),
+                    3 => set_priority(1),
+                    _ => set_deadline(),
+                };
+                (name, service.sleeper_after(word, 0, class))
+            })
+            .collect();
+        assert_eq!(service.wake_one_of(word, &mut sleepers), 2, "{service:?}");
+        // Moved, they are in the same order.
+        assert_eq!(service.requeue(word, None, to, [0, 4]), Ok(4));
+        for expected in [4, 1, 3, 0] {
+            assert_eq!(
+                service.wake_one_of(to, &mut sleepers),
                 expected,
                 "{service:?}"
             );

@@ -44,3 +44,22 @@ pub fn set_priority_of(tid: Pid, sched_priority: i32) {
     let result = unsafe { libc::sched_setscheduler(tid.as_raw(), policy, &param) };
     nix::Error::result(result).expect("sched_setscheduler");
 }
+
+/// Makes the calling thread one of `SCHED_DEADLINE`, with a twentieth of a processor.
+#[track_caller]
+pub fn set_deadline() {
+    const MS: u64 = 1_000_000;
+    let attr = libc::sched_attr {
+        size: size_of::<libc::sched_attr>() as u32,
+        sched_policy: libc::SCHED_DEADLINE as u32,
+        sched_flags: 0,
+        sched_nice: 0,
+        sched_priority: 0,
+        sched_runtime: 5 * MS,
+        sched_deadline: 100 * MS,
+        sched_period: 100 * MS,
+    };
+    // SAFETY: `attr` is valid.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &attr, 0) };
+    nix::Error::result(result).expect("sched_setattr");
+}
