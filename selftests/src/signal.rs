@@ -3,6 +3,7 @@
 
 mod freezer;
 mod handler;
+mod nested;
 mod stop;
 mod storm;
 
@@ -16,6 +17,7 @@ pub fn trials() -> Vec<Trial> {
         handler::trials(),
         stop::trials(),
         storm::trials(),
+        nested::trials(),
     ]
     .into_iter()
     .flatten()

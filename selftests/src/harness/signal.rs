@@ -3,7 +3,7 @@
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::Pid;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// How often a counting handler ran in this process.
@@ -11,6 +11,18 @@ static HANDLED: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn count(_signal: i32) {
     HANDLED.fetch_add(1, Ordering::SeqCst);
+}
+
+/// What a handler does.
+type Doing = Box<dyn Fn() + Sync>;
+
+/// What [`doing`] does.
+static DOING: AtomicPtr<Doing> = AtomicPtr::new(std::ptr::null_mut());
+
+extern "C" fn doing(_signal: i32) {
+    // SAFETY: It was set before the handler was installed, to what lives for ever.
+    let f = unsafe { &*DOING.load(Ordering::SeqCst) };
+    f();
 }
 
 /// A handler that is installed as long as this lives.
@@ -24,9 +36,17 @@ impl Handler {
     /// Installs `handler`, which does only what a handler may.
     pub fn new(signal: Signal, handler: extern "C" fn(i32), flags: SaFlags) -> Self {
         let action = SigAction::new(SigHandler::Handler(handler), flags, SigSet::empty());
-        // SAFETY: The tests' handlers use atomics and sched_yield(2) only.
+        // SAFETY: The tests' handlers use atomics and system calls only.
         let before = unsafe { sigaction(signal, &action) }.expect("sigaction");
         Self { signal, before }
+    }
+
+    /// Installs a handler that does `f`, which does only what a handler may.
+    pub fn doing(signal: Signal, f: impl Fn() + Sync + 'static, flags: SaFlags) -> Self {
+        // Whoever is in the handler may be there still when this goes: so it stays.
+        let f: Doing = Box::new(f);
+        DOING.store(Box::leak(Box::new(f)), Ordering::SeqCst);
+        Self::new(signal, doing, flags)
     }
 
     /// Installs a handler that counts, from 0.
