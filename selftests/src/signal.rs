@@ -3,6 +3,7 @@
 
 mod freezer;
 mod handler;
+mod jump;
 mod nested;
 mod stop;
 mod storm;
@@ -18,6 +19,7 @@ pub fn trials() -> Vec<Trial> {
         stop::trials(),
         storm::trials(),
         nested::trials(),
+        jump::trials(),
     ]
     .into_iter()
     .flatten()
