@@ -7,6 +7,7 @@ mod jump;
 mod nested;
 mod stop;
 mod storm;
+mod taken_away;
 
 use libtest_mimic::Trial;
 
@@ -20,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
         storm::trials(),
         nested::trials(),
         jump::trials(),
+        taken_away::trials(),
     ]
     .into_iter()
     .flatten()
