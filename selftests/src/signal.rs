@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a signal, a stop, a tracer, a freezer, a kill or work of io_uring does to a waiter.
 
+mod core_dump;
 mod freezer;
 mod handler;
 mod jump;
@@ -22,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
         nested::trials(),
         jump::trials(),
         taken_away::trials(),
+        core_dump::trials(),
     ]
     .into_iter()
     .flatten()
