@@ -9,6 +9,7 @@ mod nested;
 mod stop;
 mod storm;
 mod taken_away;
+mod task_work;
 
 use libtest_mimic::Trial;
 
@@ -23,6 +24,7 @@ pub fn trials() -> Vec<Trial> {
         nested::trials(),
         jump::trials(),
         taken_away::trials(),
+        task_work::trials(),
         core_dump::trials(),
     ]
     .into_iter()
