@@ -29,6 +29,7 @@ mod per_thread;
 mod priority;
 mod requeue;
 mod resolvers;
+mod sandbox;
 mod signal;
 mod smoke;
 mod swap;
@@ -67,6 +68,7 @@ pub fn main() -> ExitCode {
         swap::trials(),
         priority::trials(),
         address_space::trials(),
+        sandbox::trials(),
         per_thread::trials(),
         oracle::trials(),
     ];
