@@ -8,6 +8,7 @@ mod file;
 mod kinds;
 mod lifetime;
 mod migrate;
+mod seals;
 mod uffd;
 
 pub use kinds::{KINDS, Sample};
@@ -23,6 +24,7 @@ pub fn trials() -> Vec<Trial> {
         change::trials(),
         migrate::trials(),
         lifetime::trials(),
+        seals::trials(),
     ]
     .into_iter()
     .flatten()

@@ -38,7 +38,7 @@ pub use page::{
 };
 pub use region::{Region, RegionWord, rw};
 pub use setting::Setting;
-pub use special::{AioRing, SysV, memfd, memfd_huge, pci_memory, secret};
+pub use special::{AioRing, SysV, memfd, memfd_huge, memfd_to_seal, pci_memory, secret};
 pub use swap::{SwapArea, page_out, page_out_part};
 pub use uffd::Uffd;
 

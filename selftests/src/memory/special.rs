@@ -13,6 +13,12 @@ pub fn memfd(len: usize) -> File {
     memfd_with(len, MFdFlags::MFD_CLOEXEC)
 }
 
+/// A memfd of `len` bytes, all zero, that can be sealed.
+#[track_caller]
+pub fn memfd_to_seal(len: usize) -> File {
+    memfd_with(len, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)
+}
+
 /// A memfd of `len` bytes on pages of hugetlbfs, of which there must be some
 /// ([`HugePages`](super::HugePages)).
 #[track_caller]
