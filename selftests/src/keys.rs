@@ -5,6 +5,7 @@ mod change;
 mod each;
 mod fault;
 mod file;
+mod full;
 mod kinds;
 mod lifetime;
 mod migrate;
@@ -25,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
         migrate::trials(),
         lifetime::trials(),
         seals::trials(),
+        full::trials(),
     ]
     .into_iter()
     .flatten()
