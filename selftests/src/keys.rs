@@ -11,6 +11,7 @@ mod lifetime;
 mod migrate;
 mod seals;
 mod uffd;
+mod write_protect;
 
 pub use kinds::{KINDS, Sample};
 use libtest_mimic::Trial;
@@ -27,6 +28,7 @@ pub fn trials() -> Vec<Trial> {
         lifetime::trials(),
         seals::trials(),
         full::trials(),
+        write_protect::trials(),
     ]
     .into_iter()
     .flatten()
