@@ -2,6 +2,7 @@
 //! What identifies a word: memory of every kind, what does not change a key, and what has none.
 
 mod change;
+mod copy_up;
 mod each;
 mod fault;
 mod file;
@@ -29,6 +30,7 @@ pub fn trials() -> Vec<Trial> {
         seals::trials(),
         full::trials(),
         write_protect::trials(),
+        copy_up::trials(),
     ]
     .into_iter()
     .flatten()

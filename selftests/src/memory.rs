@@ -16,6 +16,7 @@ mod huge;
 mod ksm;
 mod maps;
 mod mount;
+mod overlay;
 mod page;
 mod region;
 mod setting;
@@ -33,6 +34,7 @@ pub use huge::{
 pub use ksm::Ksm;
 pub use maps::{mapping_of, named_mapping};
 pub use mount::{Mount, file_in};
+pub use overlay::Overlay;
 pub use page::{
     State, folio_if_present, folio_of, is_locked, nr_abandoned, page_of, state_of, states_from,
 };

@@ -5,13 +5,13 @@
 use super::each::key_of;
 use crate::harness::{PAGE, Waiter, fx};
 use crate::memory::{
-    AioRing, Disk, LoopDevice, Mount, Region, RegionWord, file_in, folio_of, mapping_of, rw,
+    AioRing, Disk, LoopDevice, Mount, Overlay, Region, RegionWord, file_in, folio_of, mapping_of,
+    rw,
 };
 use nix::sys::mman::{MapFlags, ProtFlags};
 use rfutex::{Key, Word};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 trials![
     large_folios_ext4,
@@ -122,16 +122,7 @@ fn aio_ring() {
 
 /// The user sees the inode of the overlay, as in maps, whatever layer has the pages.
 fn overlay() {
-    let mount = Mount::tmpfs("");
-    let layers = ["lower", "upper", "work"].map(|name| {
-        let path = mount.path().join(name);
-        std::fs::create_dir(&path).expect("a directory");
-        path
-    });
-    drop(file_in(&layers[0], "below", PAGE));
-    let [lower, upper, work] = layers.each_ref().map(|path| path.display());
-    let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
-    let overlay = Mount::new(Path::new("overlay"), "overlay", &options);
+    let overlay = Overlay::new("below", PAGE);
     drop(file_in(overlay.path(), "above", PAGE));
 
     for name in ["above", "below"] {
