@@ -7,6 +7,7 @@ mod each;
 mod fault;
 mod file;
 mod full;
+mod fuse;
 mod kinds;
 mod lifetime;
 mod migrate;
@@ -31,6 +32,7 @@ pub fn trials() -> Vec<Trial> {
         full::trials(),
         write_protect::trials(),
         copy_up::trials(),
+        fuse::trials(),
     ]
     .into_iter()
     .flatten()

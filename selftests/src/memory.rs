@@ -12,6 +12,7 @@
 mod compaction;
 mod disk;
 mod each;
+mod fuse;
 mod huge;
 mod ksm;
 mod maps;
@@ -27,6 +28,7 @@ mod uffd;
 pub use compaction::Compaction;
 pub use disk::{Disk, LoopDevice};
 pub use each::EachKind;
+pub use fuse::Fuse;
 pub use huge::{
     HugePages, collapse, huge_tmpfs, is_huge, split, split_file, thp, try_collapse, try_split,
     try_split_file,
