@@ -26,7 +26,7 @@ mod swap;
 mod uffd;
 
 pub use compaction::Compaction;
-pub use disk::{Disk, LoopDevice};
+pub use disk::{Disk, Frozen, LoopDevice};
 pub use each::EachKind;
 pub use fuse::Fuse;
 pub use huge::{

@@ -7,6 +7,7 @@
 mod agree;
 mod choose;
 mod differ;
+mod frozen;
 mod race;
 
 use crate::harness::{PAGE, Task, until};
@@ -25,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
         agree::trials(),
         differ::trials(),
         race::trials(),
+        frozen::trials(),
     ]
     .into_iter()
     .flatten()

@@ -3,6 +3,7 @@
 
 use super::Mount;
 use crate::harness::until;
+use linux_raw_sys::ioctl::{FIFREEZE, FITHAW};
 use linux_raw_sys::loop_device::{
     LO_FLAGS_AUTOCLEAR, LOOP_CONFIGURE, LOOP_CTL_GET_FREE, loop_config,
 };
@@ -116,6 +117,15 @@ impl Disk {
         self.mount.as_ref().expect("it is mounted").path()
     }
 
+    /// Freezes it: what would change it waits, and cannot be killed.
+    #[track_caller]
+    pub fn freeze(&self) -> Frozen {
+        let directory = File::open(self.path()).expect("a directory");
+        let frozen = Frozen(directory);
+        frozen.call(FIFREEZE).expect("FIFREEZE");
+        frozen
+    }
+
     /// Unmounts it with umount2(2).
     #[track_caller]
     pub fn umount(&mut self, flags: MntFlags) {
@@ -160,6 +170,26 @@ impl Drop for Disk {
                 self.until_gone();
             }
         }
+    }
+}
+
+/// A file system that is frozen, as long as this lives.
+#[derive(Debug)]
+pub struct Frozen(File);
+
+impl Frozen {
+    fn call(&self, request: u32) -> nix::Result<()> {
+        // SAFETY: The commands ignore their argument.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), request.into(), 0) };
+        nix::Error::result(result).map(drop)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // Where freezing failed there is nothing to thaw.
+        let thawed = self.call(FITHAW);
+        assert!(thawed.is_ok() || std::thread::panicking(), "{thawed:?}");
     }
 }
 
