@@ -9,6 +9,7 @@
 //! | last `iput` in the wrong place | [`last_reference`]; the order against `folio_put` is an assertion of the lab build |
 //! | after fork, a wake of one process reaches the other | [`fork`], `keys::*::processes` |
 //! | pages pinned for as long as a task waits | [`not_pinned`] |
+//! | one page kept while another is faulted in | [`one_page`] |
 //! | hugetlb: all words of a huge page share a key (13d60f4b6ab5) | `keys::hugetlbfs_shared`, `keys::hugetlbfs_private`, `keys::memfd_hugetlb` |
 //! | shmem THP: wrong index of a tail (fe19bd3dae3d) | `keys::tmpfs_huge`, `keys::shared_anonymous_thp` |
 //! | reference on a THP tail lost or leaked against a split (ddc58f27f9ee) | [`split_collapse`] |
@@ -32,6 +33,7 @@ mod lone;
 mod lost_wakeup;
 mod mapping_changes;
 mod not_pinned;
+mod one_page;
 mod page_lock;
 mod requeue_lost_wakeup;
 mod requeue_references;
@@ -55,6 +57,7 @@ pub fn trials() -> Vec<Trial> {
         last_reference::trials(),
         fork::trials(),
         not_pinned::trials(),
+        one_page::trials(),
         split_collapse::trials(),
         lost_wakeup::trials(),
         counts::trials(),
