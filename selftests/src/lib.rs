@@ -24,6 +24,7 @@ mod keys;
 mod leap;
 mod lifetime;
 pub mod memory;
+mod monitor;
 mod oracle;
 mod per_thread;
 mod priority;
@@ -69,6 +70,7 @@ pub fn main() -> ExitCode {
         priority::trials(),
         address_space::trials(),
         sandbox::trials(),
+        monitor::trials(),
         per_thread::trials(),
         oracle::trials(),
     ];
