@@ -99,6 +99,8 @@ const PATTERNS: &[(&str, At, &str)] = &[
     ("filesystem", Start, "EXT4-fs error"),
     ("filesystem", Start, "XFS: Assertion failed"),
     ("filesystem", Anywhere, "Internal error XFS"),
+    // A monitor of runtime verification, with the reactor "printk".
+    ("rv", Start, "rv: monitor "),
     ("warn", Start, "WARNING: "),
     ("bug", Start, "BUG: "),
     ("cut", Start, "------------[ cut here"),
@@ -268,6 +270,10 @@ mod tests {
         (
             "BUG rfutex_lab (Tainted: G        O       ): Objects remaining on __kmem_cache_shutdown()",
             "slab",
+        ),
+        (
+            "rv: monitor sssw does not allow event sched_switch_suspend on state runnable",
+            "rv",
         ),
         ("Kernel panic - not syncing: sysrq triggered crash", "panic"),
     ];

@@ -128,6 +128,11 @@ fn first() -> Vec<Case> {
         case("stray-file", "touch /tmp/stray", Fail),
         splat("suspicious-rcu", ""),
         splat("atomic-sleep", ""),
+        case(
+            "rv",
+            "echo 'rv: monitor sssw does not allow event x on state y' >/dev/kmsg",
+            Splat("rv"),
+        ),
         splat("warn", ""),
         splat("ubsan", ""),
         splat("list", ""),
