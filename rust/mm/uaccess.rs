@@ -239,14 +239,17 @@ fn update(word: Word, new: impl Fn(u64) -> u64) -> Result<u64> {
 /// Process context, no locks held. May sleep: takes mmap_lock.
 pub(crate) fn fault_in_writable(word: Word) -> Result {
     let lock = MmapLock::take()?;
-    // SAFETY: It is the current task's mm, whose mmap_lock is held. As no `unlocked` is given, it
-    // stays so.
+    // The page may be long in coming, from a file system or by userfaultfd(2): without this, the
+    // fault would sleep with mmap_lock held, and could not be killed, or fail.
+    let mut unlocked = false;
+    // SAFETY: It is the current task's mm, whose mmap_lock is held. The function may drop that, and
+    // sets `unlocked` then, but has it again when it returns.
     to_result(unsafe {
         bindings::fixup_user_fault(
             lock.mm(),
             word.addr(),
             bindings::fault_flag_FAULT_FLAG_WRITE,
-            core::ptr::null_mut(),
+            &raw mut unlocked,
         )
     })
 }
