@@ -279,7 +279,7 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
 
 /// Prints the totals, alone on the last line.
 fn close(report: &Report) -> ExitCode {
-    print!("{}", report.failures());
+    print!("{}{}", report.failures(), report.deaths());
     println!("{report}");
     exit_code(report.good())
 }
