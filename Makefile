@@ -80,6 +80,10 @@ bench-compare:
 profile:
 	@tools/vm.sh profile $(ROW) $(MEMORY:%=--memory %) $(if $(SIDE),--resolver '$(SIDE)')
 
+# N=how often.
+boots:
+	@tools/vm.sh boots $(N:%=--count %)
+
 # make run CMD='rfutex-selftests --list'; without CMD a shell.
 run:
 	@tools/vm.sh run $(if $(CMD),-- $(CMD))
@@ -101,6 +105,7 @@ help:
 	@echo '  profile         - the instructions of an operation (ROW=wake-none MEMORY=shared'
 	@echo '                    SIDE=page, or SIDE="futex(2)")'
 	@echo '  run             - a shell in the VM with the module loaded (CMD=...: a command)'
+	@echo '  boots           - boot the VM again and again (N=how often) and count how often that fails'
 	@echo '  splats          - check that each kind of kernel splat fails a test'
 	@echo '  lint            - all style checks'
 	@echo '  doc             - the documentation of the module and of the programs, in build/'
@@ -125,5 +130,5 @@ mutants:
 	@tools/mutants.sh $(ONLY:%=--only %) $(if $(ALL),--all) $(if $(FRESH),--fresh)
 
 .PHONY: all modules modules_install headers_install kernel-with-rust \
-	rust-analyzer clean demo check check-peers oracle bench bench-compare profile splats run lint doc \
+	rust-analyzer clean demo check check-peers oracle bench bench-compare profile boots splats run lint doc \
 	help litmus mutants

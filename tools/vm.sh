@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# vm.sh check|peers|bench|bench-compare|profile|demo|splats|run [OPTION...]: prepares the kernel, the module and
+# vm.sh check|peers|bench|bench-compare|profile|boots|demo|splats|run [OPTION...]: prepares the kernel, the module and
 # the programs, then runs rfutex-vm, which boots the VM. The environment may
 # name a built kernel (NAMED_KDIR) or a kernel's source (KSRC).
 
 . "$(dirname "$0")/kernel/setup.sh"
 
 target=x86_64-unknown-linux-gnu
-usage() { die "usage: vm.sh check|peers|bench|bench-compare|profile|demo|splats|run [OPTION...]"; }
+usage() { die "usage: vm.sh check|peers|bench|bench-compare|profile|boots|demo|splats|run [OPTION...]"; }
 
 [ $# -gt 0 ] || usage
 command=$1
@@ -19,6 +19,7 @@ splats) flavour=debug builds=lab packages= ;;
 peers) flavour=${FLAVOUR:-lean} builds=module packages= ;;
 bench | profile) flavour=lean builds='module lab' packages=bench ;;
 bench-compare) flavour=lean builds=module packages=bench ;;
+boots) flavour=${FLAVOUR:-lean} builds=module packages= ;;
 demo) flavour=lean builds=module packages=samples ;;
 run) flavour=${FLAVOUR:-lean} builds='module lab' packages='selftests samples' ;;
 *) usage ;;

@@ -232,6 +232,7 @@ impl<'a> Bench<'a> {
         session.machine.append.push("tsc=reliable".to_owned());
         let mut stages = vec![Stage::Insmod {
             module: guest_module(boot.module),
+            parameters: Vec::new(),
         }];
         stages.extend(commands.into_iter().map(|argv| Stage::Exec { argv }));
         stages.push(Stage::Log {

@@ -2,6 +2,7 @@
 //! Boots the test kernel, runs what is asked for in it, and judges it.
 
 mod bench;
+mod boots;
 mod check;
 mod host;
 mod kvm;
@@ -106,6 +107,12 @@ enum Do {
     Profile {
         #[command(flatten)]
         operation: bench::Operation,
+    },
+    /// Boot the machine so many times, one after the other, and count how often that fails
+    Boots {
+        /// How often
+        #[arg(long, value_name = "N", default_value_t = 200)]
+        count: u32,
     },
     /// Show what the module does
     Demo,
@@ -227,6 +234,7 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
             let bench = bench::Bench::new(options, &places, &interrupt)?;
             Ok(exit_code(bench.profile(operation)?))
         }
+        Do::Boots { count } => Ok(exit_code(boots::run(options, &places, &interrupt, *count)?)),
         Do::Demo => {
             let demo = ["rfutex-demo".to_owned()];
             show(
@@ -311,6 +319,7 @@ fn show(
     let stages = vec![
         Stage::Insmod {
             module: guest_module(build),
+            parameters: Vec::new(),
         },
         Stage::Exec {
             argv: command.to_vec(),

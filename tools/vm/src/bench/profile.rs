@@ -87,7 +87,13 @@ impl Bench<'_> {
         let module = guest_module(operation.build());
         let plan = Plan {
             limit: NO_LIMIT,
-            stages: vec![Stage::Insmod { module }, Stage::Exec { argv }],
+            stages: vec![
+                Stage::Insmod {
+                    module,
+                    parameters: Vec::new(),
+                },
+                Stage::Exec { argv },
+            ],
             first_failure: false,
         };
         let mut symbols = Symbols::read(&self.places.kdir.join("System.map"))?;
