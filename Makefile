@@ -67,14 +67,14 @@ oracle:
 	@tools/vm.sh run -- rfutex-selftests oracle $(if $(N),--scenarios $(N)) $(if $(SEED),--seed $(SEED))
 
 # QUICK=1: count instructions of operations, and no more. ROWS=part of a name, EXPERIMENT=hash,
-# RESOLVER=page|vma|locked: only these.
+# RESOLVER=page|vma|locked, HOLD=inode|nothing: only these.
 bench:
 	@tools/vm.sh bench $(if $(QUICK),--quick) $(ROWS:%=--only %) $(EXPERIMENT:%=--experiment %) \
-		$(RESOLVER:%=--resolver %)
+		$(RESOLVER:%=--resolver %) $(HOLD:%=--hold %)
 
-# BASE=a revision of git. ROWS=part of a name: only these.
+# BASE=a revision of git. ROWS=part of a name: only these. HOLD=nothing: with that.
 bench-compare:
-	@BASE='$(BASE)' tools/vm.sh bench-compare $(ROWS:%=--only %)
+	@BASE='$(BASE)' tools/vm.sh bench-compare $(ROWS:%=--only %) $(HOLD:%=--hold %)
 
 # ROW=wake-none, with MEMORY=private|shared and SIDE=page|vma|locked|'futex(2)'.
 profile:
@@ -100,7 +100,8 @@ help:
 	@echo '  check-peers     - run the kernel'"'"'s futex selftests and perf bench futex on rfutex, too'
 	@echo '  oracle          - compare random scenarios with futex(2) (N=scenarios SEED=number)'
 	@echo '  bench           - measure rfutex and futex(2) (QUICK=1: only count instructions;'
-	@echo '                    ROWS=part of a name, EXPERIMENT=hash, RESOLVER=page: only these)'
+	@echo '                    ROWS=part of a name, EXPERIMENT=hash, RESOLVER=page, HOLD=nothing:'
+	@echo '                    only these)'
 	@echo '  bench-compare   - what costs more or less than with the module of BASE=revision'
 	@echo '  profile         - the instructions of an operation (ROW=wake-none MEMORY=shared'
 	@echo '                    SIDE=page, or SIDE="futex(2)")'

@@ -97,6 +97,8 @@ enum Do {
     Bench {
         #[command(flatten)]
         choice: bench::Choice,
+        #[command(flatten)]
+        time: bench::TimeKernel,
     },
     /// Measure what has become cheaper and dearer since another version of the module
     BenchCompare {
@@ -222,16 +224,17 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
             println!("{table}");
             Ok(exit_code(table.good()))
         }
-        Do::Bench { choice } => {
-            let bench = bench::Bench::new(options, &places, &interrupt)?;
+        Do::Bench { choice, time } => {
+            let time = time.places(&places)?;
+            let bench = bench::Bench::new(options, &places, time.as_ref(), &interrupt)?;
             Ok(exit_code(bench.run(choice)?))
         }
         Do::BenchCompare { base } => {
-            let bench = bench::Bench::new(options, &places, &interrupt)?;
+            let bench = bench::Bench::new(options, &places, None, &interrupt)?;
             Ok(exit_code(bench.compare(base)?))
         }
         Do::Profile { operation } => {
-            let bench = bench::Bench::new(options, &places, &interrupt)?;
+            let bench = bench::Bench::new(options, &places, None, &interrupt)?;
             Ok(exit_code(bench.profile(operation)?))
         }
         Do::Boots { count } => Ok(exit_code(boots::run(options, &places, &interrupt, *count)?)),

@@ -3,7 +3,7 @@
 //! words in the same pages. A fault maps the pages around it, too, but leaves
 //! out those whose lock somebody has: they will cost a fault of their own.
 
-use super::{Latencies, Wake, alone, now, tell};
+use super::{Latencies, Scope, Wake, alone, now, tell};
 use crate::side::Side;
 use nix::sys::mman::{MapFlags, ProtFlags};
 use rfutex_bench::record::PAGES_FILE;
@@ -35,7 +35,8 @@ struct Faults {
 }
 
 /// Measures with nobody who wakes, and with each side.
-pub fn run(sides: &[Side]) {
+pub fn run(scope: &Scope) {
+    let sides = &scope.sides;
     alone(|| {
         let mount = Mount::tmpfs("huge=never");
         let file = file_in(mount.path(), "file", LEN);

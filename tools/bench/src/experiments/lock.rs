@@ -2,7 +2,7 @@
 //! Threads 000 and 002: what a call costs while others have the page's lock.
 //! The lab module's `hold_folio_lock` takes it.
 
-use super::{Latencies, Wait, Wake, alone, now, tell};
+use super::{Latencies, Scope, Wait, Wake, alone, now, tell};
 use crate::memory::Memory;
 use crate::side::Side;
 use nix::sys::signal::{SaFlags, Signal};
@@ -45,12 +45,12 @@ const PACE: i64 = 200_000;
 const LONGEST: u32 = 60_000;
 
 /// Measures both.
-pub fn run(sides: &[Side]) {
-    for &side in sides {
+pub fn run(scope: &Scope) {
+    for &side in &scope.sides {
         alone(|| held(side));
     }
     for fighters in FIGHTERS {
-        for &side in sides {
+        for &side in &scope.sides {
             alone(|| fought_for(side, fighters));
         }
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What each experiment is about, and what it is to show.
 
-use rfutex_bench::record::Line;
+use rfutex_bench::record::{Hold, Line};
 use serde::Serialize;
 
 /// Something that an experiment is to show.
@@ -9,6 +9,8 @@ use serde::Serialize;
 pub struct Claim {
     /// The experiment.
     pub experiment: String,
+    /// What the module was loaded with.
+    pub hold: Hold,
     /// What is claimed.
     pub claim: String,
     /// The figure that decides.
@@ -71,7 +73,23 @@ const NONE: f64 = 64.0;
 
 /// What the lines show, claim by claim.
 pub fn claims(lines: &[Line]) -> Vec<Claim> {
-    let mut found = Claims(lines, Vec::new());
+    let with = |hold| {
+        let lines = lines.iter().filter(|line| line.hold == hold);
+        claims_with(hold, &lines.cloned().collect::<Vec<_>>())
+    };
+    [Hold::Inode, Hold::Nothing]
+        .into_iter()
+        .flat_map(with)
+        .collect()
+}
+
+/// Those of the lines of modules that were loaded with `hold`.
+fn claims_with(hold: Hold, lines: &[Line]) -> Vec<Claim> {
+    let mut found = Claims {
+        hold,
+        lines,
+        claims: Vec::new(),
+    };
     for side in OURS {
         for case in ["private", "shared"] {
             found.at_least(
@@ -122,7 +140,7 @@ pub fn claims(lines: &[Line]) -> Vec<Claim> {
             0.0,
         );
     }
-    found.1
+    found.claims
 }
 
 /// Tells lines from each other.
@@ -137,20 +155,25 @@ impl Is for Line {
     }
 }
 
-struct Claims<'a>(&'a [Line], Vec<Claim>);
+struct Claims<'a> {
+    hold: Hold,
+    lines: &'a [Line],
+    claims: Vec<Claim>,
+}
 
 impl Claims<'_> {
     /// The figures `name` of the lines that are meant, and their experiment.
     fn figures(&self, meant: &dyn Fn(&Line) -> bool, name: &str) -> Option<(String, Vec<f64>)> {
-        let lines: Vec<_> = self.0.iter().filter(|line| meant(line)).collect();
+        let lines: Vec<_> = self.lines.iter().filter(|line| meant(line)).collect();
         let experiment = lines.first()?.experiment.clone();
         let figures: Vec<_> = lines.iter().filter_map(|line| line.figure(name)).collect();
         (!figures.is_empty()).then_some((experiment, figures))
     }
 
     fn push(&mut self, experiment: String, claim: &str, figure: f64, holds: bool) {
-        self.1.push(Claim {
+        self.claims.push(Claim {
             experiment,
+            hold: self.hold,
             claim: claim.to_owned(),
             figure,
             holds,
@@ -207,6 +230,7 @@ mod tests {
             case: case.to_owned(),
             x: Some(x),
             side: side.to_owned(),
+            hold: Hold::Inode,
             figures: vec![(name.to_owned(), figure)],
         }
     }
@@ -227,6 +251,19 @@ mod tests {
         let point = |x, ratio| line("hash", "private", x, "page", "ratio", ratio);
         assert_eq!(holds(&[point(1.0, 1.2), point(4.0, 1.0)]), [true]);
         assert_eq!(holds(&[point(1.0, 0.99), point(4.0, 1.3)]), [false]);
+    }
+
+    #[test]
+    fn each_module_is_judged_by_itself() {
+        let inode = line("slab", "shared", 1.0, "page", "bytes a waiter", 0.0);
+        let mut nothing = line("slab", "shared", 1.0, "page", "bytes a waiter", 500.0);
+        nothing.hold = Hold::Nothing;
+        let claims = claims(&[nothing, inode]);
+        let judged: Vec<_> = claims
+            .iter()
+            .map(|claim| (claim.hold, claim.holds))
+            .collect();
+        assert_eq!(judged, [(Hold::Inode, true), (Hold::Nothing, false)]);
     }
 
     #[test]

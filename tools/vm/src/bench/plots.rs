@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
+use rfutex_bench::record::{Hold, Line};
 
 use super::results::Results;
 
@@ -106,7 +107,7 @@ pub fn draw(results: &Results, directory: &Path) -> Result<()> {
             .filter(|line| line.experiment == experiment)
             .filter_map(|line| {
                 let x = line.x.map_or_else(String::new, |x| format!(" {x}"));
-                let name = format!("{}{x} {}", line.case, line.side);
+                let name = format!("{}{x} {}", line.case, by(line));
                 Some((name, line.figure(figure)?, None))
             })
             .collect();
@@ -129,7 +130,15 @@ fn file_name(parts: &[&str]) -> String {
         + ".svg"
 }
 
-/// The lines of one picture, a side each.
+/// Who a figure is of.
+fn by(line: &Line) -> String {
+    match line.hold {
+        Hold::Inode => line.side.clone(),
+        hold => format!("{}, hold={}", line.side, hold.name()),
+    }
+}
+
+/// The lines of one picture, one for each side with each module.
 fn series(results: &Results, experiment: &str, case: &str, figure: &str) -> Vec<Series> {
     let mut series: Vec<Series> = Vec::new();
     for line in &results.experiments {
@@ -139,9 +148,10 @@ fn series(results: &Results, experiment: &str, case: &str, figure: &str) -> Vec<
         if line.experiment != experiment || line.case != case {
             continue;
         }
-        match series.iter_mut().find(|(name, _)| *name == line.side) {
+        let by = by(line);
+        match series.iter_mut().find(|(name, _)| *name == by) {
             Some((_, points)) => points.push((x, y)),
-            None => series.push((line.side.clone(), vec![(x, y)])),
+            None => series.push((by, vec![(x, y)])),
         }
     }
     series
@@ -259,7 +269,7 @@ fn bars(path: &Path, title: &str, all: &[(String, f64, Option<f64>)], log: bool)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rfutex_bench::record::{Line, Record};
+    use rfutex_bench::record::Record;
 
     #[test]
     fn pictures_of_what_there_is() {
@@ -270,6 +280,7 @@ mod tests {
                 case: "private".to_owned(),
                 x: Some(x),
                 side: "page".to_owned(),
+                hold: Hold::Inode,
                 figures: vec![("instructions".to_owned(), cost)],
             };
             results.add(Record::Line(line), "module");

@@ -46,6 +46,7 @@ fn rows(results: &Results) -> Table {
         "operation",
         "memory",
         "resolver",
+        "hold",
         "futex insn",
         "rfutex insn",
         "ratio",
@@ -56,13 +57,14 @@ fn rows(results: &Results) -> Table {
         "ratio",
         "half within",
     ];
-    let mut table = new(&head, 3);
+    let mut table = new(&head, 4);
     for row in &results.rows {
-        let [name, memory, resolver] = row.key();
+        let [name, memory, resolver, hold] = row.key();
         table.add_row([
             name.to_owned(),
             memory.to_owned(),
             resolver.to_owned(),
+            hold.to_owned(),
             number(row.native_insn),
             number(row.rfutex_insn),
             ratio(row.insn_ratio),
@@ -102,19 +104,20 @@ fn figure(figure: f64) -> String {
 
 /// The lines of one experiment.
 fn experiment(lines: &[&Line]) -> Table {
-    let mut head = vec!["case", "by", ""];
+    let mut head = vec!["case", "by", "hold", ""];
     for (name, _) in lines.iter().flat_map(|line| &line.figures) {
         if !head.contains(&name.as_str()) {
             head.push(name);
         }
     }
-    let names = head.split_off(3);
+    let names = head.split_off(4);
     head.extend(&names);
-    let mut table = new(&head, 2);
+    let mut table = new(&head, 3);
     for line in lines {
         let mut row = vec![
             line.case.clone(),
             line.side.clone(),
+            line.hold.name().to_owned(),
             line.x.map_or_else(String::new, |x| x.to_string()),
         ];
         let cells = names
@@ -128,10 +131,11 @@ fn experiment(lines: &[&Line]) -> Table {
 
 /// What was to be shown, and was or was not.
 fn claims(claims: &[Claim]) -> Table {
-    let mut table = new(&["experiment", "claim", "holds", "figure"], 3);
+    let mut table = new(&["experiment", "hold", "claim", "holds", "figure"], 4);
     for claim in claims {
         table.add_row([
             claim.experiment.clone(),
+            claim.hold.name().to_owned(),
             claim.claim.clone(),
             if claim.holds { "yes" } else { "NO" }.to_owned(),
             figure(claim.figure),
@@ -177,6 +181,7 @@ impl fmt::Display for Printed<'_> {
         if !results.claims.is_empty() {
             writeln!(f, "\n{}", claims(&results.claims).trim_fmt())?;
         }
+        f.write_str(&results.deaths)?;
         Ok(())
     }
 }
