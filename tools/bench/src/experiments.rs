@@ -7,6 +7,7 @@ pub mod hash;
 pub mod lock;
 pub mod reclaim;
 pub mod thp;
+pub mod threads;
 
 use crate::call::{Futex, Ioctl, WakeOne};
 use crate::rows::wait;

@@ -48,7 +48,7 @@ enum Do {
     Time(Choice),
     /// Carry out experiments, of all sides
     Experiments {
-        /// hash, crowd, page-lock, fault, reclaim, thp
+        /// threads, hash, crowd, page-lock, fault, reclaim, thp
         names: Vec<String>,
         /// Only these resolvers
         #[arg(long, value_name = "NAME")]
@@ -121,6 +121,7 @@ fn experiment(names: &[String], resolvers: &[String], files_only: bool) {
     let scope = Scope { sides, files_only };
     for name in names {
         let run: fn(&Scope) = match name.as_str() {
+            "threads" => experiments::threads::run,
             "hash" => experiments::hash::run,
             "crowd" => experiments::crowd::run,
             "page-lock" => experiments::lock::run,

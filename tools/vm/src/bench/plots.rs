@@ -28,6 +28,8 @@ struct Chart<'a> {
 
 /// One picture of lines: an experiment, its case, the figure, and how.
 const LINES: &[(&str, &str, &str, &str, bool)] = &[
+    ("threads", "private", "instructions", "threads", false),
+    ("threads", "shared", "instructions", "threads", false),
     ("hash", "private", "ratio", "threads", false),
     ("hash", "shared", "ratio", "threads", false),
     ("hash, lab module", "shared", "calls/s", "threads", false),
@@ -58,6 +60,7 @@ const LINES: &[(&str, &str, &str, &str, bool)] = &[
 /// One picture of bars: an experiment and a figure.
 const BARS: &[(&str, &str)] = &[
     ("page-lock", "ratio"),
+    ("page-lock", "slept"),
     ("fault", "fallbacks in 1000 pages"),
     ("fault", "p99 us"),
     ("reclaim", "wake of gone us"),

@@ -175,7 +175,7 @@ impl fmt::Display for Printed<'_> {
             writeln!(f, "{}", experiment(&lines).trim_fmt())?;
         }
         if let Some(load) = results.load.filter(|&load| load > BUSY) {
-            let what = "judge nothing by the times, nor by claims that rest on them";
+            let what = "judge nothing by the times; no claim rests on them";
             writeln!(f, "\nThe host was busy (load {load}): {what}.")?;
         }
         if !results.claims.is_empty() {
