@@ -127,6 +127,11 @@ impl<'a> Bench<'a> {
                     .current_dir(&self.options.top),
             )?,
             kernel: self.kernel.release()?,
+            inline_helpers: self
+                .kernel
+                .places
+                .built_in()?
+                .contains("RUST_INLINE_HELPERS"),
             qemu: output(Command::new("qemu-system-x86_64").arg("--version"))?,
             ..Results::default()
         };

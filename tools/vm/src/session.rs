@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! One boot of the VM for one plan: the guest's events become a report.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -63,6 +64,17 @@ impl Places {
             image.display()
         );
         Ok(image)
+    }
+
+    /// The options that are built into the kernel, without their prefix.
+    pub fn built_in(&self) -> Result<HashSet<String>> {
+        let path = self.kdir.join(".config");
+        let config = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let option = |line: &str| {
+            let option = line.strip_prefix("CONFIG_")?.strip_suffix("=y")?;
+            Some(option.to_owned())
+        };
+        Ok(config.lines().filter_map(option).collect())
     }
 
     /// Keeps other runs from building in the checkout while files are copied.

@@ -20,6 +20,9 @@ pub struct Results {
     pub revision: String,
     /// The kernel's release.
     pub kernel: String,
+    /// Whether the C helpers are inlined in Rust code where instructions are
+    /// counted.
+    pub inline_helpers: bool,
     /// QEMU's version.
     pub qemu: String,
     /// The load of the host as time began to be taken, the greatest.

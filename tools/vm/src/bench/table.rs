@@ -89,7 +89,15 @@ fn calibration(results: &Results) -> String {
         .iter()
         .map(|(name, insn)| format!("{name} {insn:.0}"))
         .collect();
-    format!("instructions of calls that are known: {}", calls.join(", "))
+    let helpers = if results.inline_helpers {
+        "inlined"
+    } else {
+        "not inlined"
+    };
+    format!(
+        "instructions of calls that are known: {}; the kernel's C helpers are {helpers}",
+        calls.join(", ")
+    )
 }
 
 /// A figure with as many digits as say something.
