@@ -87,7 +87,7 @@ impl Load {
         let build = format!("{}/{}", boot.name, self.hold.name());
         let mut stages = vec![Stage::Insmod {
             module: guest_module(boot.module),
-            // A module from before there was this parameter takes no other.
+            // The default needs no parameter: modules of old revisions know none.
             parameters: match self.hold {
                 Hold::Inode => Vec::new(),
                 hold => vec![format!("hold={}", hold.name())],

@@ -226,7 +226,7 @@ impl Chart<'_> {
 /// is to be at most.
 fn bars(path: &Path, title: &str, all: &[(String, f64, Option<f64>)], log: bool) -> Result<()> {
     const HEIGHT: i32 = 18;
-    const LEFT: i32 = 300;
+    const LEFT: i32 = 330;
     let (width, top) = (SIZE.0 as i32, 40);
     let size = (SIZE.0, (top + HEIGHT * (all.len() as i32 + 1)) as u32);
     let area = SVGBackend::new(path, size).into_drawing_area();
