@@ -129,6 +129,11 @@ impl Latencies {
         result
     }
 
+    /// Makes room for so many more.
+    pub fn reserve(&mut self, nr: usize) {
+        self.0.reserve(nr);
+    }
+
     /// Adds those of another thread.
     pub fn append(&mut self, mut others: Self) {
         self.0.append(&mut others.0);

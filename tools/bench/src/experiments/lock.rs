@@ -7,11 +7,13 @@ use crate::memory::Memory;
 use crate::side::Side;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SaFlags, Signal};
-use nix::unistd::{Pid, gettid};
+use nix::unistd::gettid;
 use rfutex::Word;
 use rfutex_selftests::harness::{Handler, PAGE, Task, signal_thread, until};
 use rfutex_selftests::memory::{folio_of, is_locked, page_of};
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -163,34 +165,47 @@ fn held(side: Side) {
     drop(handler);
 }
 
-/// Whether the thread `tid` of this process is asleep.
-fn is_asleep(tid: Pid) -> bool {
-    let path = format!("/proc/self/task/{tid}/stat");
-    let stat = fs::read_to_string(&path).expect("a thread that is there");
-    let state = stat.rsplit_once(") ").expect("a name in parentheses").1;
-    !state.starts_with('R')
+/// Where the kernel says what the calling thread does.
+fn own_stat() -> File {
+    let path = format!("/proc/self/task/{}/stat", gettid());
+    File::open(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Whether the thread of this `stat` is asleep. It allocates nothing.
+fn is_asleep(stat: &File) -> bool {
+    let mut bytes = [0; 512];
+    let len = stat.read_at(&mut bytes, 0).expect("a thread that is there");
+    // Its name, in parentheses, and its state.
+    let name_end = bytes[..len].iter().rposition(|&byte| byte == b')');
+    bytes[name_end.expect("a name") + 2] != b'R'
 }
 
 /// Makes calls that begin while a task has the lock of the page of `word`. It has
 /// it until all of them are made, or until one is seen to sleep.
+///
+/// Nothing maps or unmaps memory meanwhile: a call that has to find a mapping might
+/// wait for that, and not for the page.
 fn while_held(word: Word<'static>, mut call: impl FnMut(), seen: &mut Seen) {
     let holder = Task::spawn(move || hold(word.addr(), LONGEST));
     until("the page is locked", || is_locked(head_of(word)));
-    let [begun, done, over] = [const { AtomicBool::new(false) }; 3];
-    let (caller, holding) = (gettid(), holder.tid());
+    let [watched, begun, done, over] = [const { AtomicBool::new(false) }; 4];
+    let is = |flag: &AtomicBool| flag.load(Ordering::SeqCst);
+    let (stat, holding) = (own_stat(), holder.tid());
+    seen.latencies.reserve(CALLS);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let is = |flag: &AtomicBool| flag.load(Ordering::SeqCst);
-            while !(is(&done) || is(&begun) && is_asleep(caller)) {
+            watched.store(true, Ordering::SeqCst);
+            while !(is(&done) || is(&begun) && is_asleep(&stat)) {
                 thread::sleep(LOOK);
             }
             over.store(true, Ordering::SeqCst);
             signal_thread(holding, Signal::SIGUSR1);
         });
+        until("the thread that watches is there", || is(&watched));
         begun.store(true, Ordering::SeqCst);
         for _ in 0..CALLS {
             seen.of(&mut call);
-            if over.load(Ordering::SeqCst) {
+            if is(&over) {
                 break;
             }
             seen.came_through += 1;
@@ -205,14 +220,19 @@ fn fought_for(side: Side, fighters: usize) {
     let [elsewhere, word] = two_pages();
     let target = AtomicU64::new(elsewhere.addr());
     let over = AtomicBool::new(false);
+    let ready = Barrier::new(fighters + 1);
     thread::scope(|scope| {
         for _ in 0..fighters {
             scope.spawn(|| {
+                // From then on, it maps no more memory.
+                hold(elsewhere.addr(), FIGHT);
+                ready.wait();
                 while !over.load(Ordering::Relaxed) {
                     hold(target.load(Ordering::Relaxed), FIGHT);
                 }
             });
         }
+        ready.wait();
         for (name, mut call) in calls(side, word) {
             let mut seen = [Seen::default(), Seen::default()];
             for _ in 0..TURNS {
