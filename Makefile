@@ -67,18 +67,22 @@ oracle:
 	@tools/vm.sh run -- rfutex-selftests oracle $(if $(N),--scenarios $(N)) $(if $(SEED),--seed $(SEED))
 
 # QUICK=1: count instructions of operations, and no more. ROWS=part of a name, EXPERIMENT=hash,
-# RESOLVER=page|vma|locked: only these.
+# RESOLVER=page|vma|locked, HOLD=inode|nothing: only these.
 bench:
 	@tools/vm.sh bench $(if $(QUICK),--quick) $(ROWS:%=--only %) $(EXPERIMENT:%=--experiment %) \
-		$(RESOLVER:%=--resolver %)
+		$(RESOLVER:%=--resolver %) $(HOLD:%=--hold %)
 
-# BASE=a revision of git. ROWS=part of a name: only these.
+# BASE=a revision of git. ROWS=part of a name: only these. HOLD=nothing: with that.
 bench-compare:
-	@BASE='$(BASE)' tools/vm.sh bench-compare $(ROWS:%=--only %)
+	@BASE='$(BASE)' tools/vm.sh bench-compare $(ROWS:%=--only %) $(HOLD:%=--hold %)
 
 # ROW=wake-none, with MEMORY=private|shared and SIDE=page|vma|locked|'futex(2)'.
 profile:
 	@tools/vm.sh profile $(ROW) $(MEMORY:%=--memory %) $(if $(SIDE),--resolver '$(SIDE)')
+
+# N=how often.
+boots:
+	@tools/vm.sh boots $(N:%=--count %)
 
 # make run CMD='rfutex-selftests --list'; without CMD a shell.
 run:
@@ -96,11 +100,13 @@ help:
 	@echo '  check-peers     - run the kernel'"'"'s futex selftests and perf bench futex on rfutex, too'
 	@echo '  oracle          - compare random scenarios with futex(2) (N=scenarios SEED=number)'
 	@echo '  bench           - measure rfutex and futex(2) (QUICK=1: only count instructions;'
-	@echo '                    ROWS=part of a name, EXPERIMENT=hash, RESOLVER=page: only these)'
+	@echo '                    ROWS=part of a name, EXPERIMENT=hash, RESOLVER=page, HOLD=nothing:'
+	@echo '                    only these)'
 	@echo '  bench-compare   - what costs more or less than with the module of BASE=revision'
 	@echo '  profile         - the instructions of an operation (ROW=wake-none MEMORY=shared'
 	@echo '                    SIDE=page, or SIDE="futex(2)")'
 	@echo '  run             - a shell in the VM with the module loaded (CMD=...: a command)'
+	@echo '  boots           - boot the VM again and again (N=how often) and count how often that fails'
 	@echo '  splats          - check that each kind of kernel splat fails a test'
 	@echo '  lint            - all style checks'
 	@echo '  doc             - the documentation of the module and of the programs, in build/'
@@ -125,5 +131,5 @@ mutants:
 	@tools/mutants.sh $(ONLY:%=--only %) $(if $(ALL),--all) $(if $(FRESH),--fresh)
 
 .PHONY: all modules modules_install headers_install kernel-with-rust \
-	rust-analyzer clean demo check check-peers oracle bench bench-compare profile splats run lint doc \
+	rust-analyzer clean demo check check-peers oracle bench bench-compare profile boots splats run lint doc \
 	help litmus mutants

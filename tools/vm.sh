@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# vm.sh check|peers|bench|bench-compare|profile|demo|splats|run [OPTION...]: prepares the kernel, the module and
+# vm.sh check|peers|bench|bench-compare|profile|boots|demo|splats|run [OPTION...]: prepares the kernel, the module and
 # the programs, then runs rfutex-vm, which boots the VM. The environment may
 # name a built kernel (NAMED_KDIR) or a kernel's source (KSRC).
 
 . "$(dirname "$0")/kernel/setup.sh"
 
 target=x86_64-unknown-linux-gnu
-usage() { die "usage: vm.sh check|peers|bench|bench-compare|profile|demo|splats|run [OPTION...]"; }
+usage() { die "usage: vm.sh check|peers|bench|bench-compare|profile|boots|demo|splats|run [OPTION...]"; }
 
 [ $# -gt 0 ] || usage
 command=$1
@@ -17,27 +17,41 @@ case $command in
 check) flavour=debug builds='module lab' packages='selftests' ;;
 splats) flavour=debug builds=lab packages= ;;
 peers) flavour=${FLAVOUR:-lean} builds=module packages= ;;
-bench | profile) flavour=lean builds='module lab' packages=bench ;;
-bench-compare) flavour=lean builds=module packages=bench ;;
+# Instructions are counted on this kernel; time is taken on another, see below.
+bench | profile) flavour=count builds='module lab' packages=bench ;;
+bench-compare) flavour=count builds=module packages=bench ;;
+boots) flavour=${FLAVOUR:-lean} builds=module packages= ;;
 demo) flavour=lean builds=module packages=samples ;;
 run) flavour=${FLAVOUR:-lean} builds='module lab' packages='selftests samples' ;;
 *) usage ;;
 esac
 
+# build_modules BUILD...: these of the module, for the present kernel.
+build_modules() {
+	local build
+	for build in "$@"; do
+		if [ "$build" = lab ]; then
+			build_module lab RFUTEX_LAB=y
+		else
+			build_module "$build"
+		fi
+	done
+}
+
 setup "$flavour"
-for build in $builds; do
-	if [ "$build" = lab ]; then
-		build_module lab RFUTEX_LAB=y
-	else
-		build_module "$build"
-	fi
-done
+# shellcheck disable=SC2086 # one word a build
+build_modules $builds
+kdir=$KDIR modules=$MODULES options=()
+if [ "$command" = bench ] && [[ " $* " != *" --quick "* ]]; then
+	kernel lean
+	build_modules module lab
+	options=(--time-kdir "$KDIR" --time-modules "$MODULES")
+fi
 # shellcheck disable=SC2046,SC2086 # one word a package
-with_spinner programs "$MODULES/programs-$command.log" \
+with_spinner programs "$modules/programs-$command.log" \
 	env --chdir="$TOP/tools" cargo build --locked --target "$target" \
 	$(printf -- '-p rfutex-%s ' vm guest $packages)
 
-options=()
 if [ "$command" = peers ]; then
 	# shellcheck source=tools/peers/build.sh
 	. "$TOP/tools/peers/build.sh"
@@ -61,5 +75,5 @@ if [ "$command" = bench-compare ]; then
 fi
 
 programs=$TOP/build/target/$target/debug
-exec "$programs/rfutex-vm" --kdir "$KDIR" --top "$TOP" --modules "$MODULES" \
+exec "$programs/rfutex-vm" --kdir "$kdir" --top "$TOP" --modules "$modules" \
 	--programs "$programs" --cache "$CACHE" "$command" ${options[@]+"${options[@]}"} "$@"

@@ -8,9 +8,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # setup FLAVOUR: prepares everything. Sets PATH and what compilers look for, and
-#   KDIR     the kernel's build directory: the one that the user named, else
-#            the one of FLAVOUR in the cache
-#   MODULES  where modules for this kernel are built
+# what kernel() sets.
 setup() {
 	local flavour=$1 llvm=${LLVM:-} environment
 	# Programs would look for the job server of a make that called this.
@@ -21,6 +19,18 @@ setup() {
 	# The Makefile finds out what compiler the kernel wants.
 	unset LLVM
 	[ -z "$llvm" ] || export LLVM=$llvm
+	# A make that this runs is told its kernel.
+	export -n NAMED_KDIR
+	mkdir -p "$TOP/build"
+	kernel "$flavour"
+}
+
+# kernel FLAVOUR: sets, for all that follows,
+#   KDIR     the kernel's build directory: the one that the user named, else
+#            the one of FLAVOUR in the cache
+#   MODULES  where modules for this kernel are built
+kernel() {
+	local flavour=$1
 	if [ -n "${NAMED_KDIR:-}" ]; then
 		KDIR=$(cd "$NAMED_KDIR" && pwd) || die "there is no directory KDIR=$NAMED_KDIR"
 		MODULES=$TOP/build/kdir-$(printf '%s' "$KDIR" | sha256sum | cut -c 1-12)
@@ -28,8 +38,6 @@ setup() {
 		KDIR=$("$TOOLS_KERNEL/build.sh" "$flavour")
 		MODULES=$TOP/build/$flavour
 	fi
-	unset NAMED_KDIR
-	mkdir -p "$TOP/build"
 	export KDIR MODULES
 }
 

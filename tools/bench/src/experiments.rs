@@ -7,16 +7,26 @@ pub mod hash;
 pub mod lock;
 pub mod reclaim;
 pub mod thp;
+pub mod threads;
 
 use crate::call::{Futex, Ioctl, WakeOne};
 use crate::rows::wait;
-use crate::side::Side;
+use crate::side::{self, Side};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use rfutex::raw::uapi;
 use rfutex::{Clock, Word};
 use rfutex_bench::record::{Line, Record};
 use rfutex_bench::spread::{quantile, sorted};
 use rfutex_selftests::harness::Child;
+
+/// What an experiment is made with.
+#[derive(Debug)]
+pub struct Scope {
+    /// futex(2), and rfutex with each resolver.
+    pub sides: Vec<Side>,
+    /// Only with words of files: with others it has been made.
+    pub files_only: bool,
+}
 
 /// Tells what was found out about `side`.
 pub fn tell(experiment: &str, case: &str, x: Option<f64>, side: &str, figures: &[(&str, f64)]) {
@@ -28,6 +38,7 @@ pub fn tell(experiment: &str, case: &str, x: Option<f64>, side: &str, figures: &
         case: case.to_owned(),
         x,
         side: side.to_owned(),
+        hold: side::hold(),
         figures: figures.collect(),
     };
     Record::Line(line).emit().expect("standard output");
@@ -116,6 +127,11 @@ impl Latencies {
         let result = call();
         self.0.push((now() - start) as f64);
         result
+    }
+
+    /// Makes room for so many more.
+    pub fn reserve(&mut self, nr: usize) {
+        self.0.reserve(nr);
     }
 
     /// Adds those of another thread.

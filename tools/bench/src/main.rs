@@ -12,6 +12,7 @@ mod scheduling;
 mod side;
 
 use clap::{Parser, Subcommand};
+use experiments::Scope;
 use measure::Rounds;
 use rfutex::Clock;
 use rfutex_bench::record::{Record, Row as RowRecord, Unit};
@@ -34,6 +35,9 @@ struct Choice {
     /// Only these resolvers
     #[arg(long, value_name = "NAME")]
     resolver: Vec<String>,
+    /// Only words of files: others cost the same whatever a waiter holds
+    #[arg(long)]
+    files_only: bool,
 }
 
 #[derive(Subcommand)]
@@ -44,11 +48,14 @@ enum Do {
     Time(Choice),
     /// Carry out experiments, of all sides
     Experiments {
-        /// hash, crowd, page-lock, fault, reclaim, thp
+        /// threads, hash, crowd, page-lock, fault, reclaim, thp
         names: Vec<String>,
         /// Only these resolvers
         #[arg(long, value_name = "NAME")]
         resolver: Vec<String>,
+        /// Only words of files: others cost the same whatever a waiter holds
+        #[arg(long)]
+        files_only: bool,
     },
     /// Repeat one operation, for somebody who looks at the processor
     Repeat {
@@ -68,7 +75,8 @@ impl Choice {
     fn rows(&self) -> Vec<Row> {
         let wanted = |row: &Row| {
             let name = format!("{} {}", row.name, row.memory.name());
-            self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str()))
+            let named = self.only.iter().any(|part| name.contains(part.as_str()));
+            (self.only.is_empty() || named) && (row.memory.is_of_file() || !self.files_only)
         };
         rows::all().into_iter().filter(wanted).collect()
     }
@@ -91,6 +99,7 @@ fn measure(row: &Row, side: Side, unit: Unit, rounds: Rounds) {
         name: row.name.to_owned(),
         memory: row.memory.name().to_owned(),
         resolver: side.name().to_owned(),
+        hold: side::hold(),
         unit,
         native: native.divided(row.divide.into()),
         ours: ours.divided(row.divide.into()),
@@ -106,11 +115,13 @@ fn ours(wanted: &[String]) -> Vec<Side> {
 }
 
 /// Carries out the experiments `names`.
-fn experiment(names: &[String], resolvers: &[String]) {
+fn experiment(names: &[String], resolvers: &[String], files_only: bool) {
     let mut sides = vec![Side::Native];
     sides.extend(ours(resolvers));
+    let scope = Scope { sides, files_only };
     for name in names {
-        let run: fn(&[Side]) = match name.as_str() {
+        let run: fn(&Scope) = match name.as_str() {
+            "threads" => experiments::threads::run,
             "hash" => experiments::hash::run,
             "crowd" => experiments::crowd::run,
             "page-lock" => experiments::lock::run,
@@ -119,7 +130,7 @@ fn experiment(names: &[String], resolvers: &[String]) {
             "thp" => experiments::thp::run,
             other => panic!("there is no experiment {other}"),
         };
-        run(&sides);
+        run(&scope);
     }
 }
 
@@ -158,6 +169,8 @@ fn symbols() -> std::io::Result<Vec<(u64, String)>> {
 }
 
 fn main() {
+    // Once, before all the processes that tell it.
+    side::hold();
     match Cli::parse().command {
         Do::Instructions(choice) => {
             scheduling::sleep_at_once();
@@ -175,7 +188,11 @@ fn main() {
             };
             choice.measure(Unit::Nanoseconds, rounds);
         }
-        Do::Experiments { names, resolver } => experiment(&names, &resolver),
+        Do::Experiments {
+            names,
+            resolver,
+            files_only,
+        } => experiment(&names, &resolver, files_only),
         Do::Repeat {
             name,
             memory,

@@ -29,6 +29,20 @@ impl Memory {
         }
     }
 
+    /// Those of the experiments; with `files_only`, those that are of files.
+    pub fn of_experiments(files_only: bool) -> &'static [Self] {
+        if files_only {
+            &[Self::Shared]
+        } else {
+            &[Self::Private, Self::Shared]
+        }
+    }
+
+    /// Whether words in it are words of a file.
+    pub fn is_of_file(self) -> bool {
+        self == Self::Shared
+    }
+
     /// Words in new memory of this kind, all zero. It stays for good.
     pub fn words<const N: usize>(self) -> [Word<'static>; N] {
         let words = self.many_words(N);

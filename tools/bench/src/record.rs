@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::spread::Spread;
@@ -27,6 +28,30 @@ pub enum Unit {
     Nanoseconds,
 }
 
+/// What somebody holds who sleeps on a word of a file: the module's parameter
+/// `hold`, and its values.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Hold {
+    /// The file's inode, and so the file system.
+    #[default]
+    Inode,
+    /// Nothing.
+    Nothing,
+}
+
+impl Hold {
+    /// The parameter's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Inode => "inode",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
 /// One operation, of futex(2) and of rfutex with one of its resolvers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
@@ -36,6 +61,8 @@ pub struct Row {
     pub memory: String,
     /// The resolver.
     pub resolver: String,
+    /// What the module was loaded with.
+    pub hold: Hold,
     /// What is counted.
     pub unit: Unit,
     /// futex(2)'s.
@@ -57,6 +84,8 @@ pub struct Line {
     pub x: Option<f64>,
     /// futex(2), or the resolver; or nobody, if nothing was done.
     pub side: String,
+    /// What the module was loaded with.
+    pub hold: Hold,
     /// The figures, by their names.
     pub figures: Vec<(String, f64)>,
 }
@@ -115,9 +144,13 @@ impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Calibration { name, .. } | Self::Repeating { name } => f.write_str(name),
-            Self::Row(row) => write!(f, "{} {} {}", row.name, row.memory, row.resolver),
+            Self::Row(row) => {
+                let hold = row.hold.name();
+                write!(f, "{} {} {} {hold}", row.name, row.memory, row.resolver)
+            }
             Self::Line(line) => {
-                write!(f, "{} {} {}", line.experiment, line.case, line.side)?;
+                let hold = line.hold.name();
+                write!(f, "{} {} {} {hold}", line.experiment, line.case, line.side)?;
                 line.x.map_or(Ok(()), |x| write!(f, " {x}"))
             }
             Self::Symbols(_) => f.write_str("symbols"),

@@ -3,6 +3,8 @@
 
 use nix::errno::Errno;
 use rfutex::{Resolver, Rfutex};
+use rfutex_bench::record::Hold;
+use std::sync::OnceLock;
 
 /// futex(2), or a device that resolves in one way.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +35,20 @@ fn open(wanted: Resolver) -> Option<Rfutex> {
         Err(error) => panic!("the resolver {wanted:?}: {error}"),
     }
     Some(device)
+}
+
+/// What the module was loaded with, by its own account.
+pub fn hold() -> Hold {
+    static HOLD: OnceLock<Hold> = OnceLock::new();
+    *HOLD.get_or_init(|| {
+        let device = Rfutex::open().expect("/dev/rfutex opens");
+        match device.query().expect("a query").hold {
+            rfutex::Hold::Nothing => Hold::Nothing,
+            // A module that does not tell has no other way.
+            rfutex::Hold::Inode | rfutex::Hold::Other(0) => Hold::Inode,
+            other => panic!("a module that holds {other:?}"),
+        }
+    })
 }
 
 impl Side {

@@ -41,6 +41,8 @@ pub struct Outcome {
 /// Something that happened in the guest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
+    /// The kernel has booted, and our runner began: the first of all events.
+    Up,
     /// A test began.
     Started {
         /// Its name.

@@ -37,6 +37,8 @@ fn main() -> ExitCode {
 }
 
 fn carry_out() -> Result<()> {
+    // From here on, what the machine dies of may be ours.
+    Event::Up.emit()?;
     set_up().context("setting the guest up")?;
     let plan = fs::read_to_string(plan::PATH).context("the plan")?;
     let plan: Plan = serde_json::from_str(&plan).context("the plan")?;

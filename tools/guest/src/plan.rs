@@ -105,6 +105,9 @@ pub enum Stage {
     Insmod {
         /// The module's file.
         module: String,
+        /// Module parameters, each `name=value`.
+        #[serde(default)]
+        parameters: Vec<String>,
     },
     /// Runs a program that has the screen for itself.
     Exec {

@@ -230,8 +230,9 @@ impl Session {
                 attempt.shown = true;
                 Ok(attempt)
             }),
-            Stage::Insmod { module } => {
-                let ended = trial::run(&mut module::insmod(&module), self.limit, None)?;
+            Stage::Insmod { module, parameters } => {
+                let mut insmod = module::insmod(&module);
+                let ended = trial::run(insmod.args(parameters), self.limit, None)?;
                 if !ended.well() {
                     bail!(
                         "insmod {module}: {} {}",

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use nix::errno::Errno;
 use rfutex_guest::plan::{Plan, Stage};
 
@@ -82,7 +82,7 @@ impl<'a> Check<'a> {
     }
 
     fn in_phases(&mut self, only: &[String]) -> Result<()> {
-        check_config(&self.places.kdir)?;
+        check_config(self.places)?;
         let top = self.options.top.clone();
         if only.is_empty() {
             self.phase("host and harness", |check| check.host_and_harness(&top))?;
@@ -201,23 +201,17 @@ fn stages(suites: Vec<String>, samples: Vec<Stage>, only: &[String]) -> Vec<Stag
 }
 
 /// Refuses a kernel in which the tests could not run or would see nothing.
-fn check_config(kdir: &Path) -> Result<()> {
-    let path = kdir.join(".config");
-    let config = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let has = |option: &str| {
-        config
-            .lines()
-            .any(|line| line == format!("CONFIG_{option}=y"))
-    };
+fn check_config(places: &Places) -> Result<()> {
+    let built_in = places.built_in()?;
     let lacks: Vec<_> = NEEDS
         .iter()
         .copied()
-        .filter(|option| !has(option))
+        .filter(|&option| !built_in.contains(option))
         .collect();
     ensure!(
         lacks.is_empty(),
         "the kernel in {} lacks {}: the tests need a debug kernel (without KDIR= one is built)",
-        kdir.display(),
+        places.kdir.display(),
         lacks.join(", ")
     );
     Ok(())

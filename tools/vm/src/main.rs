@@ -2,6 +2,7 @@
 //! Boots the test kernel, runs what is asked for in it, and judges it.
 
 mod bench;
+mod boots;
 mod check;
 mod host;
 mod kvm;
@@ -96,6 +97,8 @@ enum Do {
     Bench {
         #[command(flatten)]
         choice: bench::Choice,
+        #[command(flatten)]
+        time: bench::TimeKernel,
     },
     /// Measure what has become cheaper and dearer since another version of the module
     BenchCompare {
@@ -106,6 +109,12 @@ enum Do {
     Profile {
         #[command(flatten)]
         operation: bench::Operation,
+    },
+    /// Boot the machine so many times, one after the other, and count how often that fails
+    Boots {
+        /// How often
+        #[arg(long, value_name = "N", default_value_t = 200)]
+        count: u32,
     },
     /// Show what the module does
     Demo,
@@ -215,18 +224,20 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
             println!("{table}");
             Ok(exit_code(table.good()))
         }
-        Do::Bench { choice } => {
-            let bench = bench::Bench::new(options, &places, &interrupt)?;
+        Do::Bench { choice, time } => {
+            let time = time.places(&places)?;
+            let bench = bench::Bench::new(options, &places, time.as_ref(), &interrupt)?;
             Ok(exit_code(bench.run(choice)?))
         }
         Do::BenchCompare { base } => {
-            let bench = bench::Bench::new(options, &places, &interrupt)?;
+            let bench = bench::Bench::new(options, &places, None, &interrupt)?;
             Ok(exit_code(bench.compare(base)?))
         }
         Do::Profile { operation } => {
-            let bench = bench::Bench::new(options, &places, &interrupt)?;
+            let bench = bench::Bench::new(options, &places, None, &interrupt)?;
             Ok(exit_code(bench.profile(operation)?))
         }
+        Do::Boots { count } => Ok(exit_code(boots::run(options, &places, &interrupt, *count)?)),
         Do::Demo => {
             let demo = ["rfutex-demo".to_owned()];
             show(
@@ -279,7 +290,7 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
 
 /// Prints the totals, alone on the last line.
 fn close(report: &Report) -> ExitCode {
-    print!("{}", report.failures());
+    print!("{}{}", report.failures(), report.deaths());
     println!("{report}");
     exit_code(report.good())
 }
@@ -311,6 +322,7 @@ fn show(
     let stages = vec![
         Stage::Insmod {
             module: guest_module(build),
+            parameters: Vec::new(),
         },
         Stage::Exec {
             argv: command.to_vec(),

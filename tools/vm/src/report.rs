@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct Report {
     outcomes: Vec<Outcome>,
     running: Option<String>,
+    deaths: Vec<String>,
 }
 
 impl Report {
@@ -44,6 +45,19 @@ impl Report {
             splats,
             log,
         })
+    }
+
+    /// Notes, and says at once, that a boot came to nothing before anything of
+    /// ours ran in it, and is made once more. That is no test that failed.
+    pub fn died_booting(&mut self, why: String) {
+        eprintln!("  vm         {why}");
+        self.deaths.push(why);
+    }
+
+    /// Names the boots that were made once more, each on a line.
+    pub fn deaths(&self) -> String {
+        let deaths = self.deaths.iter();
+        deaths.map(|why| format!("once more: {why}\n")).collect()
     }
 
     /// Notes what ended the run early, if anything did: the harness itself

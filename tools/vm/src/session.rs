@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! One boot of the VM for one plan: the guest's events become a report.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -34,6 +35,9 @@ const COMMAND_LINE: &[&str] = &[
 /// QEMU's options for a processor that counts time in instructions.
 const COUNTING: &str = "-icount shift=0,sleep=off";
 
+/// What is said of a machine that died before anything of ours ran in it.
+pub const DIED_BOOTING: &str = "the machine died while it booted, before the module was loaded";
+
 /// Where everything is on the host.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -60,6 +64,17 @@ impl Places {
             image.display()
         );
         Ok(image)
+    }
+
+    /// The options that are built into the kernel, without their prefix.
+    pub fn built_in(&self) -> Result<HashSet<String>> {
+        let path = self.kdir.join(".config");
+        let config = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let option = |line: &str| {
+            let option = line.strip_prefix("CONFIG_")?.strip_suffix("=y")?;
+            Some(option.to_owned())
+        };
+        Ok(config.lines().filter_map(option).collect())
     }
 
     /// Keeps other runs from building in the checkout while files are copied.
@@ -115,6 +130,7 @@ pub fn guest_module(build: &str) -> String {
 }
 
 /// What a boot of the VM came to.
+#[derive(Debug, Default)]
 pub struct Ran {
     /// True if the guest carried out its whole plan.
     pub done: bool,
@@ -123,6 +139,87 @@ pub struct Ran {
     pub exited: Option<i32>,
     /// From power on to the guest's first event.
     pub boot: Duration,
+}
+
+/// A boot of the VM that is over, and not yet judged.
+pub struct Ended {
+    /// What the guest told.
+    pub ran: Ran,
+    end: End,
+    console: Console,
+    /// Where the console's log is.
+    log: PathBuf,
+    /// The guest said something: the kernel had booted, and our runner ran.
+    spoke: bool,
+}
+
+impl Ended {
+    /// How the machine died before anything of ours ran in it, if it did. One
+    /// that hangs without a complaint has not died.
+    fn died_booting(&self) -> Option<String> {
+        if self.spoke {
+            return None;
+        }
+        let lines = self.console.lines();
+        let found = splat::scan(lines.iter().map(|line| splat::console_message(line)));
+        let how = match &self.end {
+            End::Exited(status) if found.is_empty() => format!("QEMU ended with status {status}"),
+            End::Killed(_) if found.is_empty() => return None,
+            End::Exited(_) | End::Killed(_) => found.headings.join("; "),
+        };
+        Some(format!("{DIED_BOOTING}: {how}"))
+    }
+
+    /// Has the boot made again, if nothing of ours can be to blame for how it
+    /// ended. The log of this one stays.
+    fn or_once_more(
+        self,
+        report: &mut Report,
+        again: impl FnOnce(&mut Report) -> Result<Self>,
+    ) -> Result<Self> {
+        let Some(why) = self.died_booting() else {
+            return Ok(self);
+        };
+        let kept = self.log.with_extension("died.log");
+        fs::rename(&self.log, &kept).context("keeping the console's log")?;
+        report.died_booting(format!(
+            "{why} (console in {}); tried once more",
+            kept.display()
+        ));
+        again(report)
+    }
+
+    /// Notes in `report` if the VM did not end as it should: alive to the end
+    /// of its plan, with nothing on the console after that.
+    pub fn judge(&self, report: &mut Report) -> Result<()> {
+        let lines = self.console.lines();
+        let after = lines
+            .iter()
+            .position(|line| line.contains(END_MARK))
+            .unwrap_or(0);
+        let found = splat::scan(
+            lines[after..]
+                .iter()
+                .map(|line| splat::console_message(line)),
+        );
+        let done = self.ran.done;
+        let why = match (&self.end, self.died_booting()) {
+            (End::Exited(0), _) if done && found.is_empty() => return Ok(()),
+            (End::Exited(0), _) if done => {
+                format!("after the last test: {}", found.headings.join("; "))
+            }
+            (_, Some(died)) => died,
+            (End::Exited(255), _) => format!("the VM died ({})", found.headings.join("; ")),
+            (End::Exited(status), _) => format!("the guest ended early, with status {status}"),
+            (End::Killed(why), _) => format!("the VM hung: {why}"),
+        };
+        let log = format!(
+            "{}\n(all of the console: {})",
+            self.console.tail(TAIL),
+            self.log.display()
+        );
+        Ok(report.cut_short(why, found.kinds, log)?)
+    }
 }
 
 /// One boot.
@@ -183,15 +280,34 @@ impl Session<'_> {
         report: &mut Report,
         mut on_line: impl FnMut(&str),
     ) -> Result<Ran> {
+        let mut ended = self.boot(root, plan, name, report, &mut on_line)?;
+        if self.machine.kvm && !ended.spoke {
+            eprintln!("  kvm        no word from the guest: software emulation instead");
+            kvm::forget(&self.places.cache)?;
+            self.machine.kvm = false;
+            ended = self.boot(root, plan, name, report, &mut on_line)?;
+        }
+        let ended = ended.or_once_more(report, |report| {
+            self.boot(root, plan, name, report, &mut on_line)
+        })?;
+        ended.judge(report)?;
+        Ok(ended.ran)
+    }
+
+    /// One boot, however it ends.
+    pub fn boot(
+        &self,
+        root: &Root,
+        plan: &Plan,
+        name: &str,
+        report: &mut Report,
+        mut on_line: impl FnMut(&str),
+    ) -> Result<Ended> {
         root.set_plan(plan)?;
         let logs = self.places.build.join("console");
         fs::create_dir_all(&logs)?;
         let mut log = tempfile::NamedTempFile::new_in(&logs)?;
-        let mut ran = Ran {
-            done: false,
-            exited: None,
-            boot: Duration::ZERO,
-        };
+        let mut ran = Ran::default();
         let how = if self.machine.kvm {
             "KVM"
         } else {
@@ -217,6 +333,7 @@ impl Session<'_> {
                     ran.boot = began.elapsed();
                 }
                 match event {
+                    Some(Event::Up) => (),
                     Some(Event::Started { name }) => report.started(name),
                     Some(Event::Ended(outcome)) => report.ended(outcome)?,
                     Some(Event::Exited { status }) => {
@@ -229,76 +346,118 @@ impl Session<'_> {
                 Ok(())
             },
         )?;
-        if self.machine.kvm && !spoke {
-            eprintln!("  kvm        no word from the guest: software emulation instead");
-            kvm::forget(&self.places.cache)?;
-            self.machine.kvm = false;
-            return self.run_with(root, plan, name, report, on_line);
-        }
         let path = logs.join(format!("{name}.log"));
         log.persist(&path).context("keeping the console's log")?;
-        judge_end(&end, &console, ran.done, &path, report)?;
-        Ok(ran)
+        Ok(Ended {
+            ran,
+            end,
+            console,
+            log: path,
+            spoke,
+        })
     }
-}
-
-/// Notes in `report` if the VM did not end as it should: alive to the end of
-/// its plan, with nothing on the console after that.
-fn judge_end(
-    end: &End,
-    console: &Console,
-    done: bool,
-    path: &Path,
-    report: &mut Report,
-) -> Result<()> {
-    let lines = console.lines();
-    let after = lines
-        .iter()
-        .position(|line| line.contains(END_MARK))
-        .unwrap_or(0);
-    let found = splat::scan(
-        lines[after..]
-            .iter()
-            .map(|line| splat::console_message(line)),
-    );
-    let why = match end {
-        End::Exited(0) if done && found.is_empty() => return Ok(()),
-        End::Exited(0) if done => format!("after the last test: {}", found.headings.join("; ")),
-        End::Exited(255) => format!("the VM died ({})", found.headings.join("; ")),
-        End::Exited(status) => format!("the guest ended early, with status {status}"),
-        End::Killed(why) => format!("the VM hung: {why}"),
-    };
-    let log = format!(
-        "{}\n(all of the console: {})",
-        console.tail(TAIL),
-        path.display()
-    );
-    Ok(report.cut_short(why, found.kinds, log)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rfutex_guest::event::Outcome;
+    use tempfile::TempDir;
 
-    fn failures(end: End, done: bool) -> usize {
-        let mut report = Report::default();
-        judge_end(
-            &end,
-            &Console::default(),
-            done,
-            Path::new("log"),
-            &mut report,
-        )
-        .unwrap();
-        report.outcomes().len()
+    /// A boot that ended, with a log in `logs`.
+    fn ended(logs: &TempDir, end: End, spoke: bool, done: bool, console: &[&str]) -> Ended {
+        let log = logs.path().join("x.log");
+        fs::write(&log, "").unwrap();
+        Ended {
+            ran: Ran {
+                done,
+                ..Ran::default()
+            },
+            end,
+            console: Console::of(console),
+            log,
+            spoke,
+        }
     }
+
+    const PANIC: &str = "[    1.0] Kernel panic - not syncing: Fatal exception in interrupt";
 
     #[test]
     fn only_a_finished_plan_is_a_good_end() {
+        let logs = tempfile::tempdir().unwrap();
+        let failures = |end, done| {
+            let mut report = Report::default();
+            let ended = ended(&logs, end, true, done, &[]);
+            ended.judge(&mut report).unwrap();
+            report.outcomes().len()
+        };
         assert_eq!(failures(End::Exited(0), true), 0);
         assert_eq!(failures(End::Exited(0), false), 1);
         assert_eq!(failures(End::Exited(1), true), 1);
         assert_eq!(failures(End::Exited(255), false), 1);
         assert_eq!(failures(End::Killed("hang".to_owned()), false), 1);
+    }
+
+    #[test]
+    fn what_died_before_anything_of_ours_ran() {
+        let logs = tempfile::tempdir().unwrap();
+        let died = |end: &End, spoke, console: &[&str]| {
+            let ended = ended(&logs, end.clone(), spoke, false, console);
+            ended.died_booting().is_some()
+        };
+        let (panicked, hung) = (End::Exited(255), End::Killed("hang".to_owned()));
+        assert!(died(&panicked, false, &[PANIC]));
+        assert!(died(&End::Exited(1), false, &[]), "QEMU itself");
+        assert!(died(&hung, false, &["Oops: int3: 0000 [#1] SMP NOPTI"]));
+        assert!(!died(&hung, false, &["a kernel that says nothing more"]));
+        for end in [panicked, hung] {
+            assert!(!died(&end, true, &[PANIC]), "ours ran");
+        }
+    }
+
+    /// How many boots there are if the first ends so, and all others as the
+    /// second; and the report.
+    fn boots(logs: &TempDir, first: Ended, second: impl Fn() -> Ended) -> (u32, Report) {
+        let (mut boots, mut report) = (1, Report::default());
+        let last = first
+            .or_once_more(&mut report, |_| {
+                boots += 1;
+                Ok(second())
+            })
+            .unwrap();
+        last.judge(&mut report).unwrap();
+        let kept = logs.path().join("x.died.log").exists();
+        assert_eq!(kept, boots > 1, "the log of what died");
+        (boots, report)
+    }
+
+    #[test]
+    fn a_boot_that_died_is_made_once_more_and_once_only() {
+        let logs = tempfile::tempdir().unwrap();
+        let dies = || ended(&logs, End::Exited(255), false, false, &[PANIC]);
+        let (nr, report) = boots(&logs, dies(), || {
+            ended(&logs, End::Exited(0), true, true, &[])
+        });
+        assert_eq!((nr, report.outcomes().len()), (2, 0), "that is no failure");
+        assert!(
+            report.deaths().contains("Fatal exception"),
+            "but it is said"
+        );
+
+        let (nr, report) = boots(&logs, dies(), dies);
+        assert_eq!(nr, 2);
+        let [Outcome { name, why, .. }] = report.outcomes() else {
+            panic!("{report}")
+        };
+        assert!(name == "vm" && why[0].starts_with(DIED_BOOTING), "{why:?}");
+    }
+
+    #[test]
+    fn what_ours_ran_in_is_not_made_again() {
+        let logs = tempfile::tempdir().unwrap();
+        let first = ended(&logs, End::Exited(255), true, false, &[PANIC]);
+        let (nr, report) = boots(&logs, first, || unreachable!());
+        assert_eq!((nr, report.outcomes().len()), (1, 1));
+        assert_eq!(report.deaths(), "");
     }
 }

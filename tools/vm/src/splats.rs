@@ -14,7 +14,7 @@ use rfutex_guest::plan::{END, Plan, Stage};
 
 use crate::Options;
 use crate::report::Report;
-use crate::session::{Places, guest_module};
+use crate::session::{DIED_BOOTING, Places, guest_module};
 
 /// The lab build's file that triggers the splat named in what is written to it.
 const TRIGGER: &str = "/sys/kernel/debug/rfutex/splat";
@@ -46,6 +46,8 @@ struct Vm {
     kunit: bool,
     /// After so many seconds without a word it hangs.
     silence: u64,
+    /// More of the kernel's command line.
+    append: &'static [&'static str],
 }
 
 enum Expect {
@@ -106,6 +108,7 @@ fn vm(cases: Vec<Case>) -> Vm {
         expected,
         kunit: false,
         silence: SILENCE,
+        append: &[],
     }
 }
 
@@ -184,6 +187,7 @@ fn third() -> Vm {
         expected: vec![(END.to_owned(), Splat("warn"))],
         kunit: false,
         silence: SILENCE,
+        append: &[],
     }
 }
 
@@ -196,6 +200,18 @@ fn fourth() -> Vec<Case> {
         splat("soft-lockup", lockup),
         case("control", "true", Pass),
     ]
+}
+
+/// The fifth dies while it boots, before the kernel has so much as a scheduler:
+/// RCU warns of a tree whose leaves are too narrow.
+fn fifth() -> Vm {
+    Vm {
+        stages: Vec::new(),
+        expected: vec![("vm".to_owned(), Splat("panic"))],
+        kunit: false,
+        silence: SILENCE,
+        append: &["panic_on_warn=1", "rcutree.rcu_fanout_leaf=1"],
+    }
 }
 
 /// What the runner made of all of it.
@@ -215,6 +231,7 @@ pub fn run(options: &Options, places: &Places) -> Result<Ran> {
             },
             third(),
             vm(fourth()),
+            fifth(),
         ];
         let vms =
             vms.map(|vm| scope.spawn(|| carry_out(options, places, &vm).map(|inner| (vm, inner))));
@@ -230,6 +247,9 @@ impl Ran {
             for (name, expect) in &vm.expected {
                 let ours = format!("harness/{number}/{name}");
                 judge(report, inner, &ours, name, expect)?;
+            }
+            if !vm.append.is_empty() {
+                judge_death(report, inner, number)?;
             }
             judge_exit(report, inner, number)?;
         }
@@ -276,6 +296,7 @@ fn carry_out(options: &Options, places: &Places, vm: &Vm) -> Result<Inner> {
             "--append",
             &format!("kunit.enable={}", u8::from(vm.kunit)),
         ])
+        .args(vm.append.iter().flat_map(|option| ["--append", option]))
         .arg("session")
         .arg("--plan")
         .arg(&plan)
@@ -325,6 +346,31 @@ fn judge(
         _ => String::new(),
     };
     note(report, name, outcome.map_or(0.0, |o| o.seconds), wrong, log)
+}
+
+/// The runner has to say that the machine died while it booted, and to have
+/// booted it twice in sight: no more often, and not once.
+fn judge_death(report: &mut Report, inner: &Inner, number: usize) -> Result<()> {
+    let said = String::from_utf8_lossy(&inner.output.stderr);
+    let boots = said.matches("  vm         booting ").count();
+    let again = said.matches("tried once more").count();
+    let why = inner
+        .report
+        .outcomes()
+        .iter()
+        .flat_map(|outcome| &outcome.why);
+    let in_words = why.filter(|why| why.starts_with(DIED_BOOTING)).count();
+    let wrong = if in_words != 1 {
+        Some("the runner did not say how the machine died".to_owned())
+    } else if (boots, again) != (2, 1) {
+        Some(format!(
+            "{boots} boots, said to be tried once more {again} times"
+        ))
+    } else {
+        None
+    };
+    let name = format!("harness/{number}/once-more");
+    note(report, &name, 0.0, wrong, said.into_owned())
 }
 
 /// The runner has to fail, and to end with its totals.

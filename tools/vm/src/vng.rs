@@ -83,6 +83,14 @@ impl Console {
         lines[lines.len().saturating_sub(count)..].join("\n")
     }
 
+    /// One that showed these lines.
+    #[cfg(test)]
+    pub fn of(lines: &[&str]) -> Self {
+        let console = Self::default();
+        lines.iter().for_each(|&line| console.push(line.to_owned()));
+        console
+    }
+
     fn push(&self, line: String) {
         self.lines
             .lock()

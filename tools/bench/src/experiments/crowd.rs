@@ -2,7 +2,7 @@
 //! What a wake costs while many sleep on other words, and what memory the
 //! kernel has for somebody who sleeps.
 
-use super::{Wait, Wake, alone, tell};
+use super::{Scope, Wait, Wake, alone, tell};
 use crate::call::Futex;
 use crate::measure::timed;
 use crate::memory::Memory;
@@ -37,13 +37,13 @@ const STACK: usize = 32 << 10;
 const SLEEPERS: usize = 1000;
 
 /// Counts both, for each side; in instructions, if the processor does that.
-pub fn run(sides: &[Side]) {
-    for memory in [Memory::Private, Memory::Shared] {
-        for &side in sides {
+pub fn run(scope: &Scope) {
+    for &memory in Memory::of_experiments(scope.files_only) {
+        for &side in &scope.sides {
             alone(|| wakes(side, memory));
         }
     }
-    for &side in sides {
+    for &side in &scope.sides {
         alone(|| slab(side));
     }
 }

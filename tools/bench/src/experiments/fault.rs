@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Thread 001: processes map a file and touch its pages, while others wake on
+//! Thread 001: a process maps a file and touches a page, while others wake on
 //! words in the same pages. A fault maps the pages around it, too, but leaves
 //! out those whose lock somebody has: they will cost a fault of their own.
+//!
+//! Nobody else faults on these pages meanwhile, who would have locks of them: so
+//! what is left out is left out because of the wakes.
 
-use super::{Latencies, Wake, alone, now, tell};
+use super::{Latencies, Scope, Wake, alone, now, tell};
 use crate::side::Side;
 use nix::sys::mman::{MapFlags, ProtFlags};
 use rfutex_bench::record::PAGES_FILE;
-use rfutex_selftests::harness::{Child, PAGE};
+use rfutex_selftests::harness::{Child, Mapping, PAGE, until};
 use rfutex_selftests::memory::{Mount, Region, RegionWord, State, file_in, states_from};
 use std::fs::File;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Pages of the file: what the kernel maps around a fault, so that a fault often
 /// meets a wake.
@@ -17,8 +21,8 @@ const PAGES: usize = 16;
 
 const LEN: usize = PAGES * PAGE;
 
-/// How many processes wake, and how many fault without being looked at.
-const OTHERS: [usize; 2] = [2, 1];
+/// How many processes wake.
+const WAKERS: usize = 2;
 
 /// How long somebody has his turn, in nanoseconds.
 const TURN: i64 = 200_000_000;
@@ -35,7 +39,8 @@ struct Faults {
 }
 
 /// Measures with nobody who wakes, and with each side.
-pub fn run(sides: &[Side]) {
+pub fn run(scope: &Scope) {
+    let sides = &scope.sides;
     alone(|| {
         let mount = Mount::tmpfs("huge=never");
         let file = file_in(mount.path(), "file", LEN);
@@ -73,47 +78,54 @@ fn on(file_system: &str, file: &File, sides: &[Side]) {
     for (case, faults) in cases.iter().zip(found) {
         let pages = faults.latencies.len() * PAGES;
         let mut figures = faults.latencies.figures();
-        figures.push((
-            "fallbacks in 1000 pages",
-            faults.left_out as f64 * 1000.0 / pages as f64,
-        ));
+        figures.extend([
+            ("fallbacks", faults.left_out as f64),
+            (
+                "fallbacks in 1000 pages",
+                faults.left_out as f64 * 1000.0 / pages as f64,
+            ),
+        ]);
         let name = case.map_or("nobody", Side::name);
         tell("fault", file_system, None, name, &figures);
     }
 }
 
 fn turn(file: &File, side: Option<Side>, found: &mut Faults) {
-    let [wakers, faulters] = OTHERS;
-    let mut others: Vec<_> = (0..faulters)
-        .map(|_| {
-            Child::run(|| {
-                loop {
-                    map_and_touch(file, &mut Faults::default());
-                }
-            })
-        })
+    let shared = Mapping::shared(PAGE);
+    let ready: &AtomicU32 = shared.atomic(0);
+    let wakers: Vec<_> = side
+        .into_iter()
+        .flat_map(|side| [side; WAKERS])
+        .map(|side| Child::run(|| hammer(file, side, ready)))
         .collect();
-    if let Some(side) = side {
-        others.extend((0..wakers).map(|_| Child::run(|| hammer(file, side))));
-    }
+    // Each has mapped all pages, and faults no more.
+    until("all wakers are ready", || {
+        ready.load(Ordering::SeqCst) as usize == wakers.len()
+    });
     let end = now() + TURN;
     while now() < end {
         map_and_touch(file, found);
     }
     // The children are killed as they go out of scope.
-    drop(others);
+    drop(wakers);
 }
 
 /// Wakes on a word in each page, until killed.
-fn hammer(file: &File, side: Side) {
+fn hammer(file: &File, side: Side, ready: &AtomicU32) {
     let region = map(file);
     let calls: Vec<_> = (0..PAGES)
         .map(|page| Wake::new(side, region.word(page * PAGE)))
         .collect();
-    loop {
+    let wake_all = || {
         for call in &calls {
             assert_eq!(call.call(), 0);
         }
+    };
+    region.read();
+    wake_all();
+    ready.fetch_add(1, Ordering::SeqCst);
+    loop {
+        wake_all();
     }
 }
 

@@ -2,7 +2,7 @@
 //! How many operations several threads get done, each on words of its own: the
 //! calls meet in the hash table only. What `perf bench futex hash` does.
 
-use super::{Wait, now, tell};
+use super::{Scope, Wait, now, tell};
 use crate::memory::Memory;
 use crate::scheduling::{self, Policy};
 use crate::side::Side;
@@ -31,10 +31,10 @@ const UNTIL_LOOK: usize = 8;
 struct Turn(AtomicUsize);
 
 /// One number of threads on one kind of memory, the sides in turn.
-pub fn run(sides: &[Side]) {
-    for memory in [Memory::Private, Memory::Shared] {
+pub fn run(scope: &Scope) {
+    for &memory in Memory::of_experiments(scope.files_only) {
         for threads in THREADS {
-            super::alone(|| point(sides, memory, threads));
+            super::alone(|| point(&scope.sides, memory, threads));
         }
     }
 }

@@ -2,25 +2,28 @@
 //! Threads 000 and 002: what a call costs while others have the page's lock.
 //! The lab module's `hold_folio_lock` takes it.
 
-use super::{Latencies, Wait, Wake, alone, now, tell};
+use super::{Latencies, Scope, Wait, Wake, alone, now, tell};
 use crate::memory::Memory;
 use crate::side::Side;
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SaFlags, Signal};
+use nix::unistd::gettid;
 use rfutex::Word;
 use rfutex_selftests::harness::{Handler, PAGE, Task, signal_thread, until};
 use rfutex_selftests::memory::{folio_of, is_locked, page_of};
-use std::fs;
-use std::sync::Arc;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 const HOLD_FOLIO_LOCK: &str = "/sys/kernel/debug/rfutex/hold_folio_lock";
 
-/// How long one task holds the lock, at most.
-const HOLD: Duration = Duration::from_millis(100);
+/// How often the task that has the lock looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(1);
 
-/// How long each of several does, in milliseconds: as short as the kernel's
+/// How long each of several has it, in milliseconds: as short as the kernel's
 /// timers let it.
 const FIGHT: u32 = 1;
 
@@ -45,12 +48,12 @@ const PACE: i64 = 200_000;
 const LONGEST: u32 = 60_000;
 
 /// Measures both.
-pub fn run(sides: &[Side]) {
-    for &side in sides {
+pub fn run(scope: &Scope) {
+    for &side in &scope.sides {
         alone(|| held(side));
     }
     for fighters in FIGHTERS {
-        for &side in sides {
+        for &side in &scope.sides {
             alone(|| fought_for(side, fighters));
         }
     }
@@ -80,11 +83,50 @@ fn calls(side: Side, word: Word<'static>) -> Vec<Call> {
     calls
 }
 
-/// Tells what `disturbed` calls took, and how many times the median of others that is.
-fn tell_both(case: &str, x: f64, side: Side, undisturbed: &Latencies, disturbed: &Latencies) {
-    let mut figures = disturbed.figures();
-    figures.push(("alone us", undisturbed.median() / 1000.0));
-    figures.push(("ratio", disturbed.median() / undisturbed.median()));
+/// What calls came to.
+#[derive(Default)]
+struct Seen {
+    latencies: Latencies,
+    /// How many of them slept: whoever waits for a lock of a page does.
+    slept: u32,
+    /// How many of them ended while somebody had the lock of the page all the time.
+    came_through: u32,
+}
+
+impl Seen {
+    /// Makes a call, and notes what it came to. Whether it slept does not depend on
+    /// how busy the machine is: a thread that only loses its processor did not.
+    fn of(&mut self, call: impl FnOnce()) {
+        let before = times_asleep();
+        self.latencies.of(call);
+        self.slept += u32::from(times_asleep() != before);
+    }
+}
+
+/// How often the calling thread has gone to sleep so far.
+fn times_asleep() -> i64 {
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("getrusage");
+    usage.voluntary_context_switches()
+}
+
+/// Tells what `disturbed` calls came to, and how many times the median of others
+/// that is.
+fn tell_both(
+    case: &str,
+    x: f64,
+    side: Side,
+    undisturbed: &Seen,
+    disturbed: &Seen,
+    more: &[(&'static str, f64)],
+) {
+    let mut figures = disturbed.latencies.figures();
+    let alone = undisturbed.latencies.median();
+    figures.extend([
+        ("alone us", alone / 1000.0),
+        ("ratio", disturbed.latencies.median() / alone),
+        ("slept", disturbed.slept.into()),
+    ]);
+    figures.extend(more);
     tell("page-lock", case, Some(x), side.name(), &figures);
 }
 
@@ -105,38 +147,71 @@ fn held(side: Side) {
     let [elsewhere, word] = two_pages();
     let handler = Handler::counting(Signal::SIGUSR1, SaFlags::empty());
     for (name, mut call) in calls(side, word) {
-        let mut latencies = [Latencies::default(), Latencies::default()];
+        let [mut undisturbed, mut disturbed] = [Seen::default(), Seen::default()];
         for _ in 0..TURNS {
-            while_held(elsewhere, &mut call, &mut latencies[0]);
-            while_held(word, &mut call, &mut latencies[1]);
+            while_held(elsewhere, &mut call, &mut undisturbed);
+            while_held(word, &mut call, &mut disturbed);
         }
-        let [undisturbed, disturbed] = &latencies;
-        tell_both(&format!("{name}, held"), 1.0, side, undisturbed, disturbed);
+        let came_through = disturbed.came_through.into();
+        tell_both(
+            &format!("{name}, held"),
+            1.0,
+            side,
+            &undisturbed,
+            &disturbed,
+            &[("came through", came_through)],
+        );
     }
     drop(handler);
 }
 
-/// Makes calls that begin while a task has the lock of the page of `word`.
-fn while_held(word: Word<'static>, mut call: impl FnMut(), latencies: &mut Latencies) {
+/// Where the kernel says what the calling thread does.
+fn own_stat() -> File {
+    let path = format!("/proc/self/task/{}/stat", gettid());
+    File::open(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Whether the thread of this `stat` is asleep. It allocates nothing.
+fn is_asleep(stat: &File) -> bool {
+    let mut bytes = [0; 512];
+    let len = stat.read_at(&mut bytes, 0).expect("a thread that is there");
+    // Its name, in parentheses, and its state.
+    let name_end = bytes[..len].iter().rposition(|&byte| byte == b')');
+    bytes[name_end.expect("a name") + 2] != b'R'
+}
+
+/// Makes calls that begin while a task has the lock of the page of `word`. It has
+/// it until all of them are made, or until one is seen to sleep.
+///
+/// Nothing maps or unmaps memory meanwhile: a call that has to find a mapping might
+/// wait for that, and not for the page.
+fn while_held(word: Word<'static>, mut call: impl FnMut(), seen: &mut Seen) {
     let holder = Task::spawn(move || hold(word.addr(), LONGEST));
     until("the page is locked", || is_locked(head_of(word)));
-    // It has the lock until it gets a signal: when the calls are made, or when
-    // they seem to be stuck.
-    let over = Arc::new(AtomicBool::new(false));
-    let (tid, told) = (holder.tid(), Arc::clone(&over));
-    let release = thread::spawn(move || {
-        thread::park_timeout(HOLD);
-        told.store(true, Ordering::SeqCst);
-        signal_thread(tid, Signal::SIGUSR1);
-    });
-    for _ in 0..CALLS {
-        if over.load(Ordering::SeqCst) {
-            break;
+    let [watched, begun, done, over] = [const { AtomicBool::new(false) }; 4];
+    let is = |flag: &AtomicBool| flag.load(Ordering::SeqCst);
+    let (stat, holding) = (own_stat(), holder.tid());
+    seen.latencies.reserve(CALLS);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            watched.store(true, Ordering::SeqCst);
+            while !(is(&done) || is(&begun) && is_asleep(&stat)) {
+                thread::sleep(LOOK);
+            }
+            over.store(true, Ordering::SeqCst);
+            signal_thread(holding, Signal::SIGUSR1);
+        });
+        until("the thread that watches is there", || is(&watched));
+        begun.store(true, Ordering::SeqCst);
+        for _ in 0..CALLS {
+            seen.of(&mut call);
+            if is(&over) {
+                break;
+            }
+            seen.came_through += 1;
         }
-        latencies.of(&mut call);
-    }
-    release.thread().unpark();
-    release.join().expect("the signal was sent");
+        done.store(true, Ordering::SeqCst);
+    });
     holder.join();
 }
 
@@ -145,23 +220,28 @@ fn fought_for(side: Side, fighters: usize) {
     let [elsewhere, word] = two_pages();
     let target = AtomicU64::new(elsewhere.addr());
     let over = AtomicBool::new(false);
+    let ready = Barrier::new(fighters + 1);
     thread::scope(|scope| {
         for _ in 0..fighters {
             scope.spawn(|| {
+                // From then on, it maps no more memory.
+                hold(elsewhere.addr(), FIGHT);
+                ready.wait();
                 while !over.load(Ordering::Relaxed) {
                     hold(target.load(Ordering::Relaxed), FIGHT);
                 }
             });
         }
+        ready.wait();
         for (name, mut call) in calls(side, word) {
-            let mut latencies = [Latencies::default(), Latencies::default()];
+            let mut seen = [Seen::default(), Seen::default()];
             for _ in 0..TURNS {
-                for (page, latencies) in [elsewhere, word].into_iter().zip(&mut latencies) {
+                for (page, seen) in [elsewhere, word].into_iter().zip(&mut seen) {
                     target.store(page.addr(), Ordering::Relaxed);
                     until("they fight there", || is_locked(head_of(page)));
                     let end = now() + TURN;
                     while now() < end {
-                        latencies.of(&mut call);
+                        seen.of(&mut call);
                         let next = now() + PACE;
                         while now() < next {
                             thread::yield_now();
@@ -169,9 +249,9 @@ fn fought_for(side: Side, fighters: usize) {
                     }
                 }
             }
-            let [undisturbed, disturbed] = &latencies;
+            let [undisturbed, disturbed] = &seen;
             let case = format!("{name}, fought for");
-            tell_both(&case, fighters as f64, side, undisturbed, disturbed);
+            tell_both(&case, fighters as f64, side, undisturbed, disturbed, &[]);
         }
         over.store(true, Ordering::Relaxed);
     });

@@ -4,7 +4,7 @@
 //! it back or does without.
 
 use super::crowd::sleep_on;
-use super::{Latencies, Wake, alone, tell};
+use super::{Latencies, Scope, Wake, alone, tell};
 use crate::side::Side;
 use nix::sys::mman::{MapFlags, ProtFlags};
 use rfutex::Word;
@@ -27,8 +27,8 @@ const _: () = assert!(LEN as u64 <= PAGES_LEN);
 const WAKES: usize = 200;
 
 /// Tries it on each side, on the pages of a file of the host's.
-pub fn run(sides: &[Side]) {
-    for &side in sides {
+pub fn run(scope: &Scope) {
+    for &side in &scope.sides {
         alone(|| {
             let file = File::open(PAGES_FILE).expect(PAGES_FILE);
             let (prot, flags) = (ProtFlags::PROT_READ, MapFlags::MAP_SHARED);

@@ -2,7 +2,7 @@
 //! Thread 004: calls on the head and on a tail of a huge page, while it is split
 //! and collapsed over and over. In the end nothing of it is left.
 
-use super::{Latencies, Wait, Wake, alone, tell};
+use super::{Latencies, Scope, Wait, Wake, alone, tell};
 use crate::side::Side;
 use nix::errno::Errno;
 use rfutex::Word;
@@ -27,15 +27,17 @@ const TRIES: usize = 5;
 const COUNTERS: [&str; 2] = ["nr_anon_transparent_hugepages", "nr_shmem_hugepages"];
 
 /// Does both, on anonymous memory and on a tmpfs, for each side.
-pub fn run(sides: &[Side]) {
-    for &side in sides {
-        alone(|| {
-            let before = Counters::now();
-            let region = thp(HUGE);
-            let mut storm = storm(&region, side, || try_split(&region));
-            drop(region);
-            storm.tell("anonymous", &before, side);
-        });
+pub fn run(scope: &Scope) {
+    for &side in &scope.sides {
+        if !scope.files_only {
+            alone(|| {
+                let before = Counters::now();
+                let region = thp(HUGE);
+                let mut storm = storm(&region, side, || try_split(&region));
+                drop(region);
+                storm.tell("anonymous", &before, side);
+            });
+        }
         alone(|| {
             let before = Counters::now();
             let mount = Mount::tmpfs("huge=advise");

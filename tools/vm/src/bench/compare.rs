@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::Args;
+use rfutex_bench::record::Hold;
 
 use super::results::{Results, Row};
 use super::{Bench, Choice, table};
@@ -31,17 +32,20 @@ pub struct Base {
     /// Only operations that have this in their names (may be given more than once)
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
+    /// With modules whose sleepers hold this
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Hold::Inode)]
+    hold: Hold,
 }
 
 impl Bench<'_> {
     /// Measures both modules with this same program, and prints what changed.
     pub fn compare(&self, base: &Base) -> Result<bool> {
-        let choice = Choice::quick(base.only.clone());
+        let choice = Choice::quick(base.only.clone(), base.hold);
         let places = Places {
             modules: std::path::absolute(&base.base_modules)?,
-            ..self.places.clone()
+            ..self.kernel.places.clone()
         };
-        let old = Bench::new(self.options, &places, self.interrupt)?;
+        let old = Bench::new(self.options, &places, None, self.interrupt)?;
         let (before, good_before) = old.measure(&choice)?;
         let (after, good_after) = self.measure(&choice)?;
         ensure!(
@@ -110,6 +114,7 @@ impl fmt::Display for Comparison<'_> {
             "operation",
             "memory",
             "resolver",
+            "hold",
             "insn before",
             "now",
             "ratio before",
@@ -117,13 +122,14 @@ impl fmt::Display for Comparison<'_> {
             "change",
             "",
         ];
-        let mut table = table::new(&head, 3);
+        let mut table = table::new(&head, 4);
         for pair in &self.pairs {
-            let [name, memory, resolver] = pair.row.key();
+            let [name, memory, resolver, hold] = pair.row.key();
             table.add_row([
                 name.to_owned(),
                 memory.to_owned(),
                 resolver.to_owned(),
+                hold.to_owned(),
                 format!("{:.0}", pair.insn[0]),
                 format!("{:.0}", pair.insn[1]),
                 format!("{:.3}", pair.ratio[0]),
@@ -195,7 +201,7 @@ mod tests {
     fn new_rows_are_named() {
         let comparison = |old, new| Comparison::of("x", old, new).alone;
         let (none, one) = (results(&[]), results(&[("a", 1.0, 1.0)]));
-        assert_eq!(comparison(&none, &one), ["a  "]);
-        assert_eq!(comparison(&one, &none), ["a  "]);
+        assert_eq!(comparison(&none, &one), ["a   inode"]);
+        assert_eq!(comparison(&one, &none), ["a   inode"]);
     }
 }

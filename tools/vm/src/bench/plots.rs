@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
+use rfutex_bench::record::{Hold, Line};
 
 use super::results::Results;
 
@@ -27,6 +28,8 @@ struct Chart<'a> {
 
 /// One picture of lines: an experiment, its case, the figure, and how.
 const LINES: &[(&str, &str, &str, &str, bool)] = &[
+    ("threads", "private", "instructions", "threads", false),
+    ("threads", "shared", "instructions", "threads", false),
     ("hash", "private", "ratio", "threads", false),
     ("hash", "shared", "ratio", "threads", false),
     ("hash, lab module", "shared", "calls/s", "threads", false),
@@ -57,6 +60,7 @@ const LINES: &[(&str, &str, &str, &str, bool)] = &[
 /// One picture of bars: an experiment and a figure.
 const BARS: &[(&str, &str)] = &[
     ("page-lock", "ratio"),
+    ("page-lock", "slept"),
     ("fault", "fallbacks in 1000 pages"),
     ("fault", "p99 us"),
     ("reclaim", "wake of gone us"),
@@ -106,7 +110,7 @@ pub fn draw(results: &Results, directory: &Path) -> Result<()> {
             .filter(|line| line.experiment == experiment)
             .filter_map(|line| {
                 let x = line.x.map_or_else(String::new, |x| format!(" {x}"));
-                let name = format!("{}{x} {}", line.case, line.side);
+                let name = format!("{}{x} {}", line.case, by(line));
                 Some((name, line.figure(figure)?, None))
             })
             .collect();
@@ -129,7 +133,15 @@ fn file_name(parts: &[&str]) -> String {
         + ".svg"
 }
 
-/// The lines of one picture, a side each.
+/// Who a figure is of.
+fn by(line: &Line) -> String {
+    match line.hold {
+        Hold::Inode => line.side.clone(),
+        hold => format!("{}, hold={}", line.side, hold.name()),
+    }
+}
+
+/// The lines of one picture, one for each side with each module.
 fn series(results: &Results, experiment: &str, case: &str, figure: &str) -> Vec<Series> {
     let mut series: Vec<Series> = Vec::new();
     for line in &results.experiments {
@@ -139,9 +151,10 @@ fn series(results: &Results, experiment: &str, case: &str, figure: &str) -> Vec<
         if line.experiment != experiment || line.case != case {
             continue;
         }
-        match series.iter_mut().find(|(name, _)| *name == line.side) {
+        let by = by(line);
+        match series.iter_mut().find(|(name, _)| *name == by) {
             Some((_, points)) => points.push((x, y)),
-            None => series.push((line.side.clone(), vec![(x, y)])),
+            None => series.push((by, vec![(x, y)])),
         }
     }
     series
@@ -213,7 +226,7 @@ impl Chart<'_> {
 /// is to be at most.
 fn bars(path: &Path, title: &str, all: &[(String, f64, Option<f64>)], log: bool) -> Result<()> {
     const HEIGHT: i32 = 18;
-    const LEFT: i32 = 300;
+    const LEFT: i32 = 330;
     let (width, top) = (SIZE.0 as i32, 40);
     let size = (SIZE.0, (top + HEIGHT * (all.len() as i32 + 1)) as u32);
     let area = SVGBackend::new(path, size).into_drawing_area();
@@ -259,7 +272,7 @@ fn bars(path: &Path, title: &str, all: &[(String, f64, Option<f64>)], log: bool)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rfutex_bench::record::{Line, Record};
+    use rfutex_bench::record::Record;
 
     #[test]
     fn pictures_of_what_there_is() {
@@ -270,6 +283,7 @@ mod tests {
                 case: "private".to_owned(),
                 x: Some(x),
                 side: "page".to_owned(),
+                hold: Hold::Inode,
                 figures: vec![("instructions".to_owned(), cost)],
             };
             results.add(Record::Line(line), "module");

@@ -69,7 +69,7 @@ impl Bench<'_> {
         let temp = tempfile::tempdir()?;
         let (socket, log) = (temp.path().join("qmp"), temp.path().join("trace"));
         let mut session = self.options.session(
-            self.places,
+            self.kernel.places,
             self.interrupt,
             Limits {
                 silence: Duration::from_secs(120),
@@ -87,37 +87,38 @@ impl Bench<'_> {
         let module = guest_module(operation.build());
         let plan = Plan {
             limit: NO_LIMIT,
-            stages: vec![Stage::Insmod { module }, Stage::Exec { argv }],
+            stages: vec![
+                Stage::Insmod {
+                    module,
+                    parameters: Vec::new(),
+                },
+                Stage::Exec { argv },
+            ],
             first_failure: false,
         };
-        let mut symbols = Symbols::read(&self.places.kdir.join("System.map"))?;
+        let mut symbols = Symbols::read(&self.kernel.places.kdir.join("System.map"))?;
         let mut logged = Ok(());
         let mut report = Report::default();
-        let ran =
-            session.run_with(
-                &self.root,
-                &plan,
-                "profile",
-                &mut report,
-                |line| match Record::parse(line) {
-                    Some(Record::Symbols(of_module)) => symbols.add(of_module),
-                    Some(Record::Repeating { .. }) => logged = log_instructions(&socket, &log),
-                    _ => println!("{line}"),
-                },
-            )?;
+        let ran = session.run_with(&self.kernel.root, &plan, "profile", &mut report, |line| {
+            match Record::parse(line) {
+                Some(Record::Symbols(of_module)) => symbols.add(of_module),
+                Some(Record::Repeating { .. }) => logged = log_instructions(&socket, &log),
+                _ => println!("{line}"),
+            }
+        })?;
         logged?;
         ensure!(ran.exited == Some(0), "the operation was not repeated");
         let profile = Profile::read(&log, &symbols)?;
         println!("{}", functions(&profile).trim_fmt());
-        let path = self.places.build.join("profile").join(format!(
+        let path = self.kernel.places.build.join("profile").join(format!(
             "{}-{}-{}.txt",
             operation.name, operation.memory, operation.resolver
         ));
         fs::create_dir_all(path.parent().context("a directory")?)?;
-        let module = self.places.modules.join(operation.build());
+        let module = self.kernel.places.modules.join(operation.build());
         let binaries = [
             module.join("rfutex.ko"),
-            self.places.kdir.join("vmlinux.unstripped"),
+            self.kernel.places.kdir.join("vmlinux.unstripped"),
         ];
         fs::write(&path, listing::of(&profile, &binaries)?)?;
         println!("instruction by instruction: {}", path.display());

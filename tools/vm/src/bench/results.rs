@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use rfutex_bench::record::{self, Line, Record, Unit};
+use rfutex_bench::record::{self, Hold, Line, Record, Unit};
 use rfutex_bench::spread::Spread;
 use serde::Serialize;
 
@@ -20,6 +20,9 @@ pub struct Results {
     pub revision: String,
     /// The kernel's release.
     pub kernel: String,
+    /// Whether the C helpers are inlined in Rust code where instructions are
+    /// counted.
+    pub inline_helpers: bool,
     /// QEMU's version.
     pub qemu: String,
     /// The load of the host as time began to be taken, the greatest.
@@ -32,6 +35,9 @@ pub struct Results {
     pub experiments: Vec<Line>,
     /// What they are to show, and whether they do.
     pub claims: Vec<Claim>,
+    /// The boots that died before anything of ours ran, and were made once more: a
+    /// line each.
+    pub deaths: String,
 }
 
 /// One operation. What was not measured is not there.
@@ -43,6 +49,8 @@ pub struct Row {
     pub memory: String,
     /// Of rfutex.
     pub resolver: String,
+    /// What the module was loaded with.
+    pub hold: Hold,
     /// Instructions of futex(2).
     pub native_insn: Option<f64>,
     /// Instructions of rfutex.
@@ -75,7 +83,7 @@ impl Row {
                 self.native_insn = Some(native);
                 self.rfutex_insn = Some(ours);
                 self.insn_ratio = Some(ratio);
-                self.insn_ratio_target = targets::of(&self.name, &self.memory, &self.resolver);
+                self.insn_ratio_target = targets::of(self.key());
                 self.target_met = self.insn_ratio_target.map(|target| ratio <= target);
             }
             Unit::Nanoseconds => {
@@ -89,8 +97,8 @@ impl Row {
     }
 
     /// What it is called in a table.
-    pub fn key(&self) -> [&str; 3] {
-        [&self.name, &self.memory, &self.resolver]
+    pub fn key(&self) -> [&str; 4] {
+        [&self.name, &self.memory, &self.resolver, self.hold.name()]
     }
 }
 
@@ -119,14 +127,21 @@ impl Results {
     }
 
     fn row(&mut self, record: &record::Row) -> &mut Row {
-        let key = [&record.name, &record.memory, &record.resolver];
+        let record::Row {
+            name,
+            memory,
+            resolver,
+            hold,
+            ..
+        } = record;
+        let key = [name, memory, resolver, hold.name()];
         let place = self.rows.iter().position(|row| row.key() == key);
         let place = place.unwrap_or_else(|| {
-            let [name, memory, resolver] = key.map(String::clone);
             self.rows.push(Row {
-                name,
-                memory,
-                resolver,
+                name: name.clone(),
+                memory: memory.clone(),
+                resolver: resolver.clone(),
+                hold: *hold,
                 ..Row::default()
             });
             self.rows.len() - 1
@@ -158,6 +173,7 @@ mod tests {
             name: "wake-none".to_owned(),
             memory: "private".to_owned(),
             resolver: "page".to_owned(),
+            hold: Hold::Inode,
             unit,
             native: spread(native),
             ours: spread(ours),

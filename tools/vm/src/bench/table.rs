@@ -46,6 +46,7 @@ fn rows(results: &Results) -> Table {
         "operation",
         "memory",
         "resolver",
+        "hold",
         "futex insn",
         "rfutex insn",
         "ratio",
@@ -56,13 +57,14 @@ fn rows(results: &Results) -> Table {
         "ratio",
         "half within",
     ];
-    let mut table = new(&head, 3);
+    let mut table = new(&head, 4);
     for row in &results.rows {
-        let [name, memory, resolver] = row.key();
+        let [name, memory, resolver, hold] = row.key();
         table.add_row([
             name.to_owned(),
             memory.to_owned(),
             resolver.to_owned(),
+            hold.to_owned(),
             number(row.native_insn),
             number(row.rfutex_insn),
             ratio(row.insn_ratio),
@@ -87,7 +89,15 @@ fn calibration(results: &Results) -> String {
         .iter()
         .map(|(name, insn)| format!("{name} {insn:.0}"))
         .collect();
-    format!("instructions of calls that are known: {}", calls.join(", "))
+    let helpers = if results.inline_helpers {
+        "inlined"
+    } else {
+        "not inlined"
+    };
+    format!(
+        "instructions of calls that are known: {}; the kernel's C helpers are {helpers}",
+        calls.join(", ")
+    )
 }
 
 /// A figure with as many digits as say something.
@@ -102,19 +112,20 @@ fn figure(figure: f64) -> String {
 
 /// The lines of one experiment.
 fn experiment(lines: &[&Line]) -> Table {
-    let mut head = vec!["case", "by", ""];
+    let mut head = vec!["case", "by", "hold", ""];
     for (name, _) in lines.iter().flat_map(|line| &line.figures) {
         if !head.contains(&name.as_str()) {
             head.push(name);
         }
     }
-    let names = head.split_off(3);
+    let names = head.split_off(4);
     head.extend(&names);
-    let mut table = new(&head, 2);
+    let mut table = new(&head, 3);
     for line in lines {
         let mut row = vec![
             line.case.clone(),
             line.side.clone(),
+            line.hold.name().to_owned(),
             line.x.map_or_else(String::new, |x| x.to_string()),
         ];
         let cells = names
@@ -128,10 +139,11 @@ fn experiment(lines: &[&Line]) -> Table {
 
 /// What was to be shown, and was or was not.
 fn claims(claims: &[Claim]) -> Table {
-    let mut table = new(&["experiment", "claim", "holds", "figure"], 3);
+    let mut table = new(&["experiment", "hold", "claim", "holds", "figure"], 4);
     for claim in claims {
         table.add_row([
             claim.experiment.clone(),
+            claim.hold.name().to_owned(),
             claim.claim.clone(),
             if claim.holds { "yes" } else { "NO" }.to_owned(),
             figure(claim.figure),
@@ -171,12 +183,13 @@ impl fmt::Display for Printed<'_> {
             writeln!(f, "{}", experiment(&lines).trim_fmt())?;
         }
         if let Some(load) = results.load.filter(|&load| load > BUSY) {
-            let what = "judge nothing by the times, nor by claims that rest on them";
+            let what = "judge nothing by the times; no claim rests on them";
             writeln!(f, "\nThe host was busy (load {load}): {what}.")?;
         }
         if !results.claims.is_empty() {
             writeln!(f, "\n{}", claims(&results.claims).trim_fmt())?;
         }
+        f.write_str(&results.deaths)?;
         Ok(())
     }
 }
