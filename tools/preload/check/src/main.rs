@@ -12,8 +12,10 @@ mod grid;
 #[path = "../../src/kernel.rs"]
 #[expect(dead_code, reason = "shared with the library")]
 mod kernel;
+mod memory;
 mod processes;
 mod signals;
+mod tracer;
 mod wakes;
 
 use libtest_mimic::{Arguments, Trial};
@@ -32,9 +34,9 @@ fn trial(path: &str, run: fn()) -> Trial {
 macro_rules! trials {
     ($module:ident: $($name:ident),* $(; preload: $($own:ident),*)?) => {
         [
-            $(trial(concat!("check::", stringify!($module), "::", stringify!($name)), $module::$name)),*
-            $(, $(trial(concat!("check::", stringify!($module), "::", stringify!($own)), $module::$own)
-                .with_kind("preload")),*)?
+            $(trial(concat!("check::", stringify!($module), "::", stringify!($name)), $module::$name),)*
+            $($(trial(concat!("check::", stringify!($module), "::", stringify!($own)), $module::$own)
+                .with_kind("preload"),)*)?
         ]
     };
 }
@@ -63,5 +65,7 @@ fn main() -> ExitCode {
         preload: another_file_in_its_place, out_of_the_way, falls_through, required,
             no_descriptor_left, lost],
     );
+    trials.extend(trials![memory: onto_a_stack_of_its_own]);
+    trials.extend(trials![tracer:; preload: theirs_first, ours_first]);
     libtest_mimic::run(&args, trials).exit_code()
 }
