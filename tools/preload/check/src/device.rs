@@ -6,6 +6,8 @@ use crate::processes::{ROLE, ends_well, in_child};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -17,7 +19,7 @@ use std::thread;
 const DEVICE: &str = "/dev/rfutex";
 
 /// Closes all files but the standard ones, as daemons do.
-fn close_all() {
+pub fn close_all() {
     // SAFETY: Closes what nobody here uses any more.
     let result = unsafe { libc::close_range(3, u32::MAX, 0) };
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
@@ -210,12 +212,15 @@ pub fn lost() {
         close_all();
         let _ = wake(&AtomicU32::new(0), 1);
     });
-    let status = nix::sys::wait::waitpid(child, None).expect("wait");
+    ends_by_abort(child);
+}
+
+/// Waits for a child that must end itself.
+#[track_caller]
+pub fn ends_by_abort(child: Pid) {
+    let status = waitpid(child, None);
     assert!(
-        matches!(
-            status,
-            nix::sys::wait::WaitStatus::Signaled(_, Signal::SIGABRT, _)
-        ),
+        matches!(status, Ok(WaitStatus::Signaled(_, Signal::SIGABRT, _))),
         "{status:?}"
     );
 }

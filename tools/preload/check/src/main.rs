@@ -14,6 +14,7 @@ mod grid;
 mod kernel;
 mod memory;
 mod processes;
+mod sandbox;
 mod signals;
 mod tracer;
 mod wakes;
@@ -65,6 +66,9 @@ fn main() -> ExitCode {
         preload: another_file_in_its_place, out_of_the_way, falls_through, required,
             no_descriptor_left, lost],
     );
+    trials.extend(trials![sandbox: from_the_first_call;
+        preload: required_in_a_sandbox, after_the_first_call, some_commands_refused,
+            nothing_opens_any_more]);
     trials.extend(trials![memory: onto_a_stack_of_its_own]);
     trials.extend(trials![tracer:; preload: theirs_first, ours_first]);
     libtest_mimic::run(&args, trials).exit_code()

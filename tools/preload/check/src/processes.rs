@@ -2,7 +2,7 @@
 //! fork and exec.
 
 use crate::call::{set, shared_word, until_waiting, wait_for, wake};
-use crate::tracer;
+use crate::{sandbox, tracer};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, setrlimit};
@@ -115,6 +115,7 @@ pub fn play(role: &str) {
             setrlimit(Resource::RLIMIT_NOFILE, 0, 0).expect("setrlimit");
             wake_once();
         }
+        "refused" => sandbox::refused(given),
         "theirs-first" => tracer::play_theirs_first(),
         "ours-first" => tracer::play_ours_first(),
         _ => panic!("nobody plays {role}"),
