@@ -7,6 +7,12 @@
 //! miss each other. If it cannot be used then, for whatever reason, the
 //! kernel's futex is used for good. If it was used and cannot be any more, the
 //! process ends.
+//!
+//! The state is as shared as the memory is, and the table of open files may
+//! not be: a child of vfork(2), or of clone(2) with `CLONE_VM` alone, finds a
+//! number here which is not open, or another file, in its own table. To it, the
+//! device is a file that was closed: it opens it once more, at the same number
+//! if it can, so that the two of them agree from then on.
 
 use crate::kernel;
 use crate::options;
@@ -168,21 +174,22 @@ fn query(fd: i32) -> Result<(), i32> {
     }
 }
 
-/// Opens the device. An error is its number.
-fn open() -> Result<i32, i32> {
-    let mut result = try_open();
+/// Opens the device, at the number `wanted` if it is free. An error is its
+/// number.
+fn open(wanted: Option<i32>) -> Result<i32, i32> {
+    let mut result = try_open(wanted);
     for _ in 1..TRIES {
         // Another thread closed the file at once, as all that it found.
         if !matches!(result, Err(libc::EBADF | libc::EINTR)) {
             break;
         }
-        result = try_open();
+        result = try_open(wanted);
     }
     result
 }
 
 /// Opens the device, unless another thread interferes: that is `EBADF`.
-fn try_open() -> Result<i32, i32> {
+fn try_open(wanted: Option<i32>) -> Result<i32, i32> {
     const AT_FDCWD: c_long = libc::AT_FDCWD as c_long;
     let flags = libc::O_RDWR | libc::O_CLOEXEC;
     let path = PATH.as_ptr().addr() as c_long;
@@ -194,7 +201,7 @@ fn try_open() -> Result<i32, i32> {
     }
     let fd = result as i32;
     match query(fd) {
-        Ok(()) => Ok(out_of_the_way(fd)),
+        Ok(()) => Ok(out_of_the_way(fd, wanted)),
         Err(error) => {
             close(fd);
             Err(error)
@@ -202,13 +209,23 @@ fn try_open() -> Result<i32, i32> {
     }
 }
 
-/// Moves a file descriptor to a high number if possible, where programs that
-/// count on low ones do not meet it.
-fn out_of_the_way(fd: i32) -> i32 {
+/// Moves a file descriptor to the number `wanted` if that is free, else to a high
+/// number if possible, where programs that count on low ones do not meet it.
+fn out_of_the_way(fd: i32, wanted: Option<i32>) -> i32 {
     /// Above it the table of open files would grow for one file's sake.
     const HIGHEST: u64 = 1024;
     /// How far below the limit to begin.
     const ROOM: u64 = 32;
+    if let Some(wanted) = wanted {
+        match duplicate(fd, wanted) {
+            Some(moved) if moved == wanted => {
+                close(fd);
+                return moved;
+            }
+            Some(other) => close(other),
+            None => (),
+        }
+    }
     let mut limit = libc::rlimit {
         rlim_cur: HIGHEST,
         rlim_max: 0,
@@ -218,19 +235,23 @@ fn out_of_the_way(fd: i32) -> i32 {
     // SAFETY: The kernel writes to `limit`.
     unsafe { kernel::call(libc::SYS_prlimit64, &[0, resource, 0, at, 0, 0]) };
     let least = limit.rlim_cur.min(HIGHEST).saturating_sub(ROOM);
-    let command = libc::F_DUPFD_CLOEXEC.into();
-    // SAFETY: Makes a new file descriptor, and touches no memory.
-    let moved = unsafe {
-        kernel::call(
-            libc::SYS_fcntl,
-            &[fd.into(), command, least as c_long, 0, 0, 0],
-        )
-    };
-    if kernel::error(moved).is_some() {
-        return fd;
+    match duplicate(fd, least as i32) {
+        Some(moved) => {
+            close(fd);
+            moved
+        }
+        None => fd,
     }
-    close(fd);
-    moved as i32
+}
+
+/// Makes another file descriptor of `fd`, at the first free number from `least`
+/// on; `None` if there is none.
+fn duplicate(fd: i32, least: i32) -> Option<i32> {
+    let command = libc::F_DUPFD_CLOEXEC.into();
+    let args = [fd.into(), command, least.into(), 0, 0, 0];
+    // SAFETY: Makes a new file descriptor, and touches no memory.
+    let result = unsafe { kernel::call(libc::SYS_fcntl, &args) };
+    kernel::error(result).is_none().then_some(result as i32)
 }
 
 /// True if this program cannot use the device: there is none, or not for it,
@@ -242,7 +263,7 @@ fn is_absence(error: i32) -> bool {
 /// Opens the device for the first time, or notes that there is none.
 #[cold]
 fn first_open(state: State) {
-    match open() {
+    match open(None) {
         Ok(fd) => {
             if !state.replace(fd) {
                 close(fd);
@@ -263,13 +284,14 @@ fn first_open(state: State) {
     }
 }
 
-/// Opens the device once more: the program closed it.
+/// Opens the device once more: the program closed it, or it was opened by
+/// another process, which shares our memory and not our open files.
 #[cold]
 fn reopen(state: State) {
     if State::load() != state {
         return;
     }
-    match open() {
+    match open(Some(state.fd())) {
         Ok(fd) => {
             if state.replace(fd) {
                 stats::count(Counter::Reopened);

@@ -25,9 +25,9 @@ pub fn close_all() {
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
-/// The library's file descriptors for the device.
-fn descriptors() -> Vec<RawFd> {
-    let entries = std::fs::read_dir("/proc/self/fd").expect("/proc");
+/// A process's file descriptors for the device.
+pub fn descriptors(process: &str) -> Vec<RawFd> {
+    let entries = std::fs::read_dir(format!("/proc/{process}/fd")).expect("/proc");
     entries
         .flatten()
         .filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == DEVICE))
@@ -96,9 +96,9 @@ pub fn closed_all_the_time() {
             done.store(true, Ordering::SeqCst);
         });
         assert!(
-            descriptors().len() <= 1,
+            descriptors("self").len() <= 1,
             "files are left open: {:?}",
-            descriptors()
+            descriptors("self")
         );
     });
     ends_well(child);
@@ -108,9 +108,6 @@ pub fn closed_all_the_time() {
 pub fn another_file_in_its_place() {
     let word = AtomicU32::new(0);
     assert_eq!(wake(&word, 1), Ok(0));
-    let [fd] = descriptors()[..] else {
-        panic!("not one file: {:?}", descriptors());
-    };
     for path in [
         "/dev/null",
         "/dev/zero",
@@ -118,6 +115,9 @@ pub fn another_file_in_its_place() {
         "/tmp",
         "/dev/kmsg",
     ] {
+        let [fd] = descriptors("self")[..] else {
+            panic!("not one file: {:?}", descriptors("self"));
+        };
         let file = File::open(path).expect(path);
         // SAFETY: Puts the file there; it is closed below.
         assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), fd) }, fd, "{path}");
@@ -128,9 +128,9 @@ pub fn another_file_in_its_place() {
         });
         let link = std::fs::read_link(format!("/proc/self/fd/{fd}")).expect("still open");
         assert_ne!(link.as_os_str(), DEVICE);
-        // The library has another number by now: back to this one.
-        let [other] = descriptors()[..] else {
-            panic!("not one file: {:?}", descriptors());
+        // The library has another number by now, and keeps it.
+        let [other] = descriptors("self")[..] else {
+            panic!("not one file: {:?}", descriptors("self"));
         };
         assert_ne!(other, fd);
         // SAFETY: Closes what was put there, and the library's own.
@@ -139,15 +139,15 @@ pub fn another_file_in_its_place() {
             libc::close(other);
         }
         assert_eq!(wake(&word, 1), Ok(0));
-        assert_eq!(descriptors(), [fd]);
+        assert_eq!(descriptors("self"), [other]);
     }
 }
 
 /// Its file descriptor is where programs do not meet it, and ends with exec.
 pub fn out_of_the_way() {
     assert_eq!(wake(&AtomicU32::new(0), 1), Ok(0));
-    let [fd] = descriptors()[..] else {
-        panic!("not one file: {:?}", descriptors());
+    let [fd] = descriptors("self")[..] else {
+        panic!("not one file: {:?}", descriptors("self"));
     };
     assert!(fd > 100, "{fd}");
     // SAFETY: Touches no memory.

@@ -69,7 +69,10 @@ fn main() -> ExitCode {
     trials.extend(trials![sandbox: from_the_first_call;
         preload: required_in_a_sandbox, after_the_first_call, some_commands_refused,
             nothing_opens_any_more]);
-    trials.extend(trials![memory: onto_a_stack_of_its_own]);
+    trials.extend(
+        trials![memory: onto_a_stack_of_its_own, one_answer_for_both;
+        preload: vfork_calls_first, child_calls_first, one_number_for_both],
+    );
     trials.extend(trials![tracer:; preload: theirs_first, ours_first]);
     libtest_mimic::run(&args, trials).exit_code()
 }

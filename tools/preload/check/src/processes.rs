@@ -2,7 +2,7 @@
 //! fork and exec.
 
 use crate::call::{set, shared_word, until_waiting, wait_for, wake};
-use crate::{sandbox, tracer};
+use crate::{memory, sandbox, tracer};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, setrlimit};
@@ -116,6 +116,10 @@ pub fn play(role: &str) {
             wake_once();
         }
         "refused" => sandbox::refused(given),
+        "vfork-calls-first" => memory::play_vfork_calls_first(),
+        "child-calls-first" => memory::play_child_calls_first(),
+        "one-number-for-both" => memory::play_one_number_for_both(),
+        "one-answer-for-both" => memory::play_one_answer_for_both(),
         "theirs-first" => tracer::play_theirs_first(),
         "ours-first" => tracer::play_ours_first(),
         _ => panic!("nobody plays {role}"),

@@ -49,8 +49,13 @@ fn refusing(call: i64, rules: Vec<SeccompRule>, error: i32) -> BpfProgram {
 }
 
 /// Has this thread's calls filtered from now on.
-fn enter(filter: &BpfProgram) {
+pub fn enter(filter: &BpfProgram) {
     seccompiler::apply_filter(filter).expect("seccomp");
+}
+
+/// A filter that hides the device from who has not opened it.
+pub fn nothing_opens() -> BpfProgram {
+    refusing(libc::SYS_openat, Vec::new(), libc::EPERM)
 }
 
 /// A program that was in the sandbox before its first call has futex, the kernel's.
