@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Builds what `make check-peers` runs: the preloaded library and its own tests,
-# here; and from the kernel's source, into the cache, its futex selftests and
-# perf. Prints the options that name them to rfutex-vm, one word a line.
-# Sourced, after setup, by vm.sh.
+# Builds what `make check-peers` runs: the preloaded library, its own tests and
+# another library for them, here; and from the kernel's source, into the cache,
+# its futex selftests and perf. Prints the options that name them to rfutex-vm,
+# one word a line. Sourced, after setup, by vm.sh.
 
 # The system's headers are older than the tests: they get the kernel's own.
 # With gcc, since clang refuses the _Atomic types of one test. Nothing is
@@ -70,10 +70,12 @@ kernel_peers() {
 # has it for what else runs in the VM.
 build_preload() {
 	local target=$1 cargo="env --chdir=$TOP/tools RUSTFLAGS=-Ctarget-feature=-crt-static cargo"
-	local where="--locked --target $target --target-dir $TOP/build/preload"
-	# shellcheck disable=SC2086 # words
-	locked with_spinner preload "$TOP/build/preload.log" $cargo rustc $where \
-		-p rfutex-preload --lib --crate-type cdylib --profile preload
+	local where="--locked --target $target --target-dir $TOP/build/preload" library
+	for library in preload preload-tracer; do
+		# shellcheck disable=SC2086 # words
+		locked with_spinner preload "$TOP/build/$library.log" $cargo rustc $where \
+			-p "rfutex-$library" --lib --crate-type cdylib --profile preload
+	done
 	# shellcheck disable=SC2086 # words
 	locked with_spinner preload "$TOP/build/preload-check.log" $cargo build $where \
 		-p rfutex-preload-check --release
@@ -87,5 +89,6 @@ peers_options() {
 	build_preload "$1"
 	printf -- '--%s\n' "selftests=$kernel/selftests" "perf=$kernel/perf" \
 		"preload=$preload/preload/librfutex_preload.so" \
+		"preload-tracer=$preload/preload/librfutex_preload_tracer.so" \
 		"preload-check=$preload/release/rfutex-preload-check"
 }

@@ -1,12 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The open device: opened when it is first needed, found again when the
 //! program closed it, and never mistaken for another file.
+//!
+//! Whether the device is used is decided once, at the first call, for all who
+//! share this memory: a waiter there and a wake by the kernel's futex would
+//! miss each other. If it cannot be used then, for whatever reason, the
+//! kernel's futex is used for good. If it was used and cannot be any more, the
+//! process ends.
+//!
+//! The state is as shared as the memory is, and the table of open files may
+//! not be: a child of vfork(2), or of clone(2) with `CLONE_VM` alone, finds a
+//! number here which is not open, or another file, in its own table. To it, the
+//! device is a file that was closed: it opens it once more, at the same number
+//! if it can, so that the two of them agree from then on.
 
 use crate::kernel;
 use crate::options;
 use crate::stats::{self, Counter};
 use core::ffi::{CStr, c_long};
-use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU64, Ordering};
 use rfutex::raw::uapi;
 
@@ -23,9 +34,6 @@ const NEEDED: u64 = uapi::RFUTEX_FEATURE_WAIT
 /// The file descriptor that all threads use.
 static STATE: AtomicU64 = AtomicU64::new(State::new(0, State::UNOPENED).0);
 
-/// The number of the device, as fstat(2) tells it, once it was opened.
-static DEVICE: AtomicU64 = AtomicU64::new(0);
-
 /// The value of [`STATE`]: a file descriptor or a word about it, below a number
 /// that grows with each change, so that a descriptor that comes back with the
 /// same number is not the same state.
@@ -35,8 +43,7 @@ struct State(u64);
 impl State {
     /// Not tried yet.
     const UNOPENED: i32 = -1;
-    /// Could not be opened: this process uses the kernel's futex for good. A
-    /// wait there and a wake here would miss each other.
+    /// Could not be used: this process uses the kernel's futex for good.
     const ABSENT: i32 = -2;
 
     const fn new(change: u32, fd: i32) -> Self {
@@ -60,6 +67,10 @@ impl State {
     }
 }
 
+/// How often a call is repeated whose error may be another thread's doing, who
+/// closed or opened files. An error that stays has another cause.
+const TRIES: u32 = 1000;
+
 /// Gives the device a command. An error is the negative of its number; `None`
 /// if there is no device.
 ///
@@ -69,38 +80,52 @@ impl State {
 /// much as the command says, or any word's.
 pub(crate) unsafe fn call(counter: Counter, command: u32, argument: u64) -> Option<c_long> {
     let mut counted = false;
+    let mut tries = 0;
     loop {
         let state = State::load();
-        match state.fd() {
+        let fd = match state.fd() {
             State::ABSENT => return None,
             State::UNOPENED => {
                 first_open(state);
                 continue;
             }
-            fd => {
-                // Before the call, which may be a wait that never ends.
-                if !counted {
-                    stats::count(counter);
-                    counted = true;
-                }
-                // SAFETY: The caller's promise.
-                let result = unsafe { ioctl(fd, command, argument) };
-                // Another file knows none of our commands, and says so in
-                // ways of its own. Some errors are no file's but ours, and
-                // some never ours: by now another thread may have opened the
-                // device at the number that was closed, or was another file's.
-                let ours = match kernel::error(result) {
-                    None | Some(libc::EAGAIN | libc::ETIMEDOUT | libc::EINTR) => true,
-                    Some(libc::EBADF | libc::ENOTTY) => false,
-                    Some(_) => is_device(fd) && State::load() == state,
-                };
-                if ours {
-                    return Some(result);
-                }
-                reopen(state);
+            fd => fd,
+        };
+        // Before the call, which may be a wait that never ends.
+        if !counted {
+            stats::count(counter);
+            counted = true;
+        }
+        // SAFETY: The caller's promise.
+        let result = unsafe { ioctl(fd, command, argument) };
+        let Some(error) = kernel::error(result) else {
+            return Some(result);
+        };
+        // A wait often ends like this, and no other file gives these answers.
+        if counter.compares() && matches!(error, libc::EAGAIN | libc::ETIMEDOUT | libc::EINTR) {
+            return Some(result);
+        }
+        // It may also be the answer of another file, which does not know the
+        // command, or of a system call filter, which may say anything. So the
+        // device is asked whether it is there.
+        if query(fd).is_err() || State::load() != state {
+            reopen(state);
+        } else if is_answer(error) {
+            return Some(result);
+        } else {
+            // Another thread may just have opened the device at this number.
+            tries += 1;
+            if tries == TRIES {
+                options::die("/dev/rfutex is open, and calls of it are refused", error);
             }
         }
     }
+}
+
+/// True for an error that the device itself gives to the commands that are used
+/// here, beside those of a call that compares.
+fn is_answer(error: i32) -> bool {
+    matches!(error, libc::EFAULT | libc::EINVAL | libc::ENOMEM)
 }
 
 /// True if the device can be used, or could not be told yet.
@@ -135,42 +160,36 @@ fn close(fd: i32) {
     unsafe { kernel::call(libc::SYS_close, &[fd.into(), 0, 0, 0, 0, 0]) };
 }
 
-/// The device number of an open character device. An error is its number.
-fn device_number(fd: i32) -> Result<u64, i32> {
-    let mut stat = MaybeUninit::<libc::stat>::uninit();
-    let at = stat.as_mut_ptr().addr() as c_long;
-    // SAFETY: The kernel writes to `stat`, and on success all of it.
-    let stat = unsafe {
-        let result = kernel::call(libc::SYS_fstat, &[fd.into(), at, 0, 0, 0, 0]);
-        if let Some(error) = kernel::error(result) {
-            return Err(error);
-        }
-        stat.assume_init()
-    };
-    match stat.st_mode & libc::S_IFMT {
-        libc::S_IFCHR => Ok(stat.st_rdev),
-        _ => Err(libc::ENODEV),
+/// Asks whether the file is the device, of a module that has all that is needed.
+/// If not, the error is a number.
+fn query(fd: i32) -> Result<(), i32> {
+    let mut query = uapi::rfutex_query::default();
+    let at = (&raw mut query).addr() as u64;
+    // SAFETY: The command writes to `query` what its number says.
+    let result = unsafe { ioctl(fd, uapi::RFUTEX_QUERY, at) };
+    match kernel::error(result) {
+        Some(error) => Err(error),
+        None if query.features & NEEDED != NEEDED => Err(libc::ENOSYS),
+        None => Ok(()),
     }
 }
 
-/// True if `fd` is the device, still.
-fn is_device(fd: i32) -> bool {
-    device_number(fd) == Ok(DEVICE.load(Ordering::Relaxed))
-}
-
-/// Opens the device. An error is its number.
-fn open() -> Result<i32, i32> {
-    loop {
-        match try_open() {
-            // Another thread closed the file at once, as all that it found.
-            Err(libc::EBADF | libc::EINTR) => (),
-            result => return result,
+/// Opens the device, at the number `wanted` if it is free. An error is its
+/// number.
+fn open(wanted: Option<i32>) -> Result<i32, i32> {
+    let mut result = try_open(wanted);
+    for _ in 1..TRIES {
+        // Another thread closed the file at once, as all that it found.
+        if !matches!(result, Err(libc::EBADF | libc::EINTR)) {
+            break;
         }
+        result = try_open(wanted);
     }
+    result
 }
 
 /// Opens the device, unless another thread interferes: that is `EBADF`.
-fn try_open() -> Result<i32, i32> {
+fn try_open(wanted: Option<i32>) -> Result<i32, i32> {
     const AT_FDCWD: c_long = libc::AT_FDCWD as c_long;
     let flags = libc::O_RDWR | libc::O_CLOEXEC;
     let path = PATH.as_ptr().addr() as c_long;
@@ -181,11 +200,8 @@ fn try_open() -> Result<i32, i32> {
         return Err(error);
     }
     let fd = result as i32;
-    match check(fd) {
-        Ok(device) => {
-            DEVICE.store(device, Ordering::Relaxed);
-            Ok(out_of_the_way(fd))
-        }
+    match query(fd) {
+        Ok(()) => Ok(out_of_the_way(fd, wanted)),
         Err(error) => {
             close(fd);
             Err(error)
@@ -193,28 +209,23 @@ fn try_open() -> Result<i32, i32> {
     }
 }
 
-/// Makes sure that the file is the device, of a module that has all that is
-/// needed. Returns its device number; an error is its number.
-fn check(fd: i32) -> Result<u64, i32> {
-    let device = device_number(fd)?;
-    let mut query = uapi::rfutex_query::default();
-    let at = (&raw mut query).addr() as u64;
-    // SAFETY: The command writes to `query` what its number says.
-    let result = unsafe { ioctl(fd, uapi::RFUTEX_QUERY, at) };
-    match kernel::error(result) {
-        Some(error) => Err(error),
-        None if query.features & NEEDED != NEEDED => Err(libc::ENOSYS),
-        None => Ok(device),
-    }
-}
-
-/// Moves a file descriptor to a high number if possible, where programs that
-/// count on low ones do not meet it.
-fn out_of_the_way(fd: i32) -> i32 {
+/// Moves a file descriptor to the number `wanted` if that is free, else to a high
+/// number if possible, where programs that count on low ones do not meet it.
+fn out_of_the_way(fd: i32, wanted: Option<i32>) -> i32 {
     /// Above it the table of open files would grow for one file's sake.
     const HIGHEST: u64 = 1024;
     /// How far below the limit to begin.
     const ROOM: u64 = 32;
+    if let Some(wanted) = wanted {
+        match duplicate(fd, wanted) {
+            Some(moved) if moved == wanted => {
+                close(fd);
+                return moved;
+            }
+            Some(other) => close(other),
+            None => (),
+        }
+    }
     let mut limit = libc::rlimit {
         rlim_cur: HIGHEST,
         rlim_max: 0,
@@ -224,23 +235,27 @@ fn out_of_the_way(fd: i32) -> i32 {
     // SAFETY: The kernel writes to `limit`.
     unsafe { kernel::call(libc::SYS_prlimit64, &[0, resource, 0, at, 0, 0]) };
     let least = limit.rlim_cur.min(HIGHEST).saturating_sub(ROOM);
-    let command = libc::F_DUPFD_CLOEXEC.into();
-    // SAFETY: Makes a new file descriptor, and touches no memory.
-    let moved = unsafe {
-        kernel::call(
-            libc::SYS_fcntl,
-            &[fd.into(), command, least as c_long, 0, 0, 0],
-        )
-    };
-    if kernel::error(moved).is_some() {
-        return fd;
+    match duplicate(fd, least as i32) {
+        Some(moved) => {
+            close(fd);
+            moved
+        }
+        None => fd,
     }
-    close(fd);
-    moved as i32
 }
 
-/// True if nobody can open the device after this error: there is none, or not
-/// for this program. Else it may be there, and others may be using it.
+/// Makes another file descriptor of `fd`, at the first free number from `least`
+/// on; `None` if there is none.
+fn duplicate(fd: i32, least: i32) -> Option<i32> {
+    let command = libc::F_DUPFD_CLOEXEC.into();
+    let args = [fd.into(), command, least.into(), 0, 0, 0];
+    // SAFETY: Makes a new file descriptor, and touches no memory.
+    let result = unsafe { kernel::call(libc::SYS_fcntl, &args) };
+    kernel::error(result).is_none().then_some(result as i32)
+}
+
+/// True if this program cannot use the device: there is none, or not for it,
+/// or not in its sandbox. Else only something is lacking at the moment.
 fn is_absence(error: i32) -> bool {
     !matches!(error, libc::EMFILE | libc::ENFILE | libc::ENOMEM)
 }
@@ -248,7 +263,7 @@ fn is_absence(error: i32) -> bool {
 /// Opens the device for the first time, or notes that there is none.
 #[cold]
 fn first_open(state: State) {
-    match open() {
+    match open(None) {
         Ok(fd) => {
             if !state.replace(fd) {
                 close(fd);
@@ -269,13 +284,14 @@ fn first_open(state: State) {
     }
 }
 
-/// Opens the device once more: the program closed it.
+/// Opens the device once more: the program closed it, or it was opened by
+/// another process, which shares our memory and not our open files.
 #[cold]
 fn reopen(state: State) {
     if State::load() != state {
         return;
     }
-    match open() {
+    match open(Some(state.fd())) {
         Ok(fd) => {
             if state.replace(fd) {
                 stats::count(Counter::Reopened);
@@ -286,7 +302,8 @@ fn reopen(state: State) {
         // Others may sleep there already: the kernel's futex would not find
         // them, nor they us.
         Err(error) => options::die(
-            "the program closed /dev/rfutex, and it cannot be opened again",
+            "/dev/rfutex was used, and cannot be any more: \
+             it was closed and cannot be opened, or calls of it are refused",
             error,
         ),
     }

@@ -14,10 +14,12 @@ mod device;
 #[cfg(test)]
 mod grid;
 mod kernel;
+mod next;
 mod options;
 mod stats;
 mod user;
 
+use core::arch::naked_asm;
 use core::ffi::c_long;
 use core::mem::MaybeUninit;
 use decode::{Entries, Request};
@@ -30,10 +32,16 @@ use stats::Counter;
 /// There it has any number of arguments. It always takes as many as fit: what
 /// the caller did not give is not looked at by the kernel, and not here.
 ///
+/// A call that is not futex's jumps on to the next definition, with all registers
+/// and the stack as the caller left them: the child of a clone(2) with a stack of
+/// its own finds its return address there, and a variadic function of C, which the
+/// next definition may be, looks at `al`.
+///
 /// # Safety
 ///
 /// That of the system call.
 #[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(naked)]
 pub unsafe extern "C" fn syscall(
     number: c_long,
     a: c_long,
@@ -43,36 +51,39 @@ pub unsafe extern "C" fn syscall(
     e: c_long,
     f: c_long,
 ) -> c_long {
-    let args = [a, b, c, d, e, f];
-    // SAFETY: The caller's promise.
-    let result = unsafe {
-        match number {
-            libc::SYS_futex
-            | libc::SYS_futex_waitv
-            | SYS_FUTEX_WAKE
-            | SYS_FUTEX_WAIT
-            | SYS_FUTEX_REQUEUE => futex(number, &args),
-            _ => kernel::call(number, &args),
-        }
-    };
-    match kernel::error(result) {
-        None => result,
-        Some(error) => {
-            // SAFETY: It points to this thread's errno.
-            unsafe { *libc::__errno_location() = error };
-            -1
-        }
-    }
+    naked_asm!(
+        "cmp rdi, {futex}",
+        "je {ours}",
+        "cmp rdi, {waitv}",
+        "je {ours}",
+        "lea r11, [rdi - {first}]",
+        "cmp r11, {last} - {first}",
+        "jbe {ours}",
+        "jmp qword ptr [rip + {next}]",
+        futex = const libc::SYS_futex,
+        waitv = const libc::SYS_futex_waitv,
+        first = const SYS_FUTEX_WAKE,
+        last = const SYS_FUTEX_REQUEUE,
+        ours = sym futex,
+        next = sym next::NEXT,
+    )
 }
 
-/// Makes one of futex's system calls: on the device if it can. An error is the
-/// negative of its number.
+/// Makes one of futex's system calls: on the device if it can.
 ///
 /// # Safety
 ///
 /// That of the system call.
-#[inline(never)]
-unsafe fn futex(number: c_long, args: &Args) -> c_long {
+unsafe extern "C" fn futex(
+    number: c_long,
+    a: c_long,
+    b: c_long,
+    c: c_long,
+    d: c_long,
+    e: c_long,
+    f: c_long,
+) -> c_long {
+    let args = &[a, b, c, d, e, f];
     // SAFETY: The caller's promise, as the number says.
     unsafe {
         let served = match number {
@@ -83,12 +94,19 @@ unsafe fn futex(number: c_long, args: &Args) -> c_long {
             SYS_FUTEX_REQUEUE => decode::requeue(args).and_then(|request| serve(&request)),
             _ => decode::futex(args).and_then(|request| serve(&request)),
         };
-        served.unwrap_or_else(|| {
-            stats::count(Counter::Kernel);
-            kernel::call(number, args)
-        })
+        match served {
+            Some(result) => next::to_errno(result),
+            None => {
+                stats::count(Counter::Kernel);
+                next::call(number, args)
+            }
+        }
     }
 }
+
+// The three numbers that `syscall` takes for one range.
+const _: () =
+    assert!(SYS_FUTEX_WAKE + 1 == SYS_FUTEX_WAIT && SYS_FUTEX_WAIT + 1 == SYS_FUTEX_REQUEUE);
 
 /// futex_waitv(2), apart from the others: its words take some stack.
 ///
@@ -149,6 +167,8 @@ mod ends {
     #[unsafe(link_section = ".init_array")]
     static BEGIN: extern "C" fn() = {
         extern "C" fn begin() {
+            #[cfg(not(test))]
+            crate::next::find();
             options::read();
         }
         begin

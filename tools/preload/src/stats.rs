@@ -27,6 +27,13 @@ pub(crate) enum Counter {
     Reopened,
 }
 
+impl Counter {
+    /// True if these calls compare a word, to sleep or to move who sleeps.
+    pub(crate) fn compares(self) -> bool {
+        matches!(self, Self::Wait | Self::Waitv | Self::Requeue)
+    }
+}
+
 /// One number for each [`Counter`].
 type Counters = [AtomicU64; Counter::Reopened as usize + 1];
 

@@ -60,6 +60,9 @@ pub struct Built {
     /// librfutex_preload.so
     #[arg(long, value_name = "FILE")]
     preload: PathBuf,
+    /// librfutex_preload_tracer.so
+    #[arg(long, value_name = "FILE")]
+    preload_tracer: PathBuf,
     /// rfutex-preload-check
     #[arg(long, value_name = "FILE")]
     preload_check: PathBuf,
@@ -159,9 +162,12 @@ fn root(
     let module = PathBuf::from(guest_module(MODULE));
     let mut directories = BTreeSet::from([PathBuf::from(DIRECTORY)]);
     directories.extend(module.parent().map(Path::to_owned));
-    let programs = selftests
-        .iter()
-        .chain([&built.perf, &built.preload, &built.preload_check]);
+    let programs = selftests.iter().chain([
+        &built.perf,
+        &built.preload,
+        &built.preload_tracer,
+        &built.preload_check,
+    ]);
     for program in programs {
         let libraries = root.add_dynamic(program, DIRECTORY)?;
         directories.extend(

@@ -6,6 +6,8 @@ use crate::processes::{ROLE, ends_well, in_child};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -17,15 +19,15 @@ use std::thread;
 const DEVICE: &str = "/dev/rfutex";
 
 /// Closes all files but the standard ones, as daemons do.
-fn close_all() {
+pub fn close_all() {
     // SAFETY: Closes what nobody here uses any more.
     let result = unsafe { libc::close_range(3, u32::MAX, 0) };
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
-/// The library's file descriptors for the device.
-fn descriptors() -> Vec<RawFd> {
-    let entries = std::fs::read_dir("/proc/self/fd").expect("/proc");
+/// A process's file descriptors for the device.
+pub fn descriptors(process: &str) -> Vec<RawFd> {
+    let entries = std::fs::read_dir(format!("/proc/{process}/fd")).expect("/proc");
     entries
         .flatten()
         .filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == DEVICE))
@@ -94,9 +96,9 @@ pub fn closed_all_the_time() {
             done.store(true, Ordering::SeqCst);
         });
         assert!(
-            descriptors().len() <= 1,
+            descriptors("self").len() <= 1,
             "files are left open: {:?}",
-            descriptors()
+            descriptors("self")
         );
     });
     ends_well(child);
@@ -106,9 +108,6 @@ pub fn closed_all_the_time() {
 pub fn another_file_in_its_place() {
     let word = AtomicU32::new(0);
     assert_eq!(wake(&word, 1), Ok(0));
-    let [fd] = descriptors()[..] else {
-        panic!("not one file: {:?}", descriptors());
-    };
     for path in [
         "/dev/null",
         "/dev/zero",
@@ -116,6 +115,9 @@ pub fn another_file_in_its_place() {
         "/tmp",
         "/dev/kmsg",
     ] {
+        let [fd] = descriptors("self")[..] else {
+            panic!("not one file: {:?}", descriptors("self"));
+        };
         let file = File::open(path).expect(path);
         // SAFETY: Puts the file there; it is closed below.
         assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), fd) }, fd, "{path}");
@@ -126,9 +128,9 @@ pub fn another_file_in_its_place() {
         });
         let link = std::fs::read_link(format!("/proc/self/fd/{fd}")).expect("still open");
         assert_ne!(link.as_os_str(), DEVICE);
-        // The library has another number by now: back to this one.
-        let [other] = descriptors()[..] else {
-            panic!("not one file: {:?}", descriptors());
+        // The library has another number by now, and keeps it.
+        let [other] = descriptors("self")[..] else {
+            panic!("not one file: {:?}", descriptors("self"));
         };
         assert_ne!(other, fd);
         // SAFETY: Closes what was put there, and the library's own.
@@ -137,15 +139,15 @@ pub fn another_file_in_its_place() {
             libc::close(other);
         }
         assert_eq!(wake(&word, 1), Ok(0));
-        assert_eq!(descriptors(), [fd]);
+        assert_eq!(descriptors("self"), [other]);
     }
 }
 
 /// Its file descriptor is where programs do not meet it, and ends with exec.
 pub fn out_of_the_way() {
     assert_eq!(wake(&AtomicU32::new(0), 1), Ok(0));
-    let [fd] = descriptors()[..] else {
-        panic!("not one file: {:?}", descriptors());
+    let [fd] = descriptors("self")[..] else {
+        panic!("not one file: {:?}", descriptors("self"));
     };
     assert!(fd > 100, "{fd}");
     // SAFETY: Touches no memory.
@@ -210,12 +212,15 @@ pub fn lost() {
         close_all();
         let _ = wake(&AtomicU32::new(0), 1);
     });
-    let status = nix::sys::wait::waitpid(child, None).expect("wait");
+    ends_by_abort(child);
+}
+
+/// Waits for a child that must end itself.
+#[track_caller]
+pub fn ends_by_abort(child: Pid) {
+    let status = waitpid(child, None);
     assert!(
-        matches!(
-            status,
-            nix::sys::wait::WaitStatus::Signaled(_, Signal::SIGABRT, _)
-        ),
+        matches!(status, Ok(WaitStatus::Signaled(_, Signal::SIGABRT, _))),
         "{status:?}"
     );
 }

@@ -12,8 +12,11 @@ mod grid;
 #[path = "../../src/kernel.rs"]
 #[expect(dead_code, reason = "shared with the library")]
 mod kernel;
+mod memory;
 mod processes;
+mod sandbox;
 mod signals;
+mod tracer;
 mod wakes;
 
 use libtest_mimic::{Arguments, Trial};
@@ -32,9 +35,9 @@ fn trial(path: &str, run: fn()) -> Trial {
 macro_rules! trials {
     ($module:ident: $($name:ident),* $(; preload: $($own:ident),*)?) => {
         [
-            $(trial(concat!("check::", stringify!($module), "::", stringify!($name)), $module::$name)),*
-            $(, $(trial(concat!("check::", stringify!($module), "::", stringify!($own)), $module::$own)
-                .with_kind("preload")),*)?
+            $(trial(concat!("check::", stringify!($module), "::", stringify!($name)), $module::$name),)*
+            $($(trial(concat!("check::", stringify!($module), "::", stringify!($own)), $module::$own)
+                .with_kind("preload"),)*)?
         ]
     };
 }
@@ -63,5 +66,13 @@ fn main() -> ExitCode {
         preload: another_file_in_its_place, out_of_the_way, falls_through, required,
             no_descriptor_left, lost],
     );
+    trials.extend(trials![sandbox: from_the_first_call;
+        preload: required_in_a_sandbox, after_the_first_call, some_commands_refused,
+            nothing_opens_any_more]);
+    trials.extend(
+        trials![memory: onto_a_stack_of_its_own, one_answer_for_both;
+        preload: vfork_calls_first, child_calls_first, one_number_for_both],
+    );
+    trials.extend(trials![tracer:; preload: theirs_first, ours_first]);
     libtest_mimic::run(&args, trials).exit_code()
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! fork and exec.
 
-use crate::call::{self, set, shared_word, until_waiting, wait_for, wake};
+use crate::call::{set, shared_word, until_waiting, wait_for, wake};
+use crate::{memory, sandbox, tracer};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, setrlimit};
@@ -101,17 +102,30 @@ pub fn exec() {
 /// Plays a part for a test of another process.
 pub fn play(role: &str) {
     let role = role.strip_prefix(ROLE).expect("a role");
-    if let Some(fd) = role.strip_prefix("waiter=") {
-        let fd = fd.parse().expect("a file descriptor");
-        // SAFETY: It was given to this process for that.
-        let file = unsafe { OwnedFd::from_raw_fd(fd) };
-        wait_for(mapped(&file), 1);
-    } else {
-        if role == "wake-without-descriptors" {
-            setrlimit(Resource::RLIMIT_NOFILE, 0, 0).expect("setrlimit");
-        } else {
-            assert_eq!(role, "wake");
+    let (part, given) = role.split_once('=').unwrap_or((role, ""));
+    match part {
+        "waiter" => {
+            let fd = given.parse().expect("a file descriptor");
+            // SAFETY: It was given to this process for that.
+            let file = unsafe { OwnedFd::from_raw_fd(fd) };
+            wait_for(mapped(&file), 1);
         }
-        assert_eq!(call::wake(&AtomicU32::new(0), 1), Ok(0));
+        "wake" => wake_once(),
+        "wake-without-descriptors" => {
+            setrlimit(Resource::RLIMIT_NOFILE, 0, 0).expect("setrlimit");
+            wake_once();
+        }
+        "refused" => sandbox::refused(given),
+        "vfork-calls-first" => memory::play_vfork_calls_first(),
+        "child-calls-first" => memory::play_child_calls_first(),
+        "one-number-for-both" => memory::play_one_number_for_both(),
+        "one-answer-for-both" => memory::play_one_answer_for_both(),
+        "theirs-first" => tracer::play_theirs_first(),
+        "ours-first" => tracer::play_ours_first(),
+        _ => panic!("nobody plays {role}"),
     }
+}
+
+fn wake_once() {
+    assert_eq!(wake(&AtomicU32::new(0), 1), Ok(0));
 }

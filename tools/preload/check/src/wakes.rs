@@ -182,18 +182,25 @@ pub fn deadlines() {
 
 /// Who waits on the device is not the kernel's to wake.
 pub fn the_kernel_finds_nobody() {
+    the_kernel_finds(0);
+}
+
+/// Has a thread wait, of which the kernel finds so many: one if the wait is by
+/// the kernel's futex, and none if it is on the device.
+#[track_caller]
+pub fn the_kernel_finds(expected: i64) {
     let word = AtomicU32::new(0);
     thread::scope(|scope| {
-        scope.spawn(|| wait(&word, 0).expect("a wake"));
+        let waiter = scope.spawn(|| wait(&word, 0));
         until_waiting(&word, 1);
         let at = word.as_ptr().addr() as i64;
         let op = libc::FUTEX_WAKE.into();
         // SAFETY: The word is there.
         let woken = unsafe { kernel::call(libc::SYS_futex, &[at, op, 1, 0, 0, 0]) };
-        assert_eq!(
-            woken, 0,
-            "the kernel found the waiter: it does not wait on the device"
-        );
-        assert_eq!(wake(&word, 1), Ok(1));
+        // In any case it ends.
+        let others = wake(&word, 1);
+        assert_eq!(woken, expected, "whom the kernel woke");
+        assert_eq!(others.map(i64::from), Ok(1 - expected));
+        assert_eq!(waiter.join().expect("no panic"), Ok(0));
     });
 }
