@@ -19,10 +19,12 @@ mod compat;
 mod deadline;
 mod errors;
 mod history;
+mod hold;
 mod keys;
 mod leap;
 mod lifetime;
 pub mod memory;
+mod numbers;
 mod oracle;
 mod priority;
 mod requeue;
@@ -58,6 +60,8 @@ pub fn main() -> ExitCode {
         compat::multi::trials(),
         keys::trials(),
         history::trials(),
+        hold::trials(),
+        numbers::trials(),
         resolvers::trials(),
         requeue::trials(),
         wake_op::trials(),

@@ -32,7 +32,7 @@ pub use huge::{
 };
 pub use ksm::Ksm;
 pub use maps::{mapping_of, named_mapping};
-pub use mount::{Mount, file_in};
+pub use mount::{Mount, file_in, inodes, map_new, map_unlinked};
 pub use page::{
     State, folio_if_present, folio_of, is_locked, nr_abandoned, page_of, state_of, states_from,
 };

@@ -30,12 +30,15 @@ const CHOOSE: &str = "resolvers::choose::";
 
 /// What the module must not be loaded with, and the error that says so: in that
 /// order the locked resolver, which only lab builds have; two numbers that are
-/// no resolver; and more buckets than there may be.
+/// no resolver; more buckets than there may be; and two words that say nothing
+/// that a waiter could hold.
 const REFUSED: &[(&str, Errno)] = &[
     ("resolver=3", Errno::EOPNOTSUPP),
     ("resolver=0", Errno::EINVAL),
     ("resolver=9", Errno::EINVAL),
     ("buckets=1048577", Errno::EINVAL),
+    ("hold=everything", Errno::EINVAL),
+    ("hold=2", Errno::EINVAL),
 ];
 
 /// What the kernel has to have for the tests to mean something.
@@ -179,6 +182,14 @@ fn stages(suites: Vec<String>, samples: Vec<Stage>, only: &[String]) -> Vec<Stag
         load("lab", "lab", &["buckets=512"], suites),
         trials("", &[], only.to_vec()),
         unload("lab"),
+        load(
+            "nothing",
+            "lab",
+            &["buckets=512", "hold=nothing"],
+            Vec::new(),
+        ),
+        trials("nothing", &[], only.to_vec()),
+        unload("nothing"),
         load("plain", "module", &[], Vec::new()),
         trials("plain", &["lab"], plain),
     ];
