@@ -113,7 +113,7 @@ pub fn until_at_once(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// The value of the module parameter `name`, if the module was loaded with one. Whoever loaded it
 /// has to tell: the kernel shows no number among the parameters of a module in Rust.
-pub fn parameter(name: &str) -> Option<String> {
+pub fn module_parameter(name: &str) -> Option<String> {
     let parameters = std::env::var("RFUTEX_PARAMETERS").unwrap_or_default();
     let mut given = parameters.split(' ').filter_map(|one| one.split_once('='));
     given

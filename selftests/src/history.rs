@@ -70,7 +70,7 @@ pub fn trials() -> Vec<Trial> {
 /// The file system at `path` had `before` inodes in use; `nr` more are those of files that nobody
 /// can reach but by the waiters that sleep there. A waiter that holds nothing does not keep them.
 #[track_caller]
-fn check_inodes_of_waiters(path: &Path, before: u64, nr: u64) {
+pub fn check_inodes_of_waiters(path: &Path, before: u64, nr: u64) {
     if holds_inode() {
         assert_eq!(inodes(path), before + nr, "the waiters have the inodes");
     } else {

@@ -6,22 +6,23 @@
 //! inode, what was to end does so when the waiter leaves. [`history::umount`](crate::history) has
 //! more of it, on file systems that have a device.
 
+mod calls;
 mod files;
+mod parameter;
 mod space;
 mod umount;
 
-use crate::harness::{Waiter, fx, holds_inode, parameter, until};
+use crate::harness::{Waiter, holds_inode, until};
 use crate::leap::Leap;
-use crate::memory::{HugePages, Region, nr_abandoned, page_of};
+use crate::memory::{HugePages, Region, drop_pages, nr_abandoned, page_of};
 use libtest_mimic::Trial;
-use rfutex::{Error, Hold};
-use std::fs::{self, File};
-use std::io::ErrorKind;
+use rfutex::Error;
 
 /// The tests of this module.
 pub fn trials() -> Vec<Trial> {
     [
-        parameter_trials::trials(),
+        parameter::trials(),
+        calls::trials(),
         space::trials(),
         umount::trials(),
         files::trials(),
@@ -55,7 +56,10 @@ fn check(region: Region, let_go: impl FnOnce(Region), is_kept: impl Fn() -> bool
 fn first_page(region: &Region) -> impl Fn() -> bool + use<> {
     region.touch();
     let pfn = page_of(region.word(0)).pfn;
-    move || nr_abandoned(pfn, 1) == 1
+    move || {
+        drop_pages();
+        nr_abandoned(pfn, 1) == 1
+    }
 }
 
 /// Tells whether the page at the beginning of `region`, of hugetlbfs, is still in use.
@@ -65,33 +69,4 @@ fn huge_page(region: &Region) -> impl Fn() -> bool + use<> {
     region.touch();
     assert_eq!(HugePages::free(), before - 1);
     move || HugePages::free() < before
-}
-
-/// The parameter of the module.
-mod parameter_trials {
-    use super::*;
-
-    trials![told, fixed];
-
-    const PATH: &str = "/sys/module/rfutex/parameters/hold";
-
-    /// Sysfs and the query say what the module was loaded with.
-    fn told() {
-        let given = parameter("hold").unwrap_or("inode".to_owned());
-        let shown = fs::read_to_string(PATH).expect(PATH);
-        assert_eq!(shown.trim(), given);
-        let hold = match &*given {
-            "inode" => Hold::Inode,
-            "nothing" => Hold::Nothing,
-            other => panic!("the module does not load with hold={other}"),
-        };
-        assert_eq!(fx().query().expect("query").hold, hold);
-    }
-
-    /// It cannot be changed later: waiters may have come by then.
-    fn fixed() {
-        let open = File::options().write(true).open(PATH);
-        let error = open.expect_err("it is only for reading").kind();
-        assert_eq!(error, ErrorKind::PermissionDenied);
-    }
 }

@@ -9,6 +9,7 @@
 //! systems are mounted in a mount namespace of the calling thread, loop devices clear themselves,
 //! files have no name. Only a [`Setting`] (a sysctl) needs its drop to run.
 
+mod caches;
 mod compaction;
 mod disk;
 mod each;
@@ -23,6 +24,7 @@ mod special;
 mod swap;
 mod uffd;
 
+pub use caches::{drop_inodes, drop_pages};
 pub use compaction::Compaction;
 pub use disk::{Disk, LoopDevice};
 pub use each::EachKind;

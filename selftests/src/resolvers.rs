@@ -39,7 +39,7 @@ const RESOLVERS: [(Resolver, Features); 3] = [
 ];
 
 /// An open file of its own for each resolver of this build.
-fn each() -> Vec<Via> {
+pub fn each() -> Vec<Via> {
     let features = open().query().expect("query").features;
     RESOLVERS
         .into_iter()
@@ -54,9 +54,11 @@ fn open() -> Rfutex {
 
 /// A way through one of the resolvers.
 #[derive(Clone)]
-struct Via {
-    resolver: Resolver,
-    fx: Arc<Rfutex>,
+pub struct Via {
+    /// The resolver.
+    pub resolver: Resolver,
+    /// An open file that uses it.
+    pub fx: Arc<Rfutex>,
 }
 
 impl Via {
@@ -89,7 +91,7 @@ impl Via {
 
     /// A thread that sleeps in the call `sleep`, as the only one on `word`, and is queued there.
     #[track_caller]
-    fn sleeper<R: Debug + Send + 'static>(
+    pub fn sleeper<R: Debug + Send + 'static>(
         &self,
         word: Word<'static>,
         sleep: impl FnOnce(&Rfutex) -> R + Send + 'static,

@@ -5,11 +5,10 @@ use crate::harness::{
     Handler, PAGE, Waiter, fx, holds_inode, nr_waiters, object_of, signal_thread, until,
 };
 use crate::leap::Leap;
-use crate::memory::{Disk, LoopDevice, Region, map_new};
+use crate::memory::{Disk, LoopDevice, Region, drop_inodes, map_new};
 use nix::sys::signal::{SaFlags, Signal};
-use nix::unistd::sync;
 use rfutex::Error;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 
 trials![evicted_ext4, evicted_xfs, block_device];
@@ -17,12 +16,6 @@ trials![evicted_ext4, evicted_xfs, block_device];
 fn open(path: &Path) -> Region {
     let file = File::options().read(true).write(true).open(path);
     Region::shared(file.expect("the file"), 0, PAGE)
-}
-
-/// Has the kernel forget files that nobody uses.
-fn drop_inodes() {
-    sync();
-    fs::write("/proc/sys/vm/drop_caches", "2").expect("drop_caches");
 }
 
 /// A file that nobody has open leaves memory at some time, and comes back as another inode. A waiter

@@ -180,11 +180,15 @@ impl Session {
                 module,
                 parameters,
                 suites,
+                without_suites,
             } => {
                 self.parameters = parameters.join(" ");
                 self.module = module;
                 let mut insmod = module::insmod(&self.module);
-                self.load(&build, insmod.args(parameters), &suites)
+                kunit::run_at_load(!without_suites)?;
+                self.load(&build, insmod.args(parameters), &suites)?;
+                // A test may load it again.
+                Ok(kunit::run_at_load(false)?)
             }
             Stage::Refused {
                 build,
