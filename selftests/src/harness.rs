@@ -29,7 +29,7 @@ pub use task::{Task, Waiter};
 pub use vfork::{SHARINGS, SharedChild, Sharing};
 
 use nix::unistd::Pid;
-use rfutex::{Error, Rfutex, Word};
+use rfutex::{Error, Hold, Rfutex, Word};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -84,6 +84,17 @@ pub fn fx() -> &'static Rfutex {
     DEVICE.get_or_init(|| Rfutex::open().expect("/dev/rfutex opens"))
 }
 
+/// Whether a thread that sleeps on a word of a file holds the file's inode, and with it the file
+/// system: what the module was loaded with (`hold=`). Otherwise it holds nothing.
+#[track_caller]
+pub fn holds_inode() -> bool {
+    match fx().query().expect("query").hold {
+        Hold::Inode => true,
+        Hold::Nothing => false,
+        other => panic!("{other:?} is nothing that a thread holds"),
+    }
+}
+
 /// Looks at `condition` until it holds; fails the test after [`LIMIT`].
 #[track_caller]
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -92,6 +103,32 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(start.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// The same without sleeping in between: for what is to be seen as soon as it is so.
+#[track_caller]
+pub fn until_at_once(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
+        thread::yield_now();
+    }
+}
+
+/// The value of the module parameter `name`, if the module was loaded with one. Whoever loaded it
+/// has to tell: the kernel shows no number among the parameters of a module in Rust.
+pub fn module_parameter(name: &str) -> Option<String> {
+    let parameters = std::env::var("RFUTEX_PARAMETERS").unwrap_or_default();
+    let mut given = parameters.split(' ').filter_map(|one| one.split_once('='));
+    given
+        .find(|(other, _)| *other == name)
+        .map(|(_, value)| value.to_owned())
+}
+
+/// The number that stands for the file or the address space of `word`.
+#[track_caller]
+pub fn object_of(word: Word<'_>) -> u64 {
+    fx().key_info(word).expect("key of a word").object
 }
 
 /// How many wait on `word`.

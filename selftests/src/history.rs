@@ -41,10 +41,9 @@ mod requeue_storm;
 mod split_collapse;
 mod umount;
 
-use crate::harness::PAGE;
-use crate::memory::{Region, file_in};
+use crate::harness::{holds_inode, until};
+use crate::memory::{Disk, inodes};
 use libtest_mimic::Trial;
-use nix::sys::statvfs::statvfs;
 use std::hint::spin_loop;
 use std::path::Path;
 
@@ -71,22 +70,28 @@ pub fn trials() -> Vec<Trial> {
     .collect()
 }
 
-/// Inodes in use in the file system at `path`.
-fn inodes(path: &Path) -> u64 {
-    let stat = statvfs(path).expect("statvfs");
-    stat.files() - stat.files_free()
+/// The file system at `path` had `before` inodes in use; `nr` more are those of files that nobody
+/// can reach but by the waiters that sleep there. A waiter that holds nothing does not keep them.
+#[track_caller]
+pub fn check_inodes_of_waiters(path: &Path, before: u64, nr: u64) {
+    if holds_inode() {
+        assert_eq!(inodes(path), before + nr, "the waiters have the inodes");
+    } else {
+        // XFS deletes in the background.
+        until("the inodes are deleted", || inodes(path) == before);
+    }
 }
 
-/// A page of a new file called `name`.
-fn map_new(directory: &Path, name: &str) -> Region {
-    Region::shared(file_in(directory, name, PAGE), 0, PAGE)
-}
-
-/// A page of a file that has no name any more; it had `name`.
-fn map_unlinked(directory: &Path, name: &str) -> Region {
-    let region = map_new(directory, name);
-    std::fs::remove_file(directory.join(name)).expect("unlink");
-    region
+/// `disk` has been unmounted under a waiter: it lives on with a waiter that holds it, and is gone
+/// with one that holds nothing.
+#[track_caller]
+fn check_unmounted(disk: &Disk) {
+    if holds_inode() {
+        assert!(disk.is_alive(), "the waiter has the file system");
+        assert!(disk.is_bound(), "the file system has the device");
+    } else {
+        disk.until_gone();
+    }
 }
 
 /// A little time, not always the same, so that two sides meet in every order: less than `limit`

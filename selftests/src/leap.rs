@@ -24,6 +24,11 @@ impl Leap {
         }
     }
 
+    /// The deadline.
+    pub fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
     /// To wait until then.
     pub fn options(&self) -> WaitOptions {
         WaitOptions::default().deadline(self.deadline)

@@ -20,11 +20,13 @@ mod compat;
 mod deadline;
 mod errors;
 mod history;
+mod hold;
 mod keys;
 mod leap;
 mod lifetime;
 pub mod memory;
 mod monitor;
+mod numbers;
 mod oracle;
 mod per_thread;
 mod priority;
@@ -62,6 +64,8 @@ pub fn main() -> ExitCode {
         compat::multi::trials(),
         keys::trials(),
         history::trials(),
+        hold::trials(),
+        numbers::trials(),
         resolvers::trials(),
         requeue::trials(),
         wake_op::trials(),

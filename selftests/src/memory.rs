@@ -9,6 +9,7 @@
 //! systems are mounted in a mount namespace of the calling thread, loop devices clear themselves,
 //! files have no name. Only a [`Setting`] (a sysctl) needs its drop to run.
 
+mod caches;
 mod compaction;
 mod disk;
 mod each;
@@ -25,6 +26,7 @@ mod special;
 mod swap;
 mod uffd;
 
+pub use caches::{drop_inodes, drop_pages};
 pub use compaction::Compaction;
 pub use disk::{Disk, Frozen, LoopDevice};
 pub use each::EachKind;
@@ -35,7 +37,7 @@ pub use huge::{
 };
 pub use ksm::Ksm;
 pub use maps::{mapping_of, named_mapping};
-pub use mount::{Mount, file_in};
+pub use mount::{Mount, file_in, inodes, map_new, map_unlinked};
 pub use overlay::Overlay;
 pub use page::{
     State, folio_if_present, folio_of, is_locked, nr_abandoned, page_of, state_of, states_from,

@@ -57,9 +57,9 @@ fn open() -> Rfutex {
 /// A way through one of the resolvers.
 #[derive(Clone)]
 pub struct Via {
-    /// Which one.
+    /// The resolver.
     pub resolver: Resolver,
-    /// The open file.
+    /// An open file that uses it.
     pub fx: Arc<Rfutex>,
 }
 

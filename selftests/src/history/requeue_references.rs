@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A moved waiter has let go of where it came from, and holds where it is: inode and superblock.
+//! Where waiters hold nothing, that goes for neither.
 
 use super::lone::LoneWaiter;
-use super::{inodes, map_new, map_unlinked};
-use crate::harness::{PAGE, Waiter, fx, nr_waiters};
+use super::{check_inodes_of_waiters, check_unmounted};
+use crate::harness::{PAGE, Waiter, fx, holds_inode, nr_waiters};
 use crate::leap::Leap;
-use crate::memory::{Disk, Mount, Region};
+use crate::memory::{Disk, Mount, Region, inodes, map_new, map_unlinked};
 use nix::mount::MntFlags;
 use rfutex::{Error, WaitOptions};
 use std::fs::File;
@@ -46,10 +47,7 @@ fn umount_both() {
         assert_eq!(nr_waiters(to.word(0)), MANY);
         drop(to);
         target.umount(MntFlags::empty());
-        assert!(
-            target.is_alive() && target.is_bound(),
-            "the waiters have the file system"
-        );
+        check_unmounted(&target);
         leap.now();
         for waiter in waiters {
             assert_eq!(waiter.join(), Err(Error::TimedOut));
@@ -58,8 +56,9 @@ fn umount_both() {
     }
 }
 
-/// A waiter in another process, which never had the file that it is moved to, and is killed: the
-/// file has no name any more, and ends with the file system.
+/// A waiter in another process is moved, and killed. The file that it is moved to has no name any
+/// more, and ends with the file system. If waiters hold files, that is the file where it was: it is
+/// not made to hold another.
 fn umount_and_kill() {
     for fstype in ["xfs", "ext4"] {
         let mut disk = Disk::new(fstype);
@@ -72,14 +71,22 @@ fn umount_and_kill() {
             .write(true)
             .open(disk.path().join("file"))
             .expect("the file");
-        let (from, to) = (
+        std::fs::remove_file(disk.path().join("file")).expect("unlink");
+        let (from, other) = (
             Region::shared(&file, 0, PAGE),
             map_unlinked(disk.path(), "other"),
         );
-        assert_eq!(fx().requeue(from.word(0), to.word(0), 0, 1), Ok(1));
-        drop((file, from, to));
+        let to = if holds_inode() {
+            let refused = fx().requeue(from.word(0), other.word(0), 0, 1);
+            assert_eq!(refused, Err(Error::Invalid));
+            from.word(64)
+        } else {
+            other.word(0)
+        };
+        assert_eq!(fx().requeue(from.word(0), to, 0, 1), Ok(1));
+        drop((file, from, other));
         disk.umount(MntFlags::empty());
-        assert!(disk.is_alive(), "the waiter has the file system");
+        check_unmounted(&disk);
         child.kill();
         disk.until_gone();
     }
@@ -106,7 +113,7 @@ fn to_private_memory() {
     assert_eq!(fx().requeue(private.word(0), region.word(0), 0, 2), Ok(2));
     drop(region);
     disk.umount(MntFlags::empty());
-    assert!(disk.is_alive(), "the waiters have the file system");
+    check_unmounted(&disk);
     leap.now();
     for waiter in waiters {
         assert_eq!(waiter.join(), Err(Error::TimedOut));
@@ -114,7 +121,8 @@ fn to_private_memory() {
     disk.until_gone();
 }
 
-/// A file without a name goes with the last who waits there, and not before.
+/// A file without a name goes with the last who waits there, and not before; if waiters hold
+/// nothing, with the last who has it mapped.
 fn unlinked() {
     let mount = Mount::tmpfs("");
     let before = inodes(mount.path());
@@ -125,7 +133,7 @@ fn unlinked() {
     // Two of three: the source has to stay for the one.
     assert_eq!(fx().requeue(from.word(0), to.word(0), 0, 2), Ok(2));
     drop((from, to));
-    assert_eq!(inodes(mount.path()), before + 2);
+    check_inodes_of_waiters(mount.path(), before, 2);
     leap.now();
     for waiter in waiters {
         assert_eq!(waiter.join(), Err(Error::TimedOut));
@@ -137,7 +145,8 @@ fn unlinked() {
     let waiter = Waiter::start_with(from.word(0), 0, leap.options());
     assert_eq!(fx().requeue(from.word(0), to.word(0), 0, 1), Ok(1));
     drop((from, to));
-    assert_eq!(inodes(mount.path()), before + 1, "only that of the target");
+    // Only that of the target.
+    check_inodes_of_waiters(mount.path(), before, 1);
     leap.now();
     assert_eq!(waiter.join(), Err(Error::TimedOut));
     assert_eq!(inodes(mount.path()), before);

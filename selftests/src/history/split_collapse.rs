@@ -5,7 +5,7 @@
 
 use crate::harness::{PAGE, Task, fx, until};
 use crate::memory::{
-    HUGE, Mount, Region, file_in, nr_abandoned, page_of, thp, try_collapse, try_split,
+    HUGE, Mount, Region, drop_pages, file_in, nr_abandoned, page_of, thp, try_collapse, try_split,
     try_split_file,
 };
 use crate::vmstat::Counters;
@@ -99,8 +99,7 @@ fn under_traffic(region: &Region, try_split: impl Fn() -> bool) -> HashSet<u64> 
 /// Nothing of the huge pages at `frames` is left, and the counters `names` are what they were.
 fn all_free(frames: &HashSet<u64>, before: &Counters, names: &[&str]) {
     until("every frame is free, and every counter back", || {
-        // Empties the lists on which each processor gathers what is freed.
-        std::fs::write("/proc/sys/vm/drop_caches", "1").expect("drop_caches");
+        drop_pages();
         let now = Counters::now();
         frames
             .iter()

@@ -5,7 +5,8 @@ use super::Mount;
 use crate::harness::until;
 use linux_raw_sys::ioctl::{FIFREEZE, FITHAW};
 use linux_raw_sys::loop_device::{
-    LO_FLAGS_AUTOCLEAR, LOOP_CONFIGURE, LOOP_CTL_GET_FREE, loop_config,
+    LO_FLAGS_AUTOCLEAR, LOOP_CONFIGURE, LOOP_CTL_ADD, LOOP_CTL_GET_FREE, LOOP_CTL_REMOVE,
+    loop_config,
 };
 use nix::mount::MntFlags;
 use nix::unistd::{Whence, lseek64};
@@ -25,32 +26,57 @@ impl LoopDevice {
     /// Binds a free loop device to `backing`.
     #[track_caller]
     pub fn new(backing: &File) -> Self {
-        let control = rw_open(Path::new("/dev/loop-control"));
-        // SAFETY: All zeros is a valid `loop_config`.
-        let mut config: loop_config = unsafe { std::mem::zeroed() };
-        config.fd = backing.as_raw_fd() as u32;
-        config.info.lo_flags = LO_FLAGS_AUTOCLEAR as u32;
         loop {
-            // SAFETY: The command takes no argument.
-            let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE.into()) };
-            let number = nix::Error::result(number).expect("a free loop device");
-            let path = PathBuf::from(format!("/dev/loop{number}"));
-            let open = rw_open(&path);
-            // SAFETY: The command reads a `loop_config`.
-            let result = unsafe { libc::ioctl(open.as_raw_fd(), LOOP_CONFIGURE.into(), &config) };
-            match nix::Error::result(result) {
-                Ok(_) => {
-                    // The kernel mounts nothing that somebody has open for writing.
-                    return Self {
-                        number,
-                        open: Some(File::open(&path).expect("a loop device")),
-                    };
-                }
+            let number = control(LOOP_CTL_GET_FREE, 0).expect("a free loop device");
+            match Self::bind(number, backing) {
+                Ok(device) => return device,
                 // Somebody else took it between the two calls.
                 Err(nix::Error::EBUSY) => {}
                 Err(error) => panic!("LOOP_CONFIGURE: {error}"),
             }
         }
+    }
+
+    /// Binds the loop device `number`, which is not in use, to `backing`.
+    fn bind(number: i32, backing: &File) -> nix::Result<Self> {
+        // SAFETY: All zeros is a valid `loop_config`.
+        let mut config: loop_config = unsafe { std::mem::zeroed() };
+        config.fd = backing.as_raw_fd() as u32;
+        config.info.lo_flags = LO_FLAGS_AUTOCLEAR as u32;
+        let path = PathBuf::from(format!("/dev/loop{number}"));
+        let open = rw_open(&path);
+        // SAFETY: The command reads a `loop_config`.
+        let result = unsafe { libc::ioctl(open.as_raw_fd(), LOOP_CONFIGURE.into(), &config) };
+        nix::Error::result(result)?;
+        // The kernel mounts nothing that somebody has open for writing.
+        Ok(Self {
+            number,
+            open: Some(File::open(&path).expect("a loop device")),
+        })
+    }
+
+    /// Removes the device from the machine, and adds one of the same number, bound to `backing`.
+    #[track_caller]
+    pub fn replace(mut self, backing: &File) -> Self {
+        self.close();
+        until("the loop device is removed", || {
+            match control(LOOP_CTL_REMOVE, self.number) {
+                Ok(_) => true,
+                // It is not clear yet.
+                Err(nix::Error::EBUSY) => false,
+                Err(error) => panic!("LOOP_CTL_REMOVE: {error}"),
+            }
+        });
+        control(LOOP_CTL_ADD, self.number).expect("LOOP_CTL_ADD");
+        let device = format!("/dev/loop{}", self.number);
+        until("the loop device has a node", || Path::new(&device).exists());
+        Self::bind(self.number, backing).expect("LOOP_CONFIGURE")
+    }
+
+    /// Opens it, to be read and written.
+    #[track_caller]
+    pub fn open(&self) -> File {
+        rw_open(&self.path())
     }
 
     /// Its place in /dev.
@@ -73,6 +99,15 @@ impl LoopDevice {
     pub fn is_bound(&self) -> bool {
         Path::new(&format!("/sys/block/loop{}/loop", self.number)).exists()
     }
+}
+
+/// Asks the driver of loop devices for `command` with the number of a device, or 0.
+#[track_caller]
+fn control(command: u32, number: i32) -> nix::Result<i32> {
+    let control = rw_open(Path::new("/dev/loop-control"));
+    // SAFETY: The commands take a number at most.
+    let result = unsafe { libc::ioctl(control.as_raw_fd(), command.into(), i64::from(number)) };
+    nix::Error::result(result)
 }
 
 #[track_caller]
@@ -124,6 +159,18 @@ impl Disk {
         let frozen = Frozen(directory);
         frozen.call(FIFREEZE).expect("FIFREEZE");
         frozen
+    }
+
+    /// The name of its device, as in /sys/fs/xfs.
+    pub fn device_name(&self) -> String {
+        self.device.name()
+    }
+
+    /// Opens its device, which stays bound then without a file system on it.
+    #[track_caller]
+    pub fn open_device(&self) -> File {
+        let path = self.device.path();
+        File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
     /// Unmounts it with umount2(2).

@@ -146,6 +146,14 @@ impl HugePages {
         Self { _setting: setting }
     }
 
+    /// How many there are in the machine that nothing is on.
+    #[track_caller]
+    pub fn free() -> usize {
+        const PATH: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
+        let free = fs::read_to_string(PATH).expect(PATH);
+        free.trim().parse().expect("a number")
+    }
+
     /// A hugetlbfs, and a file `name` of `len` bytes there.
     #[track_caller]
     pub fn file(&self, name: &str, len: usize) -> (Mount, File) {

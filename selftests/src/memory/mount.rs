@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Mounted file systems.
 
+use super::Region;
+use crate::harness::PAGE;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::statvfs::statvfs;
 use std::cell::Cell;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -105,4 +108,25 @@ pub fn file_in(directory: &Path, name: &str, len: usize) -> File {
         .unwrap_or_else(|error| panic!("{}/{name}: {error}", directory.display()));
     file.set_len(len as u64).expect("the length of a file");
     file
+}
+
+/// Maps the one page of a new file called `name`.
+#[track_caller]
+pub fn map_new(directory: &Path, name: &str) -> Region {
+    Region::shared(file_in(directory, name, PAGE), 0, PAGE)
+}
+
+/// Maps the one page of a file that has no name any more; it had `name`.
+#[track_caller]
+pub fn map_unlinked(directory: &Path, name: &str) -> Region {
+    let region = map_new(directory, name);
+    std::fs::remove_file(directory.join(name)).expect("unlink");
+    region
+}
+
+/// How many inodes are in use in the file system at `path`.
+#[track_caller]
+pub fn inodes(path: &Path) -> u64 {
+    let stat = statvfs(path).expect("statvfs");
+    stat.files() - stat.files_free()
 }

@@ -5,6 +5,7 @@
 use super::memory::misalignment;
 use super::script::{Clock, Entry, Handler, Kind, Scenario, Step, Until, Via};
 use super::trace::{Outcome, Record};
+use crate::harness::holds_inode;
 use nix::errno::Errno;
 use std::collections::HashMap;
 
@@ -41,20 +42,38 @@ pub struct Difference {
     pub name: &'static str,
     /// How it is known.
     pub knows: Knows,
+    /// It is there only where a waiter holds the inode of its word.
+    only_if_held: bool,
+}
+
+impl Difference {
+    const fn new(name: &'static str, knows: Knows) -> Self {
+        Self {
+            name,
+            knows,
+            only_if_held: false,
+        }
+    }
+
+    const fn if_held(self) -> Self {
+        Self {
+            only_if_held: true,
+            ..self
+        }
+    }
+
+    /// Whether this module, as it was loaded, has it.
+    pub fn is_there(&self) -> bool {
+        !self.only_if_held || holds_inode()
+    }
 }
 
 const fn step(name: &'static str, known: fn(&Case<'_>) -> bool) -> Difference {
-    Difference {
-        name,
-        knows: Knows::Step(known),
-    }
+    Difference::new(name, Knows::Step(known))
 }
 
 const fn not_drawn(name: &'static str) -> Difference {
-    Difference {
-        name,
-        knows: Knows::NotDrawn,
-    }
+    Difference::new(name, Knows::NotDrawn)
 }
 
 /// All of them, in the order of the table.
@@ -69,10 +88,8 @@ pub const DIFFERENCES: &[Difference] = &[
     step("restart-deadline", restart_deadline),
     step("requeue-flags", requeue_flags),
     step("requeue-foreign", requeue_foreign),
-    Difference {
-        name: "requeue-order",
-        knows: Knows::Hash,
-    },
+    step("requeue-file", requeue_file).if_held(),
+    Difference::new("requeue-order", Knows::Hash),
     not_drawn("wake-op-operand"),
     step("wake-op-unknown", wake_op_unknown),
     step("error-order", error_order),
@@ -89,7 +106,7 @@ pub const DIFFERENCES: &[Difference] = &[
     not_drawn("internal-files"),
     not_drawn("hash"),
     not_drawn("key-info"),
-    not_drawn("umount"),
+    not_drawn("umount").if_held(),
 ];
 
 /// The intended difference that a case shows, if any.
@@ -97,7 +114,7 @@ pub fn explanation(case: &Case<'_>) -> Option<&'static str> {
     DIFFERENCES
         .iter()
         .find(|difference| match difference.knows {
-            Knows::Step(known) => known(case),
+            Knows::Step(known) => known(case) && difference.is_there(),
             Knows::Hash | Knows::NotDrawn => false,
         })
         .map(|difference| difference.name)
@@ -251,7 +268,9 @@ fn requeue_flags(case: &Case<'_>) -> bool {
         && case.futex.outcome.is_error(Errno::EINVAL)
 }
 
-fn requeue_foreign(case: &Case<'_>) -> bool {
+/// Whether the case is a requeue from and to kinds of words that `keeps` says yes to, which moved
+/// somebody in futex(2), perhaps of another process, and was refused by rfutex.
+fn refuses_foreigner(case: &Case<'_>, keeps: impl FnOnce(Kind, Kind) -> bool) -> bool {
     let Step::Requeue {
         from,
         to,
@@ -262,14 +281,22 @@ fn requeue_foreign(case: &Case<'_>) -> bool {
     else {
         return false;
     };
-    let kind = |word| case.scenario.word(word).kind;
+    let [from, to] = [*from, *to].map(|word| case.scenario.word(word).kind);
     !private
-        && kind(*from).keeps_from(kind(*to))
+        && keeps(from, to)
         && case.foreigner_sleeps()
         // Somebody was moved.
         && matches!(case.futex.outcome, Outcome::Returned(n) if n > i64::from(*nr_wake))
         && case.rfutex.outcome.is_error(Errno::EINVAL)
         && case.rfutex.ended.is_empty()
+}
+
+fn requeue_foreign(case: &Case<'_>) -> bool {
+    refuses_foreigner(case, |from, to| from.is_shared() && to.is_of_process())
+}
+
+fn requeue_file(case: &Case<'_>) -> bool {
+    refuses_foreigner(case, Kind::is_other_file_than)
 }
 
 fn is_unknown(op: u8, cmp: u8) -> bool {

@@ -6,7 +6,7 @@
 
 use super::backend::SLOT;
 use super::script::{Kind, Size, Word};
-use crate::harness::PAGE;
+use crate::harness::{PAGE, holds_inode};
 use crate::memory::{HUGE, Mount, Region, RegionWord, SysV, huge_tmpfs, memfd, rw, thp};
 use nix::sys::mman::{MapFlags, ProtFlags};
 use serde::{Deserialize, Serialize};
@@ -107,10 +107,14 @@ impl Kind {
     }
 
     /// Whether rfutex does not move those of another process who wait here to a word there: memory
-    /// of this process alone, or of another file system. All but one are in the kernel's own.
+    /// of this process alone, or of another file, if waiters hold files.
     pub fn keeps_from(self, to: Self) -> bool {
-        let changes_file_system = (self == Self::Tmpfs) != (to == Self::Tmpfs);
-        self.is_shared() && (to.is_of_process() || to.is_shared() && changes_file_system)
+        self.is_shared() && to.is_of_process() || self.is_other_file_than(to) && holds_inode()
+    }
+
+    /// Whether both are files, and not the same one. Each of the shared kinds is a file of its own.
+    pub fn is_other_file_than(self, other: Self) -> bool {
+        self.is_shared() && other.is_shared() && self.writable() != other.writable()
     }
 
     /// The next best kind on which all resolvers agree: in rfutex.rst is where they do not.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! From each kind of word to each other, and between processes.
 
-use crate::harness::{Child, Mapping, PAGE, Task, Waiter, fx, nr_waiters, until_queued};
+use crate::harness::{
+    Child, Mapping, PAGE, Task, Waiter, fx, holds_inode, nr_waiters, until_queued,
+};
 use crate::memory::{Mount, Region, file_in, memfd};
 use nix::sys::signal::Signal;
 use rfutex::{Error, Word};
@@ -9,9 +11,9 @@ use rfutex::{Error, Word};
 trials![
     every_pair,
     of_another_process_to_a_file,
-    to_a_file_that_it_has_not,
+    to_a_page_that_it_has_not,
     of_another_process_to_private,
-    of_another_process_to_another_file_system,
+    of_another_process_to_another_file,
 ];
 
 /// Two words of each kind, of different sizes. Two files.
@@ -75,9 +77,10 @@ fn waiting_child(word: Word<'static>) -> Child {
     child
 }
 
+/// Another word of the same file is as good.
 fn of_another_process_to_a_file() {
-    let (one, other) = (Mapping::shared(PAGE), Mapping::shared(PAGE));
-    let (from, to) = (one.word(0), other.word(8));
+    let map = Mapping::shared(PAGE);
+    let (from, to) = (map.word(0), map.word(8));
     // It is moved by us, woken by itself.
     let child = Child::run(|| {
         let task = Task::spawn(move || fx().wait(from, 0));
@@ -97,12 +100,14 @@ fn of_another_process_to_a_file() {
 }
 
 /// Who is moved to a word that it cannot reach sleeps there as well, and can be killed.
-fn to_a_file_that_it_has_not() {
-    let map = Mapping::shared(PAGE);
-    let from = map.word(0);
+fn to_a_page_that_it_has_not() {
+    let file = memfd(2 * PAGE);
+    let here = Region::shared(&file, 0, PAGE);
+    let from = here.word(0);
     let children = [waiting_child(from), waiting_child(from)];
-    let file = Region::shared(memfd(PAGE), 0, PAGE);
-    let to = file.word(0);
+    // The children have only the first page.
+    let there = Region::shared(&file, PAGE, PAGE);
+    let to = there.word(0);
     assert_eq!(fx().requeue(from, to, 0, 2), Ok(2));
     let [first, second] = children;
     first.kill(Signal::SIGKILL);
@@ -122,23 +127,41 @@ fn of_another_process_to_private() {
     }
 }
 
-/// Likewise, if it would hold a file system that it has nothing to do with.
-fn of_another_process_to_another_file_system() {
+/// Likewise, if it would be made to hold a file that it has nothing to do with. Where waiters hold
+/// nothing, it is moved.
+fn of_another_process_to_another_file() {
     let mounts = [Mount::tmpfs("size=1m"), Mount::tmpfs("size=1m")];
     let file = |mount: &Mount, name| {
         let file = file_in(mount.path(), name, PAGE);
         Region::shared(file, 0, PAGE)
     };
-    let one = [file(&mounts[0], "one"), file(&mounts[0], "other")];
-    let other = file(&mounts[1], "one");
-    let shared = Mapping::shared(PAGE);
-    check_refused(one[0].word(0), other.word(0));
-    check_refused(one[0].word(0), shared.word(0));
-    check_refused(shared.word(0), one[0].word(0));
-    // Another file of the same will do.
-    let (from, to) = (one[0].word(0), one[1].word(0));
+    let [one, same_mount] = ["one", "other"].map(|name| file(&mounts[0], name));
+    let other_mount = file(&mounts[1], "one");
+    let (shared, memfd) = (Mapping::shared(PAGE), Region::shared(memfd(PAGE), 0, PAGE));
+    for (from, to) in [
+        (one.word(0), same_mount.word(0)),
+        (one.word(0), other_mount.word(0)),
+        (one.word(0), shared.word(0)),
+        (shared.word(0), one.word(0)),
+        (shared.word(0), memfd.word(0)),
+    ] {
+        if holds_inode() {
+            check_refused(from, to);
+        } else {
+            check_moved(from, to);
+        }
+    }
+    // Through another mapping, it is the same file.
+    let again = one.duplicate();
+    check_moved(one.word(0), again.word(64));
+}
+
+#[track_caller]
+fn check_moved(from: Word<'static>, to: Word<'static>) {
     let child = waiting_child(from);
-    assert_eq!(fx().requeue(from, to, 0, 1), Ok(1));
+    assert_eq!(fx().requeue_if(from, 0, to, 0, 1), Ok(1));
+    assert_eq!([nr_waiters(from), nr_waiters(to)], [0, 1]);
+    assert_eq!(fx().wake_all(from), Ok(0));
     assert_eq!(fx().wake_all(to), Ok(1));
     child.join();
 }

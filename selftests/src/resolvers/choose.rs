@@ -2,7 +2,7 @@
 //! Which resolver an open file uses.
 
 use super::{RESOLVERS, Via, each, open};
-use crate::harness::{Child, Mapping, PAGE, Task, command, until};
+use crate::harness::{Child, Mapping, PAGE, Task, command, module_parameter, until};
 use rfutex::raw::uapi;
 use rfutex::{Error, Features, Resolver, Rfutex};
 use std::os::fd::{AsFd, OwnedFd};
@@ -30,12 +30,7 @@ fn used(fx: &Rfutex) -> Resolver {
 
 /// What open files begin with: what the module was loaded with, if with anything.
 fn initial() -> Resolver {
-    // The kernel shows no parameters of a module in Rust, so whoever loaded it has to tell.
-    let parameters = std::env::var("RFUTEX_PARAMETERS").unwrap_or_default();
-    let given = parameters
-        .split(' ')
-        .find_map(|parameter| parameter.strip_prefix("resolver="));
-    let number = given.map_or(uapi::RFUTEX_RESOLVER_PAGE, |number| {
+    let number = module_parameter("resolver").map_or(uapi::RFUTEX_RESOLVER_PAGE, |number| {
         number.parse().expect("a number")
     });
     match number {

@@ -3,13 +3,25 @@
 //! kernel log are whose.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::{fs, io};
 
 use rfutex_guest::event::Verdict;
 
 use crate::kmsg::Message;
 
 const DIRECTORY: &str = "/sys/kernel/debug/kunit";
+
+/// Which suites run when a module is loaded from now on: a pattern for their names.
+const FILTER: &str = "/sys/module/kunit/parameters/filter_glob";
+
+/// Has suites run, or none, when modules are loaded from now on.
+pub fn run_at_load(suites: bool) -> io::Result<()> {
+    match fs::write(FILTER, if suites { "*" } else { "none" }) {
+        // A kernel without KUnit.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
 
 /// One case of a suite, as KTAP reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -49,6 +49,9 @@ pub enum Stage {
         parameters: Vec<String>,
         /// The suites that must run.
         suites: Vec<String>,
+        /// None shall run: they have, when the same module was loaded before.
+        #[serde(default)]
+        without_suites: bool,
     },
     /// A test: the module must not load with these parameters.
     Refused {

@@ -73,6 +73,9 @@ impl From<Ended> for Attempt {
 /// shows no parameters of a module in Rust. `NAME=VALUE`, with blanks between.
 const PARAMETERS: &str = "RFUTEX_PARAMETERS";
 
+/// What tells a test which file the module was loaded from.
+const MODULE: &str = "RFUTEX_MODULE";
+
 /// The state of the kernel's own checks.
 struct Health {
     taint: u64,
@@ -140,7 +143,9 @@ pub struct Session {
     first_failure: bool,
     /// One has, since the last module was loaded.
     failed: bool,
-    /// What the last module was loaded with.
+    /// The file that the last module was loaded from.
+    module: String,
+    /// What it was loaded with.
     parameters: String,
     /// The KUnit suites of the kernel itself.
     own_suites: Vec<String>,
@@ -159,6 +164,7 @@ impl Session {
             limit: Duration::from_secs(plan.limit),
             first_failure: plan.first_failure,
             failed: false,
+            module: String::new(),
             parameters: String::new(),
             own_suites: kunit::suites().into_iter().collect(),
         })
@@ -174,9 +180,15 @@ impl Session {
                 module,
                 parameters,
                 suites,
+                without_suites,
             } => {
                 self.parameters = parameters.join(" ");
-                self.load(&build, module::insmod(&module).args(parameters), &suites)
+                self.module = module;
+                let mut insmod = module::insmod(&self.module);
+                kunit::run_at_load(!without_suites)?;
+                self.load(&build, insmod.args(parameters), &suites)?;
+                // A test may load it again.
+                Ok(kunit::run_at_load(false)?)
             }
             Stage::Refused {
                 build,
@@ -433,7 +445,8 @@ impl Session {
                 })
             });
         }
-        let (limit, parameters) = (self.limit, self.parameters.clone());
+        let limit = self.limit;
+        let (module, parameters) = (self.module.clone(), self.parameters.clone());
         let mut system = Snapshot::take();
         for trial in trials {
             self.judged_tidy(&format!("{prefix}{}", trial.name), &mut system, || {
@@ -441,6 +454,7 @@ impl Session {
                 command
                     .args(["--exact", &trial.name])
                     .env("RUST_BACKTRACE", "1")
+                    .env(MODULE, &module)
                     .env(PARAMETERS, &parameters);
                 let mut attempt = run(&mut command, limit)?;
                 match trial::parse_result(&attempt.output) {

@@ -51,6 +51,7 @@ impl Boot {
                 module: format!("/lib/modules/{id}/rfutex.ko"),
                 parameters: vec!["buckets=512".to_owned()],
                 suites: Vec::new(),
+                without_suites: false,
             });
             if !tests.is_empty() {
                 stages.push(Stage::Trials {

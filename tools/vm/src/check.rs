@@ -22,20 +22,30 @@ const SELFTESTS: &str = "/bin/rfutex-selftests";
 /// Which selftests run on the module as a user has it, too: each command, each
 /// error, a wake on every kind of memory, and what depends on the resolvers that
 /// a build has. The rest tests the same code, but for what lab builds add to it.
-const PLAIN: &[&str] = &["smoke::", "errors::", "wait::", "::wakes", CHOOSE];
+const PLAIN: &[&str] = &[
+    "smoke::",
+    "errors::",
+    "wait::",
+    "::wakes",
+    PARAMETERS[0],
+    PARAMETERS[1],
+];
 
-/// The selftests of which resolver a file begins with: they run also on a module
-/// that was loaded with another one.
-const CHOOSE: &str = "resolvers::choose::";
+/// The selftests of what the module was loaded with: they run also on a module
+/// that was loaded with other parameters.
+const PARAMETERS: [&str; 2] = ["resolvers::choose::", "hold::parameter::"];
 
 /// What the module must not be loaded with, and the error that says so: in that
 /// order the locked resolver, which only lab builds have; two numbers that are
-/// no resolver; and more buckets than there may be.
+/// no resolver; more buckets than there may be; and two words that say nothing
+/// that a waiter could hold.
 const REFUSED: &[(&str, Errno)] = &[
     ("resolver=3", Errno::EOPNOTSUPP),
     ("resolver=0", Errno::EINVAL),
     ("resolver=9", Errno::EINVAL),
     ("buckets=1048577", Errno::EINVAL),
+    ("hold=everything", Errno::EINVAL),
+    ("hold=2", Errno::EINVAL),
 ];
 
 /// What the kernel has to have for the tests to mean something.
@@ -158,17 +168,18 @@ fn stages(suites: Vec<String>, samples: Vec<Stage>, only: &[String]) -> Vec<Stag
         // noticed there.
         or_none: chosen && !without.is_empty(),
     };
-    let (plain, choose) = if chosen {
-        let choose = only.iter().filter(|part| part.starts_with(CHOOSE));
-        (only.to_vec(), choose.cloned().collect())
+    let (plain, parameters) = if chosen {
+        let is_one = |part: &&String| PARAMETERS.iter().any(|one| part.starts_with(one));
+        (only.to_vec(), only.iter().filter(is_one).cloned().collect())
     } else {
-        (owned(PLAIN), owned(&[CHOOSE]))
+        (owned(PLAIN), owned(&PARAMETERS))
     };
     let load = |build: &str, module: &str, parameters: &[&str], suites| Stage::Load {
         build: build.to_owned(),
         module: guest_module(module),
-        parameters: parameters.iter().copied().map(str::to_owned).collect(),
-        suites,
+        parameters: owned(parameters),
+        without_suites: Option::is_none(&suites),
+        suites: suites.unwrap_or_default(),
     };
     let unload = |build: &str| Stage::Unload {
         build: build.to_owned(),
@@ -176,15 +187,19 @@ fn stages(suites: Vec<String>, samples: Vec<Stage>, only: &[String]) -> Vec<Stag
     let mut stages = vec![
         Stage::Boot,
         // A small table, where words meet in one bucket; and the default.
-        load("lab", "lab", &["buckets=512"], suites),
+        load("lab", "lab", &["buckets=512"], Some(suites)),
         trials("", &[], only.to_vec()),
         unload("lab"),
-        load("plain", "module", &[], Vec::new()),
+        // The suites make tables of their own, whatever the module was loaded with.
+        load("nothing", "lab", &["buckets=512", "hold=nothing"], None),
+        trials("nothing", &[], only.to_vec()),
+        unload("nothing"),
+        load("plain", "module", &[], None),
         trials("plain", &["lab"], plain),
     ];
     stages.extend(samples);
     stages.push(unload("plain"));
-    if !choose.is_empty() {
+    if !parameters.is_empty() {
         stages.extend(REFUSED.iter().map(|&(parameters, errno)| Stage::Refused {
             build: "plain".to_owned(),
             module: guest_module("module"),
@@ -192,9 +207,9 @@ fn stages(suites: Vec<String>, samples: Vec<Stage>, only: &[String]) -> Vec<Stag
             errno: errno as i32,
         }));
         stages.extend([
-            load("vma", "module", &["resolver=2"], Vec::new()),
-            trials("vma", &["lab"], choose),
-            unload("vma"),
+            load("others", "module", &["resolver=2", "hold=nothing"], None),
+            trials("others", &["lab"], parameters),
+            unload("others"),
         ]);
     }
     stages

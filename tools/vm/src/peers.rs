@@ -224,6 +224,7 @@ fn stages(
             module,
             parameters: Vec::new(),
             suites: Vec::new(),
+            without_suites: false,
         },
     ];
     for (program, argv) in programs.into_iter().filter(|(program, _)| wanted(program)) {

@@ -93,6 +93,7 @@ fn vm(cases: Vec<Case>) -> Vm {
         module: guest_module("lab"),
         parameters: Vec::new(),
         suites: vec![suite.to_owned()],
+        without_suites: false,
     }];
     let mut expected = vec![(format!("kunit/{suite}"), Fail)];
     for case in cases {
