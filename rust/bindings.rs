@@ -29,24 +29,26 @@ use kernel::transmute::{
     FromBytes, //
 };
 
-// SAFETY: The interface's structs are integers without implicit padding (`static_assert!`s in
-// `request.rs`): every bit pattern is a value, and every byte of a value is initialised.
-unsafe impl FromBytes for rfutex_wait {}
-// SAFETY: As above.
-unsafe impl FromBytes for rfutex_wake {}
-// SAFETY: As above.
-unsafe impl FromBytes for rfutex_requeue {}
-// SAFETY: As above.
-unsafe impl FromBytes for rfutex_wake_op {}
-// SAFETY: As above.
-unsafe impl FromBytes for rfutex_waitv {}
-// SAFETY: As above.
-unsafe impl FromBytes for rfutex_waitv_entry {}
-// SAFETY: As above.
-unsafe impl FromBytes for rfutex_swap {}
-// SAFETY: As above.
-unsafe impl FromBytes for rfutex_key_info {}
-// SAFETY: As above.
-unsafe impl AsBytes for rfutex_key_info {}
-// SAFETY: As above.
-unsafe impl AsBytes for rfutex_query {}
+/// Declares that any bytes are a value of these structs, and that all bytes of a value are
+/// initialised.
+macro_rules! plain_data {
+    ($($name:ident),* $(,)?) => {$(
+        // SAFETY: The structs of the interface are integers, without implicit padding (see the
+        // assertions on their sizes in `request.rs`): every bit pattern is a value.
+        unsafe impl FromBytes for $name {}
+        // SAFETY: For the same reason, every byte of a value is initialised.
+        unsafe impl AsBytes for $name {}
+    )*};
+}
+
+plain_data! {
+    rfutex_key_info,
+    rfutex_query,
+    rfutex_requeue,
+    rfutex_swap,
+    rfutex_wait,
+    rfutex_waitv,
+    rfutex_waitv_entry,
+    rfutex_wake,
+    rfutex_wake_op,
+}

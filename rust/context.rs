@@ -2,6 +2,8 @@
 
 //! What an operation works with: the table and the resolver of the open file.
 
+#![deny(unsafe_code)]
+
 use crate::{
     key::{
         self,

@@ -253,6 +253,7 @@ __rfutex_helper bool rfutex_mmap_lock_speculate_retry(struct mm_struct *mm, unsi
 
 __rfutex_helper void rfutex_smp_mb__before_atomic(void)
 {
+	/* What it is for is said where it is called. */
 	smp_mb__before_atomic();
 }
 

@@ -16,6 +16,8 @@
 //! that it was found on can be looked at. A waiter may want references on that object, which it
 //! holds while it sleeps: then the borrowed key becomes an *owned* one. See [`Hold`].
 
+#![deny(unsafe_code)]
+
 mod hold;
 #[cfg(RFUTEX_LAB)]
 pub(crate) mod locked;

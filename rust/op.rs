@@ -3,6 +3,8 @@
 //! The operations, one file each. Each reads from top to bottom: request, key, bucket, waiter,
 //! result.
 
+#![deny(unsafe_code)]
+
 pub(crate) mod key_info;
 pub(crate) mod query;
 pub(crate) mod requeue;

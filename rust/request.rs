@@ -4,6 +4,8 @@
 //!
 //! Past this file nothing is unaligned, unknown or out of range.
 
+#![deny(unsafe_code)]
+
 mod multi;
 #[cfg(CONFIG_KUNIT)]
 #[cfg(RFUTEX_LAB)]

@@ -2,6 +2,8 @@
 
 //! The table: which key queues in which bucket.
 
+#![deny(unsafe_code)]
+
 use crate::{
     key::{
         Hold,

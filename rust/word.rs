@@ -2,6 +2,8 @@
 
 //! A word of user memory: its address, its size, and whether it is private.
 
+#![deny(unsafe_code)]
+
 use kernel::prelude::*;
 
 /// The size of a word.

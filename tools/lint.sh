@@ -69,7 +69,7 @@ clippy_module() {
 	# Clippy speaks only when it compiles.
 	rm -rf "${MODULES:?}/$name"
 	locked make --no-print-directory modules KDIR="$KDIR" MO="$MODULES/$name" CLIPPY=1 \
-		KRUSTFLAGS=-Dwarnings KCFLAGS=-Werror "$@"
+		KRUSTFLAGS="-Dwarnings -Dclippy::incompatible_msrv" KCFLAGS=-Werror "$@"
 }
 
 clippy_programs() {

@@ -358,10 +358,11 @@ mod cases {
             Ok((held, key.id().is_ok(), key.own()))
         })?;
         drop(elsewhere);
-        let owned = owned.is_ok();
+        let became_owned = owned.is_ok();
+        drop(owned);
         assert!(held);
         assert!(!id);
-        assert!(!owned);
+        assert!(!became_owned);
         assert!(here.counts() == before);
         Ok(())
     }

@@ -92,7 +92,7 @@ impl Buckets {
     #[inline]
     pub(crate) const fn index(nr: usize, hash: u64) -> (usize, usize) {
         let hash = hash as usize;
-        (hash / NR_COUNTERS & (nr - 1), hash % NR_COUNTERS)
+        ((hash / NR_COUNTERS) & (nr - 1), hash % NR_COUNTERS)
     }
 
     /// The bucket that `hash` chooses, and the counter in it.

@@ -77,10 +77,10 @@ impl<'t> Pair<'t> {
 
     /// The queue of the second bucket. Where both are one, the first has the lock.
     #[inline]
-    fn to_queue(&mut self) -> &mut Queue {
+    fn second_queue(&mut self) -> &mut Queue {
         match &mut self.to_queue {
-            Some(queue) => &mut *queue,
-            None => &mut *self.from_queue,
+            Some(queue) => queue,
+            None => &mut self.from_queue,
         }
     }
 
@@ -93,7 +93,7 @@ impl<'t> Pair<'t> {
 
     /// Wakes up to `nr` waiters under `id`, which must belong to the second slot.
     pub(crate) fn wake_to(&mut self, id: KeyId, nr: u32, chain: &mut WakeChain) -> u32 {
-        let woken = self.to_queue().wake(id, u64::MAX, nr, chain);
+        let woken = self.second_queue().wake(id, u64::MAX, nr, chain);
         self.to.waiters_dec(woken as i32);
         woken
     }
@@ -136,7 +136,7 @@ impl<'t> Pair<'t> {
             let key = unsafe { &mut *waiter.key.get() };
             key.replace(from, to);
             self.from_queue.unlink(waiter);
-            self.to_queue().link(waiter);
+            self.second_queue().link(waiter);
             waiter.linked_at(self.to);
         }
         // Up on the one side before down on the other. Both while the buckets are locked.

@@ -19,11 +19,6 @@ use kernel::{
     page::PAGE_SIZE, //
 };
 
-// SAFETY: Integers without padding: see the assertions on their sizes.
-unsafe impl AsBytes for rfutex_wait {}
-// SAFETY: As above.
-unsafe impl AsBytes for rfutex_wake {}
-
 /// A page of a process, where its structs are put.
 struct User(Mapping);
 

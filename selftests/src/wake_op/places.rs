@@ -252,7 +252,7 @@ fn masks_do_not_matter() {
 /// The change is made once, however often it has to be tried.
 fn faults() {
     let region = Region::shared(memfd(PAGE), 0, PAGE);
-    for point in ["read-word", "borrowed-moved", "host-gone", "no-mapping"] {
+    for point in ["read-word", "mapping-changed", "host-gone", "no-mapping"] {
         region.word(0).store(0);
         let [on_word, on_target] = [64, 0].map(|at| Waiter::start(region.word(at), 0));
         let fault = Fault::arm(point, 3);
