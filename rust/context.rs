@@ -72,6 +72,20 @@ impl<'t> Context<'t> {
         key::resolve(self.resolver, word, Access::Read, self.table.hold())
     }
 
+    /// Resolves `word`, which is private.
+    ///
+    /// # Errors
+    ///
+    /// As [`key::private()`].
+    ///
+    /// # Context
+    ///
+    /// Any. Does not sleep.
+    #[inline]
+    pub(crate) fn resolve_private(self, word: Word) -> Result<KeyId> {
+        key::private(word)
+    }
+
     /// Resolves `word`, which is going to be written to.
     ///
     /// # Errors

@@ -80,6 +80,8 @@ impl MiscDevice for Device {
         Ok(KBox::new(Self { table, resolver }, GFP_KERNEL)?)
     }
 
+    // Inlined into the function that the kernel calls.
+    #[inline(always)]
     fn ioctl(device: &Self, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
         // These carry no struct; with a size they are other commands.
         let result = match cmd {

@@ -371,7 +371,7 @@ fn visit<R>(
 ///
 /// `EFAULT`: it is not an address of user space.
 #[inline]
-fn private(word: Word) -> Result<KeyId> {
+pub(crate) fn private(word: Word) -> Result<KeyId> {
     check_range(word)?;
     KeyId::in_current_mm(Kind::Private, word.addr())
 }

@@ -40,17 +40,14 @@ pub(crate) fn requeue(context: Context<'_>, request: &request::Requeue) -> Resul
     loop {
         let from = context.resolve(request.from)?;
         let to = context.resolve(request.to)?;
-        let attempt = if context.holds(from) || context.holds(to) {
-            match without_moving(context, request, from) {
-                Some(attempt) => attempt,
-                None => {
-                    let from = context.own_unconditionally(request.from)?;
-                    let to = context.own_unconditionally(request.to)?;
-                    move_waiters(context, request, &from, &to)?
-                }
+        let attempt = match without_moving(context, request, from) {
+            Some(attempt) => attempt,
+            None if context.holds(from) || context.holds(to) => {
+                let from = context.own_unconditionally(request.from)?;
+                let to = context.own_unconditionally(request.to)?;
+                move_waiters(context, request, &from, &to)?
             }
-        } else {
-            move_waiters(context, request, &OwnedKey::bare(from), &OwnedKey::bare(to))?
+            None => move_waiters(context, request, &OwnedKey::bare(from), &OwnedKey::bare(to))?,
         };
         match attempt {
             Ok(done) => return Ok(done),
@@ -59,8 +56,9 @@ pub(crate) fn requeue(context: Context<'_>, request: &request::Requeue) -> Resul
     }
 }
 
-/// Compares, and wakes waiters, if there are none to be moved. `None`: there are some, for which
-/// references are needed. Takes none itself.
+/// Compares, and wakes waiters, if there are none to be moved: that takes one lock, and no
+/// references. `None`: there are some.
+#[inline]
 fn without_moving(
     context: Context<'_>,
     request: &request::Requeue,
@@ -72,7 +70,7 @@ fn without_moving(
     if let Err(mismatch) = request.compare() {
         return Some(Err(mismatch));
     }
-    if request.nr_move != 0 && locked.count(from) > request.nr_wake {
+    if request.nr_move != 0 && locked.has_more_than(from, request.nr_wake) {
         return None;
     }
     let woken = locked.wake(from, u64::MAX, request.nr_wake, &mut chain);

@@ -73,10 +73,10 @@ fn attempt<'t>(
         deadline,
     } = request.wait;
     let table = context.table();
-    let slot = table.slot(key.id());
-    let waiter = place.prepare(key, mask);
-    let exchange = Exchange::enter(table.slot(target), slot);
+    // As in a wait, the locks are released before the key is dropped.
+    let exchange = Exchange::enter(table.slot(target), table.slot(key.id()));
     uaccess::compare_inatomic(word, val)?;
+    let waiter = place.prepare(key, mask);
     exchange.swap(target, waiter).wake();
     Ok(wait::sleep(waiter, deadline))
 }

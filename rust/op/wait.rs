@@ -61,11 +61,11 @@ fn attempt<'t>(
     key: OwnedKey,
     place: Place<'_, 't>,
 ) -> Result<Result, Mismatch> {
-    let slot = context.table().slot(key.id());
-    // What the key holds was taken before the lock, and is given back after it.
-    let waiter = place.prepare(key, request.mask);
-    let entry = slot.enter();
+    // What the key holds was taken before the lock. Where the word does not compare, the entry ends
+    // before the key does: it is given back after the lock.
+    let entry = context.table().slot(key.id()).enter();
     uaccess::compare_inatomic(request.word, request.val)?;
+    let waiter = place.prepare(key, request.mask);
     entry.queue(waiter);
     Ok(sleep(waiter, request.deadline))
 }

@@ -24,13 +24,33 @@ use kernel::prelude::*;
 /// Process context, no locks held. May sleep.
 #[inline(always)]
 pub(crate) fn wake(context: Context<'_>, word: Word, mask: u64, nr: u32) -> Result<u32> {
-    let id = context.resolve(word)?;
+    // Two functions: a private word needs nothing of what the other has to prepare.
+    if word.private() {
+        wake_private(context, word, mask, nr)
+    } else {
+        wake_shared(context, word, mask, nr)
+    }
+}
+
+#[inline(never)]
+fn wake_private(context: Context<'_>, word: Word, mask: u64, nr: u32) -> Result<u32> {
+    Ok(wake_at(context, context.resolve_private(word)?, mask, nr))
+}
+
+#[inline(never)]
+fn wake_shared(context: Context<'_>, word: Word, mask: u64, nr: u32) -> Result<u32> {
+    Ok(wake_at(context, context.resolve(word)?, mask, nr))
+}
+
+/// Wakes those who wait under the key `id`.
+#[inline(always)]
+fn wake_at(context: Context<'_>, id: KeyId, mask: u64, nr: u32) -> u32 {
     let slot = context.table().slot(id);
     // A wake that finds nobody is the commonest call of all. It ends here.
     if slot.is_empty() {
-        return Ok(0);
+        return 0;
     }
-    Ok(wake_some(slot, id, mask, nr))
+    wake_some(slot, id, mask, nr)
 }
 
 /// The same where somebody may be waiting.

@@ -211,6 +211,12 @@ impl LockedSlot<'_> {
         woken
     }
 
+    /// Whether more than `nr` waiters are queued under `id`, which must belong here.
+    #[inline]
+    pub(crate) fn has_more_than(&self, id: KeyId, nr: u32) -> bool {
+        self.queue.under(id).nth(nr as usize).is_some()
+    }
+
     /// How many waiters are queued under `id`, which must belong here.
     pub(crate) fn count(&self, id: KeyId) -> u32 {
         self.queue.under(id).count() as u32
