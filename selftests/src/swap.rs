@@ -9,7 +9,7 @@ use crate::memory::{EachKind, Region, RegionWord, memfd};
 use nix::sys::mman::ProtFlags;
 use nix::sys::signal::{SaFlags, Signal};
 use rfutex::raw::uapi::RFUTEX_MASK_ANY;
-use rfutex::{Clock, Deadline, Error, Hold, WaitOptions, Word};
+use rfutex::{Clock, Deadline, Error, WaitOptions, Word};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -439,12 +439,7 @@ fn answers_and_deadlines() {
 fn faults() {
     let file = Region::shared(memfd(PAGE), 0, PAGE);
     let [word, other] = [file.word(0), file.word(64)];
-    let mut points = vec!["read-word", "host-gone", "mapping-changed", "no-mapping"];
-    // Where a waiter holds the inode, taking it may fail as well.
-    if fx().query().expect("a query").hold == Hold::Inode {
-        points.push("inode-going");
-    }
-    for point in points {
+    for point in Fault::retries_of_a_wait() {
         let [first, second]: [Sleeper; 2] = Service::Ours.sleepers(other);
         let fault = Fault::arm(point, 4);
         let task = Task::spawn(move || fx().swap(word, 0, other));

@@ -17,6 +17,16 @@ impl Fault {
         fault
     }
 
+    /// The points at which a wait on a word of a file, found by its page, can be made to begin
+    /// again. Taking the inode is one of them where a waiter holds it.
+    pub fn retries_of_a_wait() -> Vec<&'static str> {
+        let mut points = vec!["read-word", "host-gone", "mapping-changed", "no-mapping"];
+        if super::holds_inode() {
+            points.push("inode-going");
+        }
+        points
+    }
+
     /// How many more times it is going to fail.
     pub fn left(&self) -> u32 {
         let text = fs::read_to_string(PATH).expect(PATH);

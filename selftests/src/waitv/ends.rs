@@ -242,13 +242,7 @@ fn faults() {
     let map = Mapping::shared(PAGE);
     for nr in [FEW, FEW + 1] {
         let words: Vec<_> = (0..nr).map(|at| map.word(at * 8)).collect();
-        for point in [
-            "read-word",
-            "host-gone",
-            "inode-going",
-            "mapping-changed",
-            "no-mapping",
-        ] {
+        for point in Fault::retries_of_a_wait() {
             let fault = Fault::arm(point, 5);
             let entries = zeros(&words);
             let waiter = crate::harness::Task::spawn(move || fx().wait_any(&entries, None));
