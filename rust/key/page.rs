@@ -35,7 +35,8 @@ use crate::{
             Access,
             PageRef, //
         },
-        inode::DeferredPut, //
+        inode::DeferredPut,
+        task, //
     },
     word::Word,
 };
@@ -55,13 +56,63 @@ impl Resolve for Page {
         any_file: bool,
         mut visitor: impl Visit<R>,
     ) -> Result<R> {
-        super::resolver::repeat(|| match find(word, access)? {
-            Found::File(page, mapping) => on_file(page, mapping, word, any_file, &mut visitor),
-            // No lock, no RCU: the address is the key.                                      (000)
-            Found::Anonymous(page) => Ok(visitor.visit(&Borrowed::in_process(word, Some(&page))?)),
-            Found::Moving => Ok(Err(DeferredPut::Nothing)),
-        })
+        // The two commonest cases, without what the others need.
+        let unwritable = match PageRef::get(word.addr(), Access::Write) {
+            Ok(page) => {
+                let attempt = match look(&page) {
+                    Mapping::File(mapping) => on_file(page, mapping, word, any_file, &mut visitor)?,
+                    Mapping::Anonymous => on_anonymous(&page, word, &mut visitor)?,
+                    Mapping::None => {
+                        wait_until_settled(&page)?;
+                        Err(DeferredPut::Nothing)
+                    }
+                };
+                match attempt {
+                    Ok(result) => return Ok(result),
+                    // No lock is held here: now it may sleep to let go.
+                    Err(deferred) => drop(deferred),
+                }
+                task::before_retry()?;
+                None
+            }
+            Err(error) => Some(error),
+        };
+        slowly(unwritable, word, access, any_file, visitor)
     }
+}
+
+/// Whatever may happen, as often as it takes. Begins with the error that there was instead of a page
+/// that can be written to, if there was one.
+#[cold]
+#[inline(never)]
+fn slowly<R>(
+    mut unwritable: Option<Error>,
+    word: Word,
+    access: Access,
+    any_file: bool,
+    mut visitor: impl Visit<R>,
+) -> Result<R> {
+    super::resolver::repeat(|| {
+        let found = match unwritable.take() {
+            Some(error) => find_unwritable(word, access, error)?,
+            None => find(word, access)?,
+        };
+        match found {
+            Found::File(page, mapping) => on_file(page, mapping, word, any_file, &mut visitor),
+            Found::Anonymous(page) => on_anonymous(&page, word, &mut visitor),
+            Found::Moving => Ok(Err(DeferredPut::Nothing)),
+        }
+    })
+}
+
+/// The key of a word on an anonymous page. No lock, no RCU: the address is the key.           (000)
+#[inline(always)]
+fn on_anonymous<R>(
+    page: &PageRef,
+    word: Word,
+    visitor: &mut impl Visit<R>,
+) -> Result<Result<R, DeferredPut>> {
+    Ok(visitor.visit(&Borrowed::in_process(word, Some(page))?))
 }
 
 /// What steps 1 to 3 found.
@@ -75,7 +126,6 @@ enum Found {
 }
 
 /// Steps 1 to 3: which page, and what it belongs to.
-#[inline(always)]
 fn find(word: Word, access: Access) -> Result<Found> {
     // 1. The page, without mmap_lock where it is there.
     // 2. Its folio. Our reference keeps the folio whole from here on.                       (004)
@@ -90,8 +140,6 @@ fn find(word: Word, access: Access) -> Result<Found> {
 }
 
 /// The same where there was an `error` instead of a page that can be written to.
-#[cold]
-#[inline(never)]
 fn find_unwritable(word: Word, access: Access, error: Error) -> Result<Found> {
     // What is not the user's may overflow before it is seen.
     super::check_range(word)?;
@@ -114,16 +162,29 @@ fn look(page: &PageRef) -> Mapping {
 }
 
 /// The rest of step 3: what follows from what the page belongs to.
-#[inline(never)]
 fn judge(page: PageRef, mapping: Mapping, writable: bool) -> Result<Found> {
     match mapping {
         Mapping::File(mapping) => Ok(Found::File(page, mapping)),
         // A read-only anonymous page never changes: waiting on it is a mistake.
         Mapping::Anonymous if !writable => Err(EFAULT),
         Mapping::Anonymous => Ok(Found::Anonymous(page)),
-        // The one slow path. The folio is put before the next try.                    (000, 002)
-        Mapping::None if FolioLock::take(&page)?.is_moving() => Ok(Found::Moving),
-        Mapping::None => Err(EFAULT),
+        Mapping::None => wait_until_settled(&page).map(|()| Found::Moving),
+    }
+}
+
+/// The one slow path, for a page that belongs to nothing: if it is on its way from one place to
+/// another, waits until it is there. The caller puts the folio, and tries again.        (000, 002)
+///
+/// # Errors
+///
+/// `EFAULT`: it is not on its way. `EINTR`: the task was killed.
+#[cold]
+#[inline(never)]
+fn wait_until_settled(page: &PageRef) -> Result {
+    if FolioLock::take(page)?.is_moving() {
+        Ok(())
+    } else {
+        Err(EFAULT)
     }
 }
 

@@ -131,7 +131,6 @@ pub(crate) trait Resolve {
 }
 
 /// Runs `attempt` until it has a result; lets others run in between.
-#[inline(always)]
 pub(super) fn repeat<R>(mut attempt: impl FnMut() -> Result<Result<R, DeferredPut>>) -> Result<R> {
     loop {
         match attempt()? {
