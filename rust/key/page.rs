@@ -56,7 +56,7 @@ impl Resolve for Page {
         any_file: bool,
         mut visitor: impl Visit<R>,
     ) -> Result<R> {
-        // The two commonest cases, without what the others need.
+        // The two commonest cases, without what the others need. Steps 1 to 3 are as in `find`.
         let unwritable = match PageRef::get(word.addr(), Access::Write) {
             Ok(page) => {
                 let attempt = match look(&page) {
