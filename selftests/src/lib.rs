@@ -2,7 +2,8 @@
 //! The selftests: what user space sees of rfutex, tried from user space.
 //!
 //! They need root in a machine of their own (the VM) with the module loaded.
-//! Tests marked `[lab]` need its lab build.
+//! Tests marked `[lab]` need its lab build; those marked `[oracle]` are about the
+//! oracle itself.
 //!
 //! What they are made of is there for the benchmark, too: [`harness`], and
 //! memory of every kind in [`memory`].

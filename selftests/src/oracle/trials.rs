@@ -17,6 +17,9 @@ use libtest_mimic::Trial;
 /// What is compared.
 const PAIR: Pair = Pair(Backend::Futex, Backend::Rfutex);
 
+/// The kind of tests that are about the oracle itself, and not about the module.
+const OF_THE_ORACLE: &str = "oracle";
+
 /// How many scenarios each of the four tests plays.
 const SCENARIOS: u64 = 250;
 
@@ -53,7 +56,7 @@ pub fn trials() -> Vec<Trial> {
         trial("rfutex::oracle::random_races", || races(any_seed())),
         trial("rfutex::oracle::intended", intended),
         trial("rfutex::oracle::table", table),
-        trial("rfutex::oracle::faults", faults),
+        trial("rfutex::oracle::faults", faults).with_kind(OF_THE_ORACLE),
     ];
     trials.extend(Fault::ALL.iter().map(|(name, fault)| {
         Trial::test(format!("oracle::sees::{name}"), || {
@@ -64,6 +67,7 @@ pub fn trials() -> Vec<Trial> {
             );
             Ok(())
         })
+        .with_kind(OF_THE_ORACLE)
     }));
     trials
 }
