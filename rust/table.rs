@@ -18,7 +18,8 @@ use crate::{
     queue::{
         Bucket,
         BucketSlot,
-        Buckets, //
+        Buckets,
+        Pair, //
     },
 };
 use kernel::{
@@ -132,6 +133,17 @@ impl Table {
     #[inline]
     pub(crate) fn slot(&self, id: KeyId) -> BucketSlot<'_> {
         self.buckets.at_hash(self.secret.hash(id))
+    }
+
+    /// Locks where the waiters under two keys are: see [`Buckets::pair`].
+    ///
+    /// # Context
+    ///
+    /// Does not sleep. No bucket may be locked.
+    #[inline]
+    pub(crate) fn pair(&self, from: KeyId, to: KeyId) -> Pair<'_> {
+        self.buckets
+            .pair(self.secret.hash(from), self.secret.hash(to))
     }
 
     /// A number that stands for the key's object, as long as the table lives, and tells nothing else

@@ -32,7 +32,9 @@ use kernel::{
 /// The end of a chain: not null, which stands for "in no chain".
 const TAIL: *mut bindings::wake_q_node = ptr::without_provenance_mut(1);
 
-/// Tasks that are to be woken, in order. Nothing happens to them when they are forgotten.
+/// Tasks that are to be woken, in order.
+///
+/// They must not be forgotten: tasks that are linked count as about to be woken for everybody else.
 ///
 /// # Invariants
 ///

@@ -64,6 +64,7 @@ impl Resolve for Page {
                     Mapping::Anonymous => on_anonymous(&page, word, &mut visitor)?,
                     Mapping::None => {
                         wait_until_settled(&page)?;
+                        drop(page);
                         Err(DeferredPut::Nothing)
                     }
                 };

@@ -13,7 +13,6 @@ use crate::{
         self,
         Mismatch, //
     },
-    queue::Pair,
     request,
     wake_chain::WakeChain, //
 };
@@ -86,8 +85,7 @@ fn move_waiters(
 ) -> Result<Result<u32, Mismatch>> {
     // Dropped last: the tasks run after the buckets were unlocked.
     let mut chain = WakeChain::new();
-    let table = context.table();
-    let mut pair = Pair::lock(table.slot(from.id()), table.slot(to.id()));
+    let mut pair = context.table().pair(from.id(), to.id());
     if let Err(mismatch) = request.compare() {
         return Ok(Err(mismatch));
     }

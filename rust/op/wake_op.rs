@@ -9,7 +9,6 @@ use crate::{
         task,
         uaccess, //
     },
-    queue::Pair,
     request,
     wake_chain::WakeChain, //
 };
@@ -54,9 +53,8 @@ fn attempt(
 ) -> Result<u32> {
     // Dropped last: the tasks run after the buckets were unlocked.
     let mut chain = WakeChain::new();
-    let table = context.table();
     // From here on no waiter comes or goes.
-    let mut pair = Pair::lock(table.slot(id), table.slot(target));
+    let mut pair = context.table().pair(id, target);
     let old = uaccess::update_inatomic(request.target, |old| request.apply(old))?;
     let mut woken = pair.wake_from(id, request.nr, &mut chain);
     if request.compares(old) {

@@ -7,7 +7,10 @@
 //! look at who else is in the queue. The counters cost no memory: they lie where the lock's cache
 //! line has room.
 
-use super::Queue;
+use super::{
+    Pair,
+    Queue, //
+};
 use crate::{
     key::KeyId,
     mm::{
@@ -103,6 +106,17 @@ impl Buckets {
             bucket: &self.0[bucket],
             counter,
         }
+    }
+
+    /// Locks the buckets that two hashes choose, for waiters to be woken in both or moved from the
+    /// first to the second.
+    ///
+    /// # Context
+    ///
+    /// Does not sleep. No bucket may be locked.
+    #[inline]
+    pub(crate) fn pair(&self, from: u64, to: u64) -> Pair<'_> {
+        Pair::lock(self.at_hash(from), self.at_hash(to))
     }
 
     /// All of them.

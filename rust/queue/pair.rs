@@ -64,7 +64,10 @@ impl<'t> Pair<'t> {
     /// That count goes up before the locks are taken: a wake on `to` that comes while waiters are
     /// on their way must not find the slot empty (kernel/futex/requeue.c). Whoever reads a word after
     /// this, to queue there, has (A) of [`super`] from it.
-    pub(crate) fn lock(from: BucketSlot<'t>, to: BucketSlot<'t>) -> Self {
+    ///
+    /// For [`Buckets::pair`](super::Buckets::pair) only: waiters must not be moved from one table to
+    /// another, which might end before they do.
+    pub(super) fn lock(from: BucketSlot<'t>, to: BucketSlot<'t>) -> Self {
         to.waiters_inc(1);
         let (from_queue, to_queue) = lock_both(from, to);
         Self {
