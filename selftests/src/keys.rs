@@ -11,6 +11,7 @@ mod fuse;
 mod kinds;
 mod lifetime;
 mod migrate;
+mod privileges;
 mod seals;
 mod uffd;
 mod write_protect;
@@ -28,6 +29,7 @@ pub fn trials() -> Vec<Trial> {
         change::trials(),
         migrate::trials(),
         lifetime::trials(),
+        privileges::trials(),
         seals::trials(),
         full::trials(),
         write_protect::trials(),
