@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Keys: what a wait and a wake must have in common to meet.
+//! Keys. A wake finds a waiter if both have the same key.
 //!
-//! | the word lies | [`Kind`] | key |
+//! | where the word lies | [`Kind`] | key |
 //! |---|---|---|
-//! | anywhere, the caller said private | `Private` | (mm, address) |
+//! | anywhere, if the caller said that it is private | `Private` | (mm, address) |
 //! | on an anonymous page | `Mm` | (mm, address) |
-//! | on a page of a file, shared memory included | `Inode` | (inode, position in it) |
+//! | on a page of a file, which includes shared memory | `Inode` | (inode, position in it) |
 //!
-//! Where the table says mm and inode, a key has their [`Number`]s, which no other object ever has.
-//! So a key ([`KeyId`]) keeps nothing alive, and nothing has to be kept alive for it: a key that has
-//! become stale meets nobody.
+//! In a key, the mm and the inode are represented by their [`Number`]s, which are never given to
+//! another object. A key ([`KeyId`]) therefore keeps nothing alive, and does not need anything to
+//! be kept alive: a key whose object is gone is equal to no other key.
 //!
-//! A resolver turns an address into a key. The key is *borrowed* first, for as long as the object
-//! that it was found on can be looked at. A waiter may want references on that object, which it
-//! holds while it sleeps: then the borrowed key becomes an *owned* one. See [`Hold`].
+//! A resolver turns an address into a key. At first the key is *borrowed*: it can be used only
+//! while the object that it was found on is known to be valid memory. A waiter may need references
+//! on that object, to be held while it sleeps. For such a waiter, the borrowed key is turned into
+//! an *owned* one. See [`Hold`].
 
 #![deny(unsafe_code)]
 
@@ -74,19 +75,19 @@ use kernel::{
     },
 };
 
-/// What kind of thing a word is identified by.
+/// What identifies a word.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The address in this process, because the caller said so.
+    /// The address in this process, because the caller said that the word is private.
     Private = 0,
     /// The address in this process, because the memory is anonymous.
     Mm = 1,
-    /// The inode and the position in it.
+    /// The inode that the word's page belongs to, and the position in it.
     Inode = 2,
 }
 
 impl Kind {
-    /// As the interface has it.
+    /// The number that the user interface has for this kind (`RFUTEX_KEY_*`).
     pub(crate) fn to_uapi(self) -> u32 {
         match self {
             Kind::Private => uapi::RFUTEX_KEY_PRIVATE,
@@ -96,7 +97,8 @@ impl Kind {
     }
 }
 
-/// A key. Two keys are equal only if the words are one, whenever they were resolved.
+/// A key. Two keys are equal only if they are of the same word, even if they were resolved at
+/// different times.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyId {
     /// The object's number, with the kind in the low bits.
@@ -114,14 +116,18 @@ impl KeyId {
         }
     }
 
-    /// The key of `addr` in the current process.
+    /// The key of the address `addr` in the current process.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`: the task has no mm.
     #[inline]
     fn in_current_mm(kind: Kind, addr: usize) -> Result<Self> {
         let number = task::current_mm_number().ok_or(EFAULT)?;
         Ok(Self::new(kind, number, addr as u64))
     }
 
-    /// The kind.
+    /// The kind of this key.
     pub(crate) fn kind(self) -> Kind {
         match self.object & 3 {
             0 => Kind::Private,
@@ -130,12 +136,12 @@ impl KeyId {
         }
     }
 
-    /// The object, as a number that is of no use but to be hashed.
+    /// A number that stands for the object and the kind. It is meant to be hashed, not to be shown.
     pub(crate) fn object(self) -> u64 {
         self.object
     }
 
-    /// The number of the word's page, in the address space or in the file.
+    /// The index of the word's page in the address space or in the file, in pages.
     pub(crate) fn index(self) -> u64 {
         self.position >> PAGE_SHIFT
     }
@@ -145,7 +151,7 @@ impl KeyId {
         (self.position & ((1 << PAGE_SHIFT) - 1)) as u32
     }
 
-    /// The two numbers, for the hash.
+    /// The two numbers that the key consists of, to compute its hash from.
     #[inline]
     pub(crate) fn parts(self) -> (u64, u64) {
         (self.object, self.position)
@@ -156,12 +162,12 @@ impl KeyId {
         self.object == Self::new(Kind::Inode, number, 0).object
     }
 
-    /// Whether both words are in one file.
+    /// Whether both words lie in the same file.
     pub(crate) fn is_in_file_of(self, other: Self) -> bool {
         self.kind() == Kind::Inode && self.object == other.object
     }
 
-    /// A key out of nothing.
+    /// A key that a test makes up.
     #[cfg(CONFIG_KUNIT)]
     #[cfg(RFUTEX_LAB)]
     pub(crate) fn made_up(kind: Kind, number: u64, position: u64) -> Self {
@@ -169,38 +175,42 @@ impl KeyId {
     }
 }
 
-/// A key that is lent by a resolver, while it can still look at the object.
+/// A key that a resolver lends, while the object that it was found on is known to be valid memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Borrowed<'a> {
     id: KeyId,
-    /// The page, where one was looked at.
+    /// The word's page, if the resolver looked it up.
     page: Option<&'a PageRef>,
     object: Object<'a>,
 }
 
-/// The object that a borrowed key is about, and what keeps it.
+/// The object that a borrowed key names, and what keeps it valid.
 #[derive(Clone, Copy)]
 enum Object<'a> {
-    /// The address space of the current process, which the process keeps.
+    /// The address space of the current process, on which the process has a reference.
     Mm,
-    /// An inode that was seen in an RCU section. It may be recycled in place at any time: whether it
-    /// was the word's when its number was read is to be checked afterwards.
+    /// An inode that was seen in an RCU read-side critical section. It may be recycled in place at
+    /// any time. After its number was read, the check tells whether it was the word's inode then.
     Seen(Host<'a>, Check<'a>, &'a rcu::Guard),
-    /// An inode that a lock keeps.
+    /// An inode that cannot go away, because a lock is held.
     Kept(Host<'a>),
 }
 
-/// What tells whether an inode that was seen was the right one.
+/// How to find out whether an inode that was seen is the word's inode.
 #[derive(Clone, Copy)]
 enum Check<'a> {
-    /// The key's page still belongs to this mapping.
+    /// It is if the key's page still belongs to this mapping.
     Page(FileMapping),
-    /// What the process has mapped has not changed.
+    /// It is if the address space of the process has not been changed since.
     Mapped(Speculation<'a>),
 }
 
 impl<'a> Borrowed<'a> {
-    /// The key of a word in the memory of the current process.
+    /// The key of a word in anonymous memory of the current process.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`: the task has no mm.
     #[inline]
     fn in_process(word: Word, page: Option<&'a PageRef>) -> Result<Self> {
         Ok(Self {
@@ -210,7 +220,7 @@ impl<'a> Borrowed<'a> {
         })
     }
 
-    /// The key of the byte `position` of a file.
+    /// The key of the byte at `position` in the file whose inode has this `number`.
     #[inline]
     fn in_file(
         number: Number,
@@ -225,9 +235,10 @@ impl<'a> Borrowed<'a> {
         }
     }
 
-    /// Step 7: whether the inode was the right one when its number was read.
+    /// Step 7: whether the inode was the word's inode when its number was read.
     ///
-    /// The number was read with acquire ordering, so that what is looked at here is not older.
+    /// The number was read with acquire ordering, so that this check cannot be satisfied by what
+    /// memory contained before the number was read.
     #[inline(always)]
     fn still_holds(&self) -> bool {
         match self.object {
@@ -246,11 +257,11 @@ impl<'a> Borrowed<'a> {
     ///
     /// # Errors
     ///
-    /// The word may have another key: look again.
+    /// The word may have another key by now. The caller has to resolve it again.
     #[inline(always)]
     fn id(&self) -> Result<KeyId, DeferredPut> {
-        // The index was read before this, too. (fs/dax.c puts something else in its place, in a page
-        // that it takes from its mapping.)
+        // The page's index must have been read before the check below as well: when fs/dax.c takes
+        // a page from its mapping, it overwrites the index.
         barrier::smp_mb(barrier::Read);
         if self.still_holds() {
             Ok(self.id)
@@ -259,25 +270,28 @@ impl<'a> Borrowed<'a> {
         }
     }
 
-    /// Makes it one to sleep on, with references on the inode, if there is one.
+    /// Turns this into a key to sleep on. If the key names an inode, takes a reference on the inode
+    /// and one on its superblock.
     ///
     /// # Errors
     ///
-    /// What it names is on its way out, or the word may have another key: look again.
+    /// The inode or its superblock is being destroyed, or the word may have another key by now. The
+    /// caller has to resolve the word again.
     #[inline(always)]
     fn own(&self) -> Result<OwnedKey, DeferredPut> {
         let host = match self.object {
             Object::Mm => return Ok(OwnedKey::bare(self.id)),
             Object::Seen(host, ..) | Object::Kept(host) => host,
         };
-        // 6. A reference on the superblock and on the inode, unless they are going.        (002)
+        // 6. Take a reference on the superblock and one on the inode, unless one of them is being
+        //    destroyed.                                                                    (002)
         let inode = host.try_get()?;
         if let Object::Seen(_, _, rcu) = self.object {
             if lab::fault(Point::InodeGoing) {
                 return Err(inode.give_back(rcu));
             }
-            // 7. The reference first, then look again: an inode that was recycled in place
-            //    between 5 and 6 no longer has this page.                                  (001)
+            // 7. Now that there is a reference, look again: an inode that was recycled in place
+            //    between steps 5 and 6 no longer has this page.                            (001)
             if !self.still_holds() {
                 return Err(inode.give_back(rcu));
             }
@@ -288,7 +302,7 @@ impl<'a> Borrowed<'a> {
         })
     }
 
-    /// Where the word's page is in its folio, where a page was looked at.
+    /// Where the word's page is in its folio; `None` if the resolver looked up no page.
     fn folio_position(&self) -> Option<FolioPosition> {
         self.page.map(|page| FolioPosition {
             order: page.folio_order(),
@@ -297,39 +311,47 @@ impl<'a> Borrowed<'a> {
     }
 }
 
-/// A key to sleep on, with what a waiter holds. See [`InodeRef`] for where it may be dropped.
+/// A key to sleep on, with the references that the waiter holds. [`InodeRef`] says where those may
+/// be dropped, and so where this may be dropped.
 ///
 /// # Invariants
 ///
-/// If there is an inode, it is the one that `id` is about.
+/// If there is an inode, it is the one that `id` names.
 pub(crate) struct OwnedKey {
     id: KeyId,
     inode: Option<InodeRef>,
 }
 
 impl OwnedKey {
-    /// A key of which nothing is held.
+    /// A key without any references.
     #[inline]
     pub(crate) fn bare(id: KeyId) -> Self {
-        // INVARIANT: There is no inode.
+        // INVARIANT: There is no inode, so there is nothing to show.
         Self { id, inode: None }
     }
 
-    /// The key.
+    /// The key itself.
     #[inline]
     pub(crate) fn id(&self) -> KeyId {
         self.id
     }
 
-    /// Makes a key that is equal to `from` one that is equal to `to`, and holds what `to` does. May
-    /// happen under a lock: `from` witnesses that the references given back are not the last.
+    /// Turns this key, which must be equal to `from`, into one that is equal to `to`, with
+    /// references on the same objects that `to` has references on.
+    ///
+    /// # Context
+    ///
+    /// Any. Does not sleep: because `from` has references on the same objects, those that are given
+    /// back here are not the last ones.
     pub(crate) fn replace(&mut self, from: &OwnedKey, to: &OwnedKey) {
         let old = mem::replace(&mut self.inode, to.inode.as_ref().map(InodeRef::again));
-        // INVARIANT: The inode is another reference on that of `to`.
+        // INVARIANT: By the invariants of `to`, its inode is the one that `to.id` names, and the
+        // new reference is on that inode.
         self.id = to.id;
         if let (Some(old), Some(witness)) = (old, &from.inode) {
             if let Err(old) = witness.release_other(old) {
-                // Equal keys have one inode. A reference lost is better than one too few.
+                // Equal keys name the same inode, so this cannot happen. If it does, to leak a
+                // reference is better than to drop one here, where nothing may sleep.
                 kernel::warn_on!(true);
                 mem::forget(old);
             }
@@ -337,16 +359,25 @@ impl OwnedKey {
     }
 }
 
-/// Where a word's page is in its folio; only to be shown.
+/// Where a word's page is in its folio. This is only shown to the user.
 #[derive(Clone, Copy)]
 pub(crate) struct FolioPosition {
     /// The folio has 2^`order` pages.
     pub(crate) order: u32,
-    /// The index of the word's page in it.
+    /// The index of the word's page in the folio.
     pub(crate) index: usize,
 }
 
-/// Has `visitor` visit the key of `word`, which is not private, as `resolver` finds it.
+/// Finds the key of `word`, which must not be private, by means of `resolver`, and passes it to
+/// `visitor`.
+///
+/// # Errors
+///
+/// As [`Resolve::resolve`].
+///
+/// # Context
+///
+/// As [`Resolve::resolve`].
 #[inline(always)]
 fn visit<R>(
     resolver: Resolver,
@@ -355,7 +386,8 @@ fn visit<R>(
     hold: Hold,
     visitor: impl Visit<R>,
 ) -> Result<R> {
-    // Whoever holds nothing may wait on any file, and so may be woken there.
+    // Waiters that hold nothing may wait on any file. So wakes have to find the key of any file
+    // too.
     let any_file = hold == Hold::Nothing;
     match resolver {
         Resolver::Page => page::Page::resolve(word, access, any_file, visitor),
@@ -365,31 +397,34 @@ fn visit<R>(
     }
 }
 
-/// The key of a private word: its address, because the caller said so. Nothing is looked at.
+/// The key of a private word, which is its address. What is mapped there does not matter.
 ///
 /// # Errors
 ///
-/// `EFAULT`: it is not an address of user space.
+/// `EFAULT`: the address is not one of user space, or the task has no mm.
 #[inline]
 pub(crate) fn private(word: Word) -> Result<KeyId> {
     check_range(word)?;
     KeyId::in_current_mm(Kind::Private, word.addr())
 }
 
-/// Resolves `word`, which the caller is going to access as `access` says, in a table whose waiters
-/// hold what `hold` says.
+/// Finds the key of `word` by means of `resolver`.
+///
+/// `access` says how the caller is going to access the word, and `hold` what the waiters of the
+/// caller's table hold.
 ///
 /// # Errors
 ///
-/// `EFAULT`: the word has no key. `EINTR`: the task was killed. Others, where a page is looked at, as
-/// [`PageRef::get`].
+/// - `EFAULT`: the word has no key.
+/// - `EINTR`: the task was killed.
+/// - Others as [`PageRef::get`], if the resolver looks up a page.
 ///
 /// # Context
 ///
 /// Process context, no locks held. May sleep.
 #[inline(always)]
 pub(crate) fn resolve(resolver: Resolver, word: Word, access: Access, hold: Hold) -> Result<KeyId> {
-    /// A type, so that each resolver has the visit inlined.
+    /// This is a type, not a closure, so that `visit` can be inlined into each resolver.
     struct Id;
 
     impl Visit<KeyId> for Id {
@@ -406,8 +441,11 @@ pub(crate) fn resolve(resolver: Resolver, word: Word, access: Access, hold: Hold
     }
 }
 
-/// Resolves `word` for a waiter that holds the inode, if the word is on one. Before references are
-/// taken, `check` is asked whether to go on, and must not sleep; what it objects comes back.
+/// Finds the key of `word` by means of `resolver`, for a waiter that holds the inode which the word
+/// lies on, if it lies on one.
+///
+/// If the word is not private, `check` is called before any references are taken. It must not
+/// sleep. If it returns an error, none are taken, and the error is returned as the inner result.
 ///
 /// # Errors
 ///
@@ -422,7 +460,7 @@ pub(crate) fn own<E>(
     word: Word,
     check: impl Fn() -> Result<(), E>,
 ) -> Result<Result<OwnedKey, E>> {
-    /// A type, so that each resolver has the visit inlined.
+    /// This is a type, not a closure, so that `visit` can be inlined into each resolver.
     struct Own<F>(F);
 
     impl<E, F: Fn() -> Result<(), E>> Visit<Result<OwnedKey, E>> for Own<F> {
@@ -441,7 +479,8 @@ pub(crate) fn own<E>(
     visit(resolver, word, Access::Read, Hold::Inode, Own(check))
 }
 
-/// Resolves `word`, and tells where its page is in its folio, where a page was looked at.
+/// Finds the key of `word` by means of `resolver`, and where the word's page is in its folio, if
+/// the resolver looks up a page.
 ///
 /// # Errors
 ///
@@ -463,13 +502,18 @@ pub(crate) fn describe(
     })
 }
 
-/// The position in a file of a word that lies on its page `index`.
+/// The position, in bytes, of `word` in a file, if it lies on the page with this `index`.
 #[inline]
 fn position(index: usize, word: Word) -> u64 {
     let offset = word.addr() & !PAGE_MASK;
     (index as u64) << PAGE_SHIFT | offset as u64
 }
 
+/// Checks that `word` lies in user space.
+///
+/// # Errors
+///
+/// `EFAULT`: it does not.
 #[inline]
 fn check_range(word: Word) -> Result {
     if uaccess::access_ok(word) {

@@ -7,21 +7,21 @@ use crate::{
     mm::parameters, //
 };
 
-/// What a waiter's key keeps alive. A property of a table, which never changes.
+/// What a waiter's key keeps alive. This is a property of a table, which never changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hold {
-    /// The inode and its superblock: a waiter is found for as long as it sleeps, even where its file
-    /// was unmapped, closed and would have been evicted. The price: the file system cannot be shut
-    /// down meanwhile.
+    /// The inode and its superblock. A waiter can then be found for as long as it sleeps, even if
+    /// its file was unmapped and closed, and would otherwise have been evicted. The price is that
+    /// the file system cannot be shut down while the waiter sleeps.
     Inode = uapi::RFUTEX_HOLD_INODE as isize,
-    /// Nothing, as in futex(2) since 8019ad13ef7f.
+    /// Nothing, as in futex(2) since commit 8019ad13ef7f.
     Nothing = uapi::RFUTEX_HOLD_NOTHING as isize,
 }
 
 impl Hold {
     /// What the module parameter `hold` asks for.
     pub(crate) fn from_parameter() -> Self {
-        // The parameter takes no other values.
+        // The parameter has one of these two values: see `rfutex_set_hold()`.
         match parameters::hold() {
             uapi::RFUTEX_HOLD_NOTHING => Hold::Nothing,
             _ => Hold::Inode,

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The page-lock resolver: what the threads replaced, to be compared with. Lab builds only.
+//! The page-lock resolver, which exists only in lab builds, to compare the others with.
 //!
-//! futex(2) did this before 2016: under the folio lock, the folio's mapping stays, and with it the
-//! inode. Whoever else holds that lock, be it for the time of a writeback or for ever, holds up every
-//! wait and every wake (000, 002).
+//! This is what futex(2) did before 2016, and what the threads (see [`super::page`]) replaced:
+//! while the folio lock is held, the folio's mapping does not change, and so the inode stays. A
+//! task that holds the folio lock for long, for example while it waits for I/O, delays every wait
+//! and every wake on that folio (000, 002).
 
 use super::{
     Borrowed,
@@ -31,7 +32,7 @@ use kernel::{
     sync::rcu, //
 };
 
-/// See the [module](self).
+/// The page-lock resolver. See the [module](self).
 pub(crate) struct Locked;
 
 impl Resolve for Locked {
@@ -45,7 +46,7 @@ impl Resolve for Locked {
     }
 }
 
-/// One attempt; see [`super::page`] for what the steps have in common.
+/// Makes one attempt. See [`super::page`] for the steps that both resolvers have in common.
 fn attempt<R>(
     word: Word,
     access: Access,
@@ -73,7 +74,8 @@ fn attempt<R>(
         Some(host) if !any_file && !host.can_be_held() => return Err(EFAULT),
         Some(host) => {
             let position = super::position(page.index(), word);
-            // The folio's lock keeps the inode, but perhaps without any reference on it.
+            // The folio lock keeps the inode from being freed. But its reference count may be zero
+            // already, so that no reference can be taken.
             let object = Object::Kept(host);
             let key = Borrowed::in_file(host.number_or_give(), position, Some(&page), object);
             visitor.visit(&key)
@@ -82,7 +84,7 @@ fn attempt<R>(
     };
     drop(rcu);
     drop(lock);
-    // Before whatever is in the result.
+    // The folio is put before any references that the result may have.
     drop(page);
     Ok(result)
 }
@@ -111,7 +113,7 @@ mod tests {
         OnFile, //
     };
 
-    /// What a wait finds.
+    /// The key that a wait finds.
     fn own(word: Word) -> Result<OwnedKey> {
         kunit::own(Resolver::Locked, word)
     }
@@ -156,7 +158,7 @@ mod tests {
         let on_file = OnFile::new()?;
         let word = on_file.word(8)?;
         let before = on_file.counts();
-        // Without the signal it would wait for ever.
+        // Without the signal, the resolver would wait for ever.
         let (owned, resolved) = killed(|| {
             on_file.with_folio_locked(|| {
                 let owned = own(word).err();
@@ -171,7 +173,7 @@ mod tests {
 
     #[test]
     fn refuses_what_the_page_resolver_refuses() -> Result {
-        // The zero page, and then an anonymous one that never changes.
+        // The word lies on the zero page at first, then on a read-only anonymous page.
         let memory = Memory::anonymous(1, Read)?;
         let word = memory.word(0);
         memory.read(0, &mut [0; 1])?;

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The page resolver: looks at the page behind the address, and takes no page lock.
+//! The page resolver, which looks up the page at the address, and does not take the page lock.
 //!
-//! The steps are numbered; their order is the design. Where each comes from:
+//! Its steps are numbered, because their order is what makes it correct. A number in parentheses
+//! tells from which discussion a step comes:
 //!
 //! - (000) Mel Gorman, "futex: Remove requirement for lock_page in get_futex_key", RFC of 2013, and
 //!   Chris Mason's answer to it.
 //! - (001) Linus Torvalds, "Some more lock_page work", 2020: take the reference, then look again.
-//! - (002) Version 3 of the first, with Davidlohr Bueso, 2016; it became 65d8fc777f6d.
+//! - (002) Version 3 of (000), with Davidlohr Bueso, 2016, which became commit 65d8fc777f6d.
 //! - (004) Andrea Arcangeli and Oleg Nesterov, "introduce get_compound_page", 2013: references on
-//!   THP tails.
+//!   tail pages of a THP.
 //!
-//! Userspace can provoke every race here. The answer to each of them is another try.
+//! User space can provoke every race here. The resolver answers each of them by trying again.
 
 use super::{
     Borrowed,
@@ -45,7 +46,7 @@ use kernel::{
     sync::rcu, //
 };
 
-/// See the [module](self).
+/// The page resolver. See the [module](self).
 pub(crate) struct Page;
 
 impl Resolve for Page {
@@ -56,7 +57,8 @@ impl Resolve for Page {
         any_file: bool,
         mut visitor: impl Visit<R>,
     ) -> Result<R> {
-        // The two commonest cases, without what the others need. Steps 1 to 3 are as in `find`.
+        // This first attempt has only what the two most common cases need: a page of a file, and a
+        // writable anonymous page. Its steps 1 to 3 are the same as in `find`.
         let unwritable = match PageRef::get(word.addr(), Access::Write) {
             Ok(page) => {
                 let attempt = match look(&page) {
@@ -70,7 +72,7 @@ impl Resolve for Page {
                 };
                 match attempt {
                     Ok(result) => return Ok(result),
-                    // No lock is held here: now it may sleep to let go.
+                    // No lock is held here, so this may sleep to put the references.
                     Err(deferred) => drop(deferred),
                 }
                 task::before_retry()?;
@@ -82,8 +84,10 @@ impl Resolve for Page {
     }
 }
 
-/// Whatever may happen, as often as it takes. Begins with the error that there was instead of a page
-/// that can be written to, if there was one.
+/// Handles all other cases, and tries as often as necessary.
+///
+/// If the first attempt has already found that there is no writable page, `unwritable` is the error
+/// of that.
 #[cold]
 #[inline(never)]
 fn slowly<R>(
@@ -106,7 +110,8 @@ fn slowly<R>(
     })
 }
 
-/// The key of a word on an anonymous page. No lock, no RCU: the address is the key.           (000)
+/// Visits the key of a word on an anonymous page. The key is the address, so neither a lock nor RCU
+/// is needed (000).
 #[inline(always)]
 fn on_anonymous<R>(
     page: &PageRef,
@@ -122,16 +127,17 @@ enum Found {
     File(PageRef, FileMapping),
     /// An anonymous page.
     Anonymous(PageRef),
-    /// A page on its way from one place to another: try again.
+    /// A page that was just being moved between a file and the swap cache. The caller has to try
+    /// again.
     Moving,
 }
 
-/// Steps 1 to 3: which page, and what it belongs to.
+/// Steps 1 to 3: finds the page, and what it belongs to.
 fn find(word: Word, access: Access) -> Result<Found> {
-    // 1. The page, without mmap_lock where it is there.
-    // 2. Its folio. Our reference keeps the folio whole from here on.                       (004)
+    // 1. Get the page. That takes mmap_lock only if the page has to be faulted in.
+    // 2. Get its folio. From here on, our reference keeps the folio from being split.       (004)
     match PageRef::get(word.addr(), Access::Write) {
-        // 3. What it belongs to.
+        // 3. Read what it belongs to.
         Ok(page) => match look(&page) {
             Mapping::File(mapping) => Ok(Found::File(page, mapping)),
             mapping => judge(page, mapping, true),
@@ -140,9 +146,10 @@ fn find(word: Word, access: Access) -> Result<Found> {
     }
 }
 
-/// The same where there was an `error` instead of a page that can be written to.
+/// Does what [`find`] does, after looking for a writable page has failed with `error`.
 fn find_unwritable(word: Word, access: Access, error: Error) -> Result<Found> {
-    // What is not the user's may overflow before it is seen.
+    // `get_user_pages_fast()` may return another error than EFAULT for an address that is not one
+    // of user space, because the end of the range overflows before the range is checked.
     super::check_range(word)?;
     if error != EFAULT || access == Access::Write {
         return Err(error);
@@ -152,7 +159,7 @@ fn find_unwritable(word: Word, access: Access, error: Error) -> Result<Found> {
     judge(page, mapping, false)
 }
 
-/// What the page belongs to.
+/// Reads what the page belongs to.
 #[inline(always)]
 fn look(page: &PageRef) -> Mapping {
     if lab::fault(Point::NoMapping) {
@@ -162,23 +169,26 @@ fn look(page: &PageRef) -> Mapping {
     }
 }
 
-/// The rest of step 3: what follows from what the page belongs to.
+/// The rest of step 3: decides what follows from what the page belongs to.
 fn judge(page: PageRef, mapping: Mapping, writable: bool) -> Result<Found> {
     match mapping {
         Mapping::File(mapping) => Ok(Found::File(page, mapping)),
-        // A read-only anonymous page never changes: waiting on it is a mistake.
+        // A read-only anonymous page never changes, so to wait on it is a mistake.
         Mapping::Anonymous if !writable => Err(EFAULT),
         Mapping::Anonymous => Ok(Found::Anonymous(page)),
         Mapping::None => wait_until_settled(&page).map(|()| Found::Moving),
     }
 }
 
-/// The one slow path, for a page that belongs to nothing: if it is on its way from one place to
-/// another, waits until it is there. The caller puts the folio, and tries again.        (000, 002)
+/// Handles a page that belongs to nothing. If it is just being moved between a file and the swap
+/// cache, waits until that is done, and the caller then has to put the folio and to try again (000,
+/// 002).
+///
+/// This is the only path that takes the folio lock.
 ///
 /// # Errors
 ///
-/// `EFAULT`: it is not on its way. `EINTR`: the task was killed.
+/// `EFAULT`: the page is not being moved. `EINTR`: the task was killed.
 #[cold]
 #[inline(never)]
 fn wait_until_settled(page: &PageRef) -> Result {
@@ -198,23 +208,27 @@ fn on_file<R>(
     any_file: bool,
     visitor: &mut impl Visit<R>,
 ) -> Result<Result<R, DeferredPut>> {
-    // 4. From here on, no inode is freed.
+    // 4. Enter an RCU read-side critical section: no inode is freed from here on.
     let rcu = rcu::read_lock();
     let result = match borrow(&page, mapping, word, any_file, &rcu)? {
-        // 6 and 7 are in `Borrowed::own` and `Borrowed::id`.
+        // Steps 6 and 7 are in `Borrowed::own` and `Borrowed::id`.
         Some(key) => visitor.visit(&key),
         None => Err(DeferredPut::Nothing),
     };
-    // 8.
+    // 8. Leave the RCU read-side critical section.
     drop(rcu);
-    // 9. The folio goes before anything that may be a last iput(), as what is in the result may.
-    //                                                                                     (000)
+    // 9. Put the folio before anything that may turn out to be the last iput(), as dropping the
+    //    result may.                                                                      (000)
     drop(page);
     Ok(result)
 }
 
-/// Step 5: still the same mapping, and an inode behind it, whose number makes the key. `None`: try
-/// again.
+/// Step 5: checks that the page still belongs to the mapping, and makes the key from the number of
+/// the inode that hosts the mapping. Returns `None` if the caller has to try again.
+///
+/// # Errors
+///
+/// `EFAULT`: the inode cannot be held, and `any_file` is false.
 #[inline(always)]
 fn borrow<'a>(
     page: &'a PageRef,
@@ -260,17 +274,17 @@ mod tests {
         OnFile, //
     };
 
-    /// What a wait finds.
+    /// The key that a wait finds.
     fn own(word: Word) -> Result<OwnedKey> {
         kunit::own(Resolver::Page, word)
     }
 
-    /// What a wake finds.
+    /// The key that a wake finds.
     fn resolve(word: Word) -> Result<KeyId> {
         kunit::resolve(Resolver::Page, word)
     }
 
-    /// A wait's key and what a wake finds.
+    /// The key that a wait finds, and the one that a wake finds.
     fn both(word: Word) -> (Result<OwnedKey>, Result<KeyId>) {
         let owned = own(word);
         (owned, resolve(word))
@@ -280,7 +294,7 @@ mod tests {
     fn locked_folio_stops_nobody() -> Result {
         let on_file = OnFile::new()?;
         let word = on_file.word(8)?;
-        // The signal is for a resolver that takes the lock: it would wait for ever.
+        // Without the signal, a resolver that takes the lock would wait for ever.
         let (owned, borrowed) = killed(|| on_file.with_folio_locked(|| both(word)))?;
         let for_wait = owned.map(|key| key.id());
         assert!(for_wait? == borrowed?);
@@ -387,7 +401,7 @@ mod tests {
 
     #[test]
     fn page_that_gets_no_mapping_is_given_up() -> Result {
-        // The zero page.
+        // Reading memory that was never written maps the zero page, which has no mapping.
         let memory = Memory::anonymous(1, crate::lab::kunit::Access::Read)?;
         memory.read(0, &mut [0; 1])?;
         let (owned, borrowed) = both(memory.word(0));

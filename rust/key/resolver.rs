@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the resolvers have in common, and how one is chosen.
+//! What the resolvers have in common, and how one of them is chosen.
 
 use super::Borrowed;
 use crate::{
@@ -33,16 +33,16 @@ pub(crate) enum Resolver {
 }
 
 impl Resolver {
-    /// All that this build has.
+    /// All resolvers.
     #[cfg(CONFIG_KUNIT)]
     #[cfg(RFUTEX_LAB)]
     pub(crate) const ALL: [Self; 3] = [Self::Page, Self::Vma, Self::Locked];
 
-    /// The resolver that has this number in the interface.
+    /// The resolver that has this `number` in the user interface (`RFUTEX_RESOLVER_*`).
     ///
     /// # Errors
     ///
-    /// `EINVAL`: there is none. `EOPNOTSUPP`: there is, but not in this build.
+    /// `EINVAL`: there is no such resolver. `EOPNOTSUPP`: there is one, but not in this build.
     pub(crate) fn from_uapi(number: u32) -> Result<Self> {
         match number {
             uapi::RFUTEX_RESOLVER_PAGE => Ok(Self::Page),
@@ -55,50 +55,59 @@ impl Resolver {
         }
     }
 
-    /// Its number in the interface.
+    /// The number of this resolver in the user interface (`RFUTEX_RESOLVER_*`).
     #[inline]
     pub(crate) fn to_uapi(self) -> u32 {
         self as u32
     }
 }
 
-/// A resolver that may be exchanged for another at any time.
+/// A variable that holds a resolver, and can be read and changed at any time without a lock.
 ///
 /// # Invariants
 ///
-/// It is the number of a [`Resolver`].
+/// The number is that of a [`Resolver`].
 pub(crate) struct AtomicResolver(Atomic<u32>);
 
 impl AtomicResolver {
-    /// Begins with `resolver`.
+    /// A variable whose first value is `resolver`.
     pub(crate) fn new(resolver: Resolver) -> Self {
+        // INVARIANT: The number is that of `resolver`.
         Self(Atomic::new(resolver.to_uapi()))
     }
 
-    /// The one there is now.
+    /// The current value.
     #[inline]
     pub(crate) fn get(&self) -> Resolver {
         match self.0.load(Relaxed) {
             uapi::RFUTEX_RESOLVER_VMA => Resolver::Vma,
             #[cfg(RFUTEX_LAB)]
             uapi::RFUTEX_RESOLVER_LOCKED => Resolver::Locked,
-            // By the type invariants, there is no other one.
+            // By the type invariants, this is the only number that is left.
             _ => Resolver::Page,
         }
     }
 
-    /// Exchanges it.
+    /// Changes the value to `resolver`.
     pub(crate) fn set(&self, resolver: Resolver) {
+        // INVARIANT: The number is that of `resolver`.
         self.0.store(resolver.to_uapi(), Relaxed);
     }
 }
 
-/// What is done with a key that is lent.
+/// What a caller does with the key that a resolver lends.
 ///
-/// A closure is one. So is a type, whose function can be told to be inlined into each resolver.
+/// Closures implement this. A type of its own can implement it too, and mark its function
+/// `#[inline(always)]`, which a closure cannot.
 pub(crate) trait Visit<R> {
-    /// Gives a result; or asks for another attempt with a new key, and tells which references are
-    /// to be put when nothing of the resolver's is held any more.
+    /// Uses the key, and returns a result.
+    ///
+    /// It must not sleep: the resolver may hold a lock, or be in an RCU read-side critical section.
+    ///
+    /// # Errors
+    ///
+    /// The key cannot be used, and the resolver is to try again. The error has the references that
+    /// are to be put as soon as the resolver holds nothing any more.
     fn visit(&mut self, key: &Borrowed<'_>) -> Result<R, DeferredPut>;
 }
 
@@ -109,33 +118,44 @@ impl<R, F: FnMut(&Borrowed<'_>) -> Result<R, DeferredPut>> Visit<R> for F {
     }
 }
 
-/// What every resolver can do.
+/// What every resolver implements.
 pub(crate) trait Resolve {
-    /// Finds the key of `word`, which is not private, and has it visited until there is a result.
-    /// The caller is going to access the word as `access` says.
+    /// Finds the key of `word`, which must not be private, and passes it to `visitor`. Does so
+    /// again until the visitor returns a result.
     ///
-    /// With `any_file`, words on every file that has pages have keys. Without, those on files whose
-    /// inodes cannot be held (see `Host::can_be_held`) have none.
+    /// `access` says how the caller is going to access the word. Where `any_file` is false, words
+    /// on files whose inodes cannot be held (see `Host::can_be_held`) have no key. The
+    /// VMA resolver ignores both.
     ///
-    /// The key is lent, not returned: what keeps it is a lock or an RCU section.
+    /// The key is lent, not returned, because it is valid only under a lock, or in an RCU read-side
+    /// critical section, that ends before this function returns.
     ///
     /// # Errors
     ///
-    /// `EFAULT`: no key can be had there. `EINTR`: the task was killed. Others, where a page is
-    /// looked at, as [`PageRef::get`](crate::mm::gup::PageRef::get).
+    /// - `EFAULT`: the word has no key.
+    /// - `EINTR`: the task was killed.
+    /// - Others as [`PageRef::get`](crate::mm::gup::PageRef::get), if the resolver looks up a page.
     ///
     /// # Context
     ///
-    /// Process context, no locks held. May sleep; the visitor must not.
+    /// Process context, no locks held. May sleep. The visitor must not sleep.
     fn resolve<R>(word: Word, access: Access, any_file: bool, visitor: impl Visit<R>) -> Result<R>;
 }
 
-/// Runs `attempt` until it has a result; lets others run in between.
+/// Calls `attempt` until it has a result, and lets other tasks run between two attempts.
+///
+/// # Errors
+///
+/// The error of the attempt. `EINTR`: the task was killed.
+///
+/// # Context
+///
+/// Process context, no locks held. May sleep.
 pub(super) fn repeat<R>(mut attempt: impl FnMut() -> Result<Result<R, DeferredPut>>) -> Result<R> {
     loop {
         match attempt()? {
             Ok(result) => return Ok(result),
-            // No lock is held here: now it may sleep to let go.
+            // No lock is held here, so this may sleep to put the references.
             Err(deferred) => drop(deferred),
         }
         task::before_retry()?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which words share a key, which do not, and which have none.
+//! Tests of which words share a key, which have different keys, and which have none.
 
 use super::*;
 use crate::key;
@@ -24,11 +24,11 @@ use crate::lab::kunit::{
 };
 use kernel::page::PAGE_SIZE;
 
-/// The key of a word as a wait has it, if a wake has the same.
+/// The key of a word, if a wait, a wake and `RFUTEX_KEY_INFO` find the same one.
 ///
 /// # Errors
 ///
-/// `EDOM`: they differ. Else as they fail, both in the same way.
+/// `EDOM`: they find different keys, or fail in different ways. Otherwise the error of all three.
 fn id(word: Word) -> Result<KeyId> {
     let owned = own(Resolver::Page, word).map(|key| key.id());
     let resolved = resolve(Resolver::Page, word);
@@ -53,7 +53,7 @@ fn with_borrowed<R>(
     visit(Resolver::Page, word, Access::Read, Hold::Inode, visitor)
 }
 
-/// Whether nobody can wait or wake there.
+/// Whether a word at `addr` has no key, so that nobody can wait or wake there.
 fn refused(addr: usize) -> bool {
     id(Word::at(addr, false)).err() == Some(EFAULT)
 }
@@ -95,7 +95,7 @@ mod cases {
             assert_eq!(key.offset(), 8);
             assert!(!holds_inode(mapping.private_word(8))?);
         }
-        // Nothing has to be there.
+        // Nothing has to be mapped there.
         let addr = anonymous.at(0);
         drop(anonymous);
         assert!(id(Word::at(addr, true))?.kind() == Kind::Private);
@@ -135,7 +135,7 @@ mod cases {
         let key = id(mapping.word(PAGE_SIZE + 16))?;
         assert!(id(other.word(2 * PAGE_SIZE + 16))? == key);
         assert!(id(read_only.word(16))? == key);
-        // The same place in each mapping is another one in the file.
+        // The same offset in the two mappings is a different position in the file.
         assert!(id(other.word(PAGE_SIZE + 16))? != key);
         Ok(())
     }
@@ -178,14 +178,15 @@ mod cases {
         let read_only = Mapping::of(&file, 1, 1, Read, Private)?;
         let writable = Mapping::of(&file, 1, 1, ReadWrite, Private)?;
         assert!(id(read_only.word(8))? == id(shared.word(8))?);
-        // The page is copied before it is looked at: later the word will live there.
+        // The resolver makes the kernel copy the page first, because the word will be in the copy
+        // when it is written.
         let key = id(writable.word(8))?;
         assert!(key.kind() == Kind::Mm);
         assert_eq!(key.index(), (writable.at(0) >> PAGE_SHIFT) as u64);
         let mut bytes = [0; 5];
         writable.read(0, &mut bytes)?;
         assert_eq!(&bytes, b"there");
-        // A copy that the process cannot write to is an anonymous page that never changes.
+        // A copy that the process cannot write to is a read-only anonymous page.
         read_only.poke(0)?;
         assert!(refused(read_only.at(8)));
         Ok(())
@@ -194,7 +195,7 @@ mod cases {
     #[test]
     fn read_only_anonymous_memory_has_no_key() -> Result {
         let mapping = Mapping::anonymous(2, Read)?;
-        // The zero page; nothing at all; a page of its own.
+        // The word lies on the zero page, then on no page at all, then on a page of its own.
         mapping.read(0, &mut [0; 1])?;
         assert!(refused(mapping.at(0)));
         assert!(refused(mapping.at(PAGE_SIZE)));
@@ -240,7 +241,7 @@ mod cases {
     #[test]
     fn user_space_ends_where_it_ends() -> Result {
         attach_mm()?;
-        // Its last byte, found bit by bit.
+        // This finds the last byte of user space bit by bit.
         let last = (0..usize::BITS).rev().fold(0, |addr, bit| {
             let next = addr | 1 << bit;
             if uaccess::access_ok(Word::at(next, false)) {
@@ -282,7 +283,7 @@ mod cases {
             let not_held = key(mapping.word(0), Hold::Nothing)?;
             assert_eq!(held.is_some(), can_be_held);
             assert!(not_held.is_some() && (held.is_none() || held == not_held));
-            // Private words do not ask.
+            // A private word has a key whatever the inode is.
             assert!(id(mapping.private_word(0)).is_ok());
         }
         Ok(())
@@ -349,12 +350,13 @@ mod cases {
         let before = here.counts();
         let (held, id, owned) = with_borrowed(here.word(8)?, |key: &Borrowed<'_>| {
             let held = key.still_holds();
-            // As if the page had moved from there to here meanwhile.
+            // Make it look as if the page had belonged to the other mapping when it was resolved.
             let mut key = *key;
             if let Object::Seen(_, Check::Page(mapping), _) = &mut key.object {
                 *mapping = other;
             }
-            // What is to be put is put after the RCU section.
+            // The results are returned, so that any references in them are dropped only after the
+            // RCU read-side critical section.
             Ok((held, key.id().is_ok(), key.own()))
         })?;
         drop(elsewhere);
@@ -392,7 +394,7 @@ mod cases {
             })?;
             during = seen.take();
             assert!(result.err() == Some(EAGAIN));
-            // The page's own reference, where there is a page.
+            // The resolvers that look at the page have a reference on its folio.
             let page = i32::from(resolver != Resolver::Vma);
             assert!(during == Some(before.plus(0, 0, page)));
             assert!(on_file.counts() == before);
@@ -407,7 +409,7 @@ mod cases {
         let trace = on_file.file_system.trace();
         let key = own(Resolver::Page, on_file.word(8)?)?;
         on_file.close();
-        // Open by nobody, without a name, and still there.
+        // Nobody has the file open and it has no name, but the key still holds its inode.
         let with_root = on_file.file_system.nr_inodes()?;
         drop(on_file);
         trace.wait_for(Some(1))?;

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The VMA resolver: looks at what is mapped, and touches no page.
+//! The VMA resolver, which looks at what is mapped at the address, and touches no page.
 //!
-//! The first futexes did the same (003): a shared mapping of a file is known by the file and the
-//! position in it, everything else by the address. Where they took mmap_lock, this resolver takes no
-//! lock as long as nobody changes what is mapped; else it takes the lock of the VMA; and mmap_lock
-//! only where somebody changes that VMA, or this kernel does not let modules lock one.
+//! The first implementation of futex(2), in 2003, did the same (thread 003): a word in a shared
+//! mapping of a file is identified by the file and the position in it, any other word by its
+//! address. That implementation took mmap_lock. This resolver takes no lock as long as nobody
+//! changes the address space. Otherwise, or if the inode has no number yet, it takes the read lock
+//! of the VMA; and it takes mmap_lock only if somebody is changing that VMA, if nothing is mapped
+//! there, or if the kernel does not export to modules what locks a VMA.
 //!
-//! A key does not tell whether there is a page. So a wake on a word that lies beyond the end of the
-//! file finds nobody, where the page resolver finds no key. The other differences are in
-//! Documentation/rfutex.rst.
+//! Because the resolver does not look at pages, a word has a key even if there is no page: a wake
+//! on a word that lies beyond the end of the file finds nobody, where the page resolver returns
+//! `EFAULT`. The other differences are described in Documentation/rfutex.rst.
 
 use super::{
     resolver::repeat,
@@ -41,11 +43,12 @@ use kernel::{
     sync::rcu, //
 };
 
-/// See the [module](self).
+/// The VMA resolver. See the [module](self).
 pub(crate) struct Vma;
 
 impl Resolve for Vma {
-    /// `access` is not looked at: whoever may not write finds out by writing.
+    /// Ignores `access`, because a caller that is going to write to the word notices then that it
+    /// may not; and `any_file`, because it always refuses what `Host::mappable_by_users` does.
     #[inline(always)]
     fn resolve<R>(
         word: Word,
@@ -53,7 +56,7 @@ impl Resolve for Vma {
         _any_file: bool,
         mut visitor: impl Visit<R>,
     ) -> Result<R> {
-        // The commonest case: nobody changes what is mapped.
+        // The most common case is that nobody changes the address space.
         match speculate(word, &mut visitor)? {
             Some(Ok(result)) => return Ok(result),
             Some(Err(deferred)) => drop(deferred),
@@ -63,22 +66,23 @@ impl Resolve for Vma {
     }
 }
 
-/// With locks: nothing is mapped there, or the inode has no number yet, or somebody is changing what
-/// is mapped.
+/// Resolves the word with locks: nothing may be mapped there, the inode may have no number yet, or
+/// somebody may be changing the address space.
 #[cold]
 #[inline(never)]
 fn locked<R>(word: Word, mut visitor: impl Visit<R>) -> Result<R> {
     repeat(|| attempt(word, &mut visitor))
 }
 
-/// One attempt without a lock. `None`: it takes a lock to tell.
+/// Makes one attempt without a lock. Returns `None` if only an attempt with a lock can tell.
 #[inline(always)]
 fn speculate<R>(word: Word, visitor: &mut impl Visit<R>) -> Result<Option<Result<R, DeferredPut>>> {
     let rcu = rcu::read_lock();
     let Some(speculation) = Speculation::begin(&rcu) else {
         return Ok(None);
     };
-    // What was seen may have been something else by then, which must get no number from us.
+    // What was seen may already be something else, which must not be given a number. So the number
+    // is only read here.
     let key = speculation.look(word.addr(), |area| {
         let object = |host| Object::Seen(host, Check::Mapped(speculation), &rcu);
         key(area, word, Host::number, object)
@@ -90,7 +94,7 @@ fn speculate<R>(word: Word, visitor: &mut impl Visit<R>) -> Result<Option<Result
     }
 }
 
-/// One attempt with the VMA's lock, or with mmap_lock.
+/// Makes one attempt with the read lock of the VMA, or else with mmap_lock.
 fn attempt<R>(word: Word, visitor: &mut impl Visit<R>) -> Result<Result<R, DeferredPut>> {
     let number = |host: Host<'_>| Some(host.number_or_give());
     if let Some(lock) = VmaLock::try_take(word.addr()) {
@@ -102,8 +106,13 @@ fn attempt<R>(word: Word, visitor: &mut impl Visit<R>) -> Result<Result<R, Defer
     Ok(key.map_or(Err(DeferredPut::Nothing), |key| visitor.visit(&key)))
 }
 
-/// The key of `word`, which lies in the area. `number` gives the number of an inode, and `object`
-/// says what keeps the inode. `None`: the inode has no number.
+/// The key of `word`, which lies in `area`; `None` if the inode has no number.
+///
+/// `number` returns the number of an inode, and `object` says what keeps that inode valid.
+///
+/// # Errors
+///
+/// `EFAULT`: the word lies on something that two processes cannot meet on.
 #[inline(always)]
 fn key<'a>(
     area: Area<'a>,
@@ -148,12 +157,12 @@ mod tests {
         Point, //
     };
 
-    /// What a wait finds.
+    /// The key that a wait finds.
     fn own(word: Word) -> Result<OwnedKey> {
         kunit::own(Resolver::Vma, word)
     }
 
-    /// What a wake finds.
+    /// The key that a wake finds.
     fn found(word: Word) -> Result<KeyId> {
         resolve(Resolver::Vma, word)
     }
@@ -166,7 +175,7 @@ mod tests {
         visit(Resolver::Vma, word, Access::Read, Hold::Inode, visitor)
     }
 
-    /// A file whose inode has a number already, so that a key of it takes no lock.
+    /// A file whose inode has a number already, so that the resolver needs no lock to find a key.
     fn numbered() -> Result<OnFile> {
         let on_file = OnFile::new()?;
         resolve(Resolver::Page, on_file.word(0)?)?;
@@ -178,7 +187,7 @@ mod tests {
         let on_file = OnFile::new()?;
         let anonymous = Mapping::anonymous(2, ReadWrite)?;
         for word in [on_file.word(8)?, anonymous.word(8), anonymous.word(4100)] {
-            // The first one that looks gives the inode its number.
+            // The first resolver that looks at the inode gives it a number.
             let by_vma = found(word)?;
             assert!(resolve(Resolver::Page, word)? == by_vma);
             assert!(found(word)? == by_vma);
@@ -211,7 +220,12 @@ mod tests {
         Ok(())
     }
 
-    /// Runs `what` where the resolver has to take a lock: the VMA's, or with `mmap_lock` that one.
+    /// Runs `what`, in which the resolver has to take a lock: mmap_lock if `mmap_lock` is true,
+    /// else the VMA's.
+    ///
+    /// # Errors
+    ///
+    /// `EDOM`: the resolver did not try to do without that lock exactly once.
     fn locked<T>(mmap_lock: bool, what: impl FnOnce() -> T) -> Result<T> {
         let vma_locked = u32::from(mmap_lock);
         let ((result, second), first) = forced(Point::MmapLocked, 1, || {
@@ -254,7 +268,8 @@ mod tests {
                 }
             })
         };
-        // In the first attempt without a lock or with either, and in those that follow.
+        // The first attempt is made without a lock, with the VMA's lock, or with mmap_lock. The
+        // attempts that follow it begin anew.
         let (mut none, mut vma, mut mmap) = (3, 3, 3);
         let found = [
             attempts(&mut none),
@@ -279,7 +294,7 @@ mod tests {
         let owned = with_borrowed(word, |key: &Borrowed<'_>| {
             let mut key = *key;
             attempts += 1;
-            // The second has a lock.
+            // This is true of the first attempt only: the second has a lock.
             if let Object::Seen(_, Check::Mapped(speculation), _) = &mut key.object {
                 held = speculation.holds();
                 *speculation = speculation.begun_at(seq);
@@ -347,7 +362,7 @@ mod tests {
         };
         let first = visits()?;
         assert!(seen.take() == Some(true));
-        // Now that it has one, no lock is needed.
+        // Now that the inode has a number, no lock is needed.
         assert!(visits()? == first);
         assert!(seen.take() == Some(false));
         Ok(())
