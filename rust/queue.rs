@@ -4,7 +4,8 @@
 //!
 //! # Ordering
 //!
-//! A wait that sees the old value and a wake that sees no waiter must not both happen:
+//! It must not happen that a wait sees the old value of the word and the matching wake sees no
+//! waiter:
 //!
 //! ```text
 //! wait                               wake
@@ -14,23 +15,26 @@
 //! read *word, compare                read counter
 //! ```
 //!
-//! That is the store-buffering pattern: with both barriers, at least one side sees the other. (A)
-//! is in [`BucketSlot::waiters_inc`], (B) in [`BucketSlot::is_empty`]. The counter is that of the
-//! word's key: a waiter that is moved to another key is counted by that key's. From
-//! kernel/futex/core.c, and from the bugs that it had (11d4616bd07f, 76835b0ebf8a).
+//! This is the store-buffering pattern: because both barriers are there, at least one side sees
+//! what the other has written. (A) is in [`BucketSlot::waiters_inc`], (B) in
+//! [`BucketSlot::is_empty`]. The counter is the one that belongs to the word's key. When a waiter
+//! is moved to another key, it is counted by the counter of that key from then on. The scheme is
+//! that of kernel/futex/core.c, with the fixes that it needed (11d4616bd07f, 76835b0ebf8a).
 //!
 //! # Lifetimes
 //!
-//! A waiter lies on the stack of the task that waits, and a wait allocates nothing. Three rules make
-//! that safe, so that the operations are safe code:
+//! A waiter lies on the stack of the task that waits, so that a wait on one word allocates nothing.
+//! Three rules make this sound, and allow the operations to be safe code:
 //!
-//! 1. A waiter is made in a place that is only lent ([`with_place`], [`with_places`]). It stays
-//!    there until the function that lends the place returns, and cannot be forgotten. Dropping it
-//!    takes it out of the queue, under the bucket's lock.
-//! 2. Only the holder of the bucket's lock follows the links of its queue.
-//! 3. A waker takes its reference on the task and reads where the links go on, then marks the waiter
-//!    as woken. From the mark on, the waiter may be gone at any moment, and is not touched again:
-//!    links that lead to it are closed past it before the lock is released.
+//! 1. A waiter is made in a place that is only lent to the operation ([`with_place`],
+//!    [`with_places`]). It stays there until the function that lends the place returns, and cannot
+//!    be leaked with `mem::forget()`. When it is dropped, it is taken out of the queue under the
+//!    bucket's lock.
+//! 2. Only the holder of a bucket's lock follows the links of the bucket's queue.
+//! 3. A waker takes a reference on the task and reads the links of the waiter before it marks the
+//!    waiter as woken. Once a waiter is marked, its memory may be reused at any moment, so it is
+//!    not touched again. Links that still lead to it are redirected past it before the lock is
+//!    released.
 
 mod bucket;
 mod pair;
@@ -101,10 +105,12 @@ use kernel::{
 };
 
 impl<'t> Entry<'t> {
-    /// Queues `waiter`, and unlocks.
+    /// Queues `waiter`, which must not be in a queue, and unlocks the bucket.
+    ///
+    /// The waiter's key must be one whose waiters belong to this slot.
     #[inline]
     pub(crate) fn queue(mut self, waiter: Pin<&Waiter<'t>>) {
-        // A waiter can be in one queue only.
+        // A waiter can be in one queue at a time only.
         if kernel::warn_on!(!waiter.is_woken()) {
             return;
         }
@@ -113,52 +119,56 @@ impl<'t> Entry<'t> {
     }
 }
 
-/// A waiter in a queue, whatever table it borrows.
+/// A link to a waiter in a queue. It does not show for how long the waiter borrows its table.
 type Link = Option<NonNull<Waiter<'static>>>;
 
-/// The neighbours of a waiter.
+/// The links from a waiter to its neighbours in the queue.
 #[derive(Default)]
 struct Links {
     prev: Link,
     next: Link,
 }
 
-/// A task that waits, or is about to.
+/// A task that waits, or is about to wait.
 ///
 /// # Invariants
 ///
-/// - It was made by the task that waits, lies in a place that was lent to that task, and is dropped
-///   before the task leaves the function that lent it.
-/// - `bucket` is null, or a bucket of a table that is alive for `'t`.
-/// - While `bucket` is not null, the waiter is linked into the queue of that bucket, and counted
-///   there by the counter of that index; `links`, `key`, `bucket` and `counter` change only under its
-///   lock, and the waiter is alive and does not move. `key` belongs to that bucket and counter.
-/// - While `bucket` is null, the waiter is in no queue, and only its task looks at it.
+/// - The waiter was made by the task that waits, lies in a place that was lent to that task, and is
+///   dropped before the function that lent the place returns.
+/// - `bucket` is null, or points to a bucket of a table that is alive for `'t`.
+/// - While `bucket` is not null, the waiter is linked into the queue of that bucket, and counted by
+///   the bucket's counter with the index `counter`. Both are the ones that `key` belongs to.
+///   `links`, `key`, `bucket` and `counter` change only under the bucket's lock, and the waiter
+///   stays alive and does not move.
+/// - While `bucket` is null, the waiter is in no queue, and is accessed by its own task only.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Waiter<'t> {
     links: UnsafeCell<Links>,
-    /// Dropped after the waiter has left the queue, with no lock held: that may sleep.
+    /// This is dropped after the waiter has left the queue, with no lock held, because dropping it
+    /// may sleep.
     key: UnsafeCell<OwnedKey>,
     bucket: Atomic<*mut Bucket>,
     counter: Cell<usize>,
     mask: u64,
     priority: i32,
-    /// The address of the task's mm, which it cannot leave while it waits.
+    /// The address of the task's mm. The task keeps this mm for as long as it waits.
     mm: usize,
     task: *const Task,
-    /// Exactly `'t`: with a shorter lifetime, it could be queued in a table that ends before it does.
+    /// Makes the type invariant in `'t`. If the lifetime could be shortened, a waiter could be
+    /// queued in a table that is freed before the waiter is dropped.
     _table: PhantomData<Cell<&'t Bucket>>,
     #[pin]
     _pin: PhantomPinned,
 }
 
 impl<'t> Waiter<'t> {
-    /// The current task as a waiter on `key`, met by wakes whose mask shares a bit with `mask`.
+    /// An initialiser that makes the current task a waiter on `key`. The waiter is woken by wakes
+    /// whose mask has a bit in common with `mask`.
     ///
-    /// For [`place`] only, which sees to it that the waiter ends before its task does.
+    /// Only [`place`] may use this, which ensures that the waiter is dropped in time.
     #[inline]
     fn current(key: OwnedKey, mask: u64) -> impl PinInit<Self> {
-        // INVARIANT: `bucket` is null, and nobody else knows the waiter yet.
+        // INVARIANT: `bucket` is null, and no other task knows of the waiter yet.
         pin_init!(Self {
             links: UnsafeCell::new(Links::default()),
             key: UnsafeCell::new(key),
@@ -173,56 +183,63 @@ impl<'t> Waiter<'t> {
         })
     }
 
-    /// Whether it is in no queue: it was woken, or never queued.
+    /// Whether the waiter is in no queue, because it was woken, has left, or was never queued.
     #[inline]
     pub(crate) fn is_woken(&self) -> bool {
-        // Pairs with the release in `Queue::mark`: what the waker did before is seen.
+        // This pairs with the release in `Queue::mark`: a task that sees the mark also sees what
+        // the waker did before it.
         arch::load_acquire(&self.bucket).is_null()
     }
 
-    /// The key, while it is in no queue.
+    /// The key of a waiter that is in no queue; `None` if it is in one.
     pub(crate) fn unqueued_id(&self) -> Option<KeyId> {
-        // SAFETY: It is in no queue, and we are its task: a waiter is not `Sync`.
+        // SAFETY: The waiter is in no queue, and this is its own task, because a waiter is not
+        // `Sync` and so its reference cannot have been passed to another task.
         self.is_woken().then(|| unsafe { self.id() })
     }
 
-    /// Notes that it was just linked into the queue of this slot's bucket, whose lock is held, and is
-    /// counted there.
+    /// Notes that the waiter was just linked into the queue of this slot's bucket, and is counted
+    /// by this slot's counter. The caller holds the bucket's lock.
     #[inline]
     fn linked_at(&self, slot: BucketSlot<'_>) {
         self.counter.set(slot.counter);
-        // INVARIANT: By what the caller says. The table is alive for `'t`: a waiter is queued in one
-        // that was borrowed for that long, and then moved between buckets of that table only.
+        // INVARIANT: The caller has linked and counted the waiter. The table is alive for `'t`,
+        // because a waiter is queued only in a table that is borrowed for that long, and is then
+        // moved only between buckets of that table.
         self.bucket
             .store(ptr::from_ref(slot.bucket).cast_mut(), Relaxed);
     }
 
-    /// Takes it out of the queue that it is in. False: a waker was there first.
+    /// Takes the waiter out of its queue. Returns false if it was in none, because a waker has
+    /// taken it out before.
     ///
     /// # Context
     ///
-    /// Does not sleep. Takes the bucket's lock, unless it was woken.
+    /// Does not sleep. Takes the bucket's lock, unless the waiter was woken.
     #[inline]
     pub(crate) fn leave(&self) -> bool {
         !self.is_woken() && self.leave_queue()
     }
 
-    /// The same where it may be in one. Not inlined: most waiters are woken.
+    /// Does what [`Self::leave`] does, for a waiter that may be in a queue. Most waiters were
+    /// woken, so this is not inlined.
     #[inline(never)]
     fn leave_queue(&self) -> bool {
         loop {
             let raw = arch::load_acquire(&self.bucket);
-            // SAFETY: By the type invariants, it is null or a bucket of the table that we borrow.
+            // SAFETY: By the type invariants, the pointer is null, or points to a bucket of a table
+            // that is alive for `'t`, which is longer than this borrow of the waiter.
             let Some(bucket) = (unsafe { raw.as_ref() }) else {
                 return false;
             };
             let mut queue = bucket.queue.lock();
             if !ptr::eq(self.bucket.load(Relaxed), raw) {
-                // Woken, or moved elsewhere, while we waited for the lock.
+                // While this task waited for the lock, the waiter was woken, or moved to another
+                // bucket.
                 continue;
             }
             queue.unlink(self);
-            // INVARIANT: It is no longer linked.
+            // INVARIANT: The waiter is no longer linked, and is counted out below, under the lock.
             self.bucket.store(ptr::null_mut(), Relaxed);
             let counter = self.counter.get();
             BucketSlot { bucket, counter }.waiters_dec(1);
@@ -230,32 +247,39 @@ impl<'t> Waiter<'t> {
         }
     }
 
-    /// The key that it is queued under.
+    /// The waiter's key.
     ///
     /// # Safety
     ///
-    /// The caller must hold the lock of the bucket where it is queued, or be its task while it is
-    /// in none.
+    /// The caller must hold the lock of the bucket that the waiter is queued in, or be the waiter's
+    /// task while the waiter is in no queue.
     #[inline]
     unsafe fn id(&self) -> KeyId {
-        // SAFETY: By the function's requirements, nobody changes the key.
+        // SAFETY: By the type invariants, the key of a queued waiter changes only under the
+        // bucket's lock, and that of any other waiter is accessed by its task only. By the
+        // function's requirements, the caller holds that lock or is that task, so nobody changes
+        // the key now.
         unsafe { (*self.key.get()).id() }
     }
 
-    /// Whether a wake under `id` and `mask` is for it.
+    /// Whether a wake on the key `id` with this `mask` wakes this waiter.
     ///
     /// # Safety
     ///
-    /// As for [`Self::id`].
+    /// The caller must hold the lock of the bucket that the waiter is queued in, or be the waiter's
+    /// task while the waiter is in no queue.
     #[inline]
     unsafe fn meets(&self, id: KeyId, mask: u64) -> bool {
-        // SAFETY: By the function's requirements.
+        // SAFETY: The caller holds the lock, or is the task, that `id` requires, because the
+        // requirements of this function demand just that.
         unsafe { self.id() == id && self.mask & mask != 0 }
     }
 
+    /// A link to this waiter.
     #[inline]
     fn as_link(&self) -> Link {
-        // The queue must not outlive what the waiter borrows, and does not: it is part of it.
+        // The cast hides for how long the waiter borrows its table. It is only used by the queue,
+        // which is a part of that table, and so does not outlive it.
         Some(NonNull::from(self).cast())
     }
 }
@@ -268,19 +292,22 @@ impl PinnedDrop for Waiter<'_> {
     }
 }
 
-/// The waiters of one bucket: real-time tasks by priority, then first come, first served.
+/// The waiters of one bucket. Real-time tasks come first, ordered by priority. Tasks of the same
+/// urgency are in the order in which they came.
 ///
 /// # Invariants
 ///
-/// `first` to `last` is a list, linked both ways, of waiters that name the bucket with this queue.
+/// `first` and `last` are the ends of a doubly linked list of waiters whose `bucket` is the one
+/// that contains this queue. In the middle of [`Queue::wake`], it may also contain waiters that
+/// were just marked as woken.
 #[derive(Default)]
 struct Queue {
     first: Link,
     last: Link,
 }
 
-// SAFETY: The links lead to waiters on the stacks of other tasks, which stay where they are until
-// they are taken out under the lock that the queue is behind.
+// SAFETY: Any task that holds the lock around the queue may follow the links: the waiters that they
+// lead to stay valid until they are taken out of the queue, for which that lock is needed.
 unsafe impl Send for Queue {}
 
 impl Queue {
@@ -288,19 +315,21 @@ impl Queue {
     ///
     /// # Safety
     ///
-    /// `waiter` must be in this queue, or about to be; nobody else may look at its links meanwhile.
+    /// `waiter` must be in this queue, and no other reference to its links may be in use.
     #[inline]
     unsafe fn links<'q>(&'q mut self, waiter: NonNull<Waiter<'static>>) -> &'q mut Links {
-        // SAFETY: A waiter in the queue is alive. We have the queue to ourselves.
+        // SAFETY: By the function's requirements, the waiter is in this queue, so it is alive, and
+        // its links are accessed only under the lock, which is held because `self` is borrowed
+        // mutably. There is no other reference to them.
         unsafe { &mut *waiter.as_ref().links.get() }
     }
 
-    /// Puts a waiter in its place: behind all that are as urgent as it is, or more.
+    /// Links a waiter, which must be in no queue, behind all waiters that are at least as urgent.
     #[inline]
     fn link(&mut self, waiter: &Waiter<'_>) {
-        // Whoever is no more urgent than the last one goes to the end, without a search.
+        // A waiter that is no more urgent than the last one goes to the end, without a search.
         let next = match self.last {
-            // SAFETY: `last` is in this queue, and so alive.
+            // SAFETY: `last` is in this queue, and a waiter in the queue is alive.
             Some(last) if unsafe { last.as_ref() }.priority > waiter.priority => {
                 self.first_less_urgent(waiter.priority)
             }
@@ -308,22 +337,26 @@ impl Queue {
         };
         let link = waiter.as_link();
         let prev = match next {
-            // SAFETY: `next` is in this queue.
+            // SAFETY: `next` was found in this queue, and there is no other reference to its links.
             Some(next) => unsafe { mem::replace(&mut self.links(next).prev, link) },
             None => mem::replace(&mut self.last, link),
         };
         match prev {
-            // SAFETY: `prev` is in this queue.
+            // SAFETY: `prev` was found in this queue, and there is no other reference to its links.
             Some(prev) => unsafe { self.links(prev) }.next = link,
             None => self.first = link,
         }
-        // SAFETY: `waiter` is not linked yet, and only its own task, or the holder of the lock that
-        // it was queued under, looks at it.
+        // SAFETY: The caller has the waiter to itself: either it is in no queue, and this is its
+        // task; or it was just taken out of a queue whose lock is still held. So nobody else
+        // accesses its links.
         unsafe { *waiter.links.get() = Links { prev, next } };
     }
 
-    /// Takes up to `nr` waiters under `id` and meeting `mask` out, marks them as woken and adds their
-    /// tasks to `chain`. Returns how many.
+    /// Takes up to `nr` waiters out of the queue whose key is `id`, and whose mask has a bit in
+    /// common with `mask`. Marks them as woken, and adds their tasks to `chain`. Returns their
+    /// number.
+    ///
+    /// The caller has to count them out.
     fn wake(&mut self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
         if nr == 0 {
             return 0;
@@ -331,17 +364,21 @@ impl Queue {
         let mut woken = 0;
         let mut next = self.first_meeting(self.first, id, mask);
         while let Some(mut waiter) = next {
-            // Neighbours go together: the links past them are closed once.
-            // SAFETY: A waiter in the queue is alive, and nobody changes its links.
+            // Neighbours are taken out together, so that the links around them are changed only
+            // once. SAFETY: `waiter` is in the queue, so it is alive. Its links change only under
+            // the lock, which is held.
             let before = unsafe { (*waiter.as_ref().links.get()).prev };
             let behind = loop {
-                // SAFETY: `waiter` is in the queue, too, and has not been marked yet.
+                // SAFETY: `waiter` is in the queue and not yet marked as woken, so it is alive. Its
+                // links change only under the lock, which is held.
                 let behind = unsafe { (*waiter.as_ref().links.get()).next };
-                // SAFETY: It is in this queue, and what leads to it is not followed any more.
+                // SAFETY: `waiter` is in this queue, whose lock is held, and not yet marked, so it
+                // is alive. The loop goes on behind it, and the links that lead to it are closed
+                // before they are followed again.
                 chain.add(unsafe { Self::mark(waiter.as_ref()) });
                 woken += 1;
                 match behind {
-                    // SAFETY: `next` is in the queue, which we have.
+                    // SAFETY: `next` is in the queue, so it is alive, and the lock is held.
                     Some(next) if woken != nr && unsafe { next.as_ref().meets(id, mask) } => {
                         waiter = next;
                     }
@@ -357,14 +394,18 @@ impl Queue {
         woken
     }
 
-    /// The same for one waiter, whatever its mask. Returns its task.
+    /// Takes the first waiter whose key is `id` out of the queue, and marks it as woken. Returns
+    /// its task.
+    ///
+    /// The caller has to count it out.
     #[inline]
     fn wake_one(&mut self, id: KeyId) -> Option<ARef<Task>> {
         let waiter = self.first_meeting(self.first, id, u64::MAX)?;
-        // SAFETY: A waiter in the queue is alive.
+        // SAFETY: The waiter is in the queue, so it is alive.
         let waiter = unsafe { waiter.as_ref() };
         self.unlink(waiter);
-        // SAFETY: It was in this queue.
+        // SAFETY: The waiter was in this queue, whose lock is held. Now that it is unlinked,
+        // nothing leads to it any more.
         Some(unsafe { Self::mark(waiter) })
     }
 
@@ -372,86 +413,98 @@ impl Queue {
     ///
     /// # Safety
     ///
-    /// The waiter must have been in a queue whose lock is held, and not be looked at again.
+    /// The waiter must have been in a queue whose lock is still held, and must not have been marked
+    /// before. It must not be accessed again.
     #[inline]
     unsafe fn mark(waiter: &Waiter<'_>) -> ARef<Task> {
-        // SAFETY: The waiter's task cannot end before the mark: by the type invariants, the waiter
-        // ends first, and for that it has to leave the queue, whose lock is held.
+        // SAFETY: The task cannot have ended: by the invariants of `Waiter`, the waiter is dropped
+        // before its task can end, and a waiter that is not marked can only be dropped after it has
+        // left the queue, for which it needs the lock that is held here.
         let task = ARef::from(unsafe { &*waiter.task });
-        // From here on `waiter` may be gone.
+        // From here on, the waiter's memory may be reused at any moment.
         arch::store_release(&waiter.bucket, ptr::null_mut());
         task
     }
 
-    /// The first waiter under `id` and meeting `mask`, from `next` on.
+    /// The first waiter, from `next` on, whose key is `id` and whose mask has a bit in common with
+    /// `mask`. `next` must be in this queue.
     #[inline]
     fn first_meeting(&self, mut next: Link, id: KeyId, mask: u64) -> Link {
         while let Some(waiter) = next {
-            // SAFETY: A waiter in the queue is alive.
+            // SAFETY: The waiter is in the queue, so it is alive.
             let waiter = unsafe { waiter.as_ref() };
-            // SAFETY: We have the queue that it is in.
+            // SAFETY: The queue can only be borrowed while its lock is held, and the waiter is in
+            // it.
             if unsafe { waiter.meets(id, mask) } {
                 break;
             }
-            // SAFETY: We have the queue, so nobody changes its links.
+            // SAFETY: The links of a waiter in the queue change only while the queue is borrowed
+            // mutably, and `self` borrows it now.
             next = unsafe { &*waiter.links.get() }.next;
         }
         next
     }
 
+    /// The first waiter that is less urgent than `priority`.
     #[cold]
     #[inline(never)]
     fn first_less_urgent(&self, priority: i32) -> Link {
         let mut next = self.first;
         while let Some(waiter) = next {
-            // SAFETY: A waiter in the queue is alive.
+            // SAFETY: The waiter is in the queue, so it is alive.
             let waiter = unsafe { waiter.as_ref() };
             if waiter.priority > priority {
                 break;
             }
-            // SAFETY: We have the queue, so nobody changes its links.
+            // SAFETY: The links of a waiter in the queue change only while the queue is borrowed
+            // mutably, and `self` borrows it now.
             next = unsafe { &*waiter.links.get() }.next;
         }
         next
     }
 
-    /// Takes out a waiter, which must be in this queue.
+    /// Takes a waiter out of this queue, which it must be in.
     #[inline]
     fn unlink(&mut self, waiter: &Waiter<'_>) {
-        // SAFETY: The waiter is in this queue, which we have to ourselves.
+        // SAFETY: The waiter is in this queue. Its links change only while the queue is borrowed
+        // mutably, which only this function does now.
         let Links { prev, next } = unsafe { ptr::read(waiter.links.get()) };
         self.close(prev, next);
     }
 
-    /// Links two waiters of this queue, or its ends, past what was between them.
+    /// Links `prev` and `next` to each other, so that the waiters between them are no longer in the
+    /// queue. Each is in this queue, or `None` for the end of the queue.
     #[inline]
     fn close(&mut self, prev: Link, next: Link) {
         match prev {
-            // SAFETY: `prev` is in this queue.
+            // SAFETY: `prev` is in this queue, and there is no other reference to its links.
             Some(prev) => unsafe { self.links(prev) }.next = next,
             None => self.first = next,
         }
         match next {
-            // SAFETY: `next` is in this queue.
+            // SAFETY: `next` is in this queue, and there is no other reference to its links.
             Some(next) => unsafe { self.links(next) }.prev = prev,
             None => self.last = prev,
         }
     }
 
-    /// The waiters under `id`, in the order of the queue.
+    /// The waiters whose key is `id`, in the order of the queue.
     fn under(&self, id: KeyId) -> impl Iterator<Item = &Waiter<'static>> {
         self.waiters()
-            // SAFETY: We have the queue that it is in.
+            // SAFETY: The queue can only be borrowed while its lock is held, and the waiter is in
+            // it.
             .filter(move |waiter| unsafe { waiter.id() } == id)
     }
 
-    /// The waiters, in the order of the queue.
+    /// All waiters, in the order of the queue.
     fn waiters(&self) -> impl Iterator<Item = &Waiter<'static>> {
         core::iter::successors(self.first, |waiter| {
-            // SAFETY: A waiter in the queue is alive, and while we have the queue nobody changes it.
+            // SAFETY: The waiter is in the queue, so it is alive. Its links change only while the
+            // queue is borrowed mutably, and the iterator borrows it.
             unsafe { (*waiter.as_ref().links.get()).next }
         })
-        // SAFETY: A waiter in the queue is alive.
+        // SAFETY: The waiter is in the queue, and so alive, for as long as the iterator borrows the
+        // queue.
         .map(|waiter| unsafe { waiter.as_ref() })
     }
 }

@@ -2,10 +2,11 @@
 
 //! Buckets, and the counters in them.
 //!
-//! Waiters in one bucket share its lock and its queue. They are counted apart, by other bits of
-//! their keys' hashes than those that choose the bucket: so a wake that finds nobody seldom has to
-//! look at who else is in the queue. The counters cost no memory: they lie where the lock's cache
-//! line has room.
+//! All waiters in a bucket share its lock and its queue. But they are counted by several counters,
+//! which are chosen by other bits of the key's hash than those that choose the bucket. This makes
+//! it likely that a wake on a word that nobody waits on finds its counter at zero, and does not
+//! need to search the queue, even if there are other waiters in the bucket. The counters cost no
+//! memory, because they fit into the cache line of the lock.
 
 use super::{
     Pair,
@@ -34,14 +35,17 @@ use kernel::{
     },
 };
 
-/// Waiters that are queued or about to be: never fewer than there are in the queue.
+/// The number of waiters that are queued or about to be queued. It is never less than the number of
+/// those that are in the queue.
 type Counter = Atomic<i32>;
 
-/// As many as the cache line has room for.
+/// The number of counters in a bucket, which is as many as its cache line has room for.
 pub(crate) const NR_COUNTERS: usize = 8;
 
-/// Where waiters with some of the keys queue, on cache lines of its own: on one, unless debugging
-/// makes the lock larger.
+/// The lock, the queue and the counters of the waiters whose keys belong here.
+///
+/// A bucket shares no cache line with other data. It occupies just one, unless debugging options
+/// make the lock larger.
 #[pin_data]
 #[repr(C, align(64))]
 pub(crate) struct Bucket {
@@ -59,7 +63,7 @@ impl Bucket {
         })
     }
 
-    /// How many waiters each counter counts.
+    /// The values of the counters.
     #[cfg(RFUTEX_LAB)]
     pub(crate) fn nr_waiters(&self) -> impl Iterator<Item = i32> + '_ {
         self.counters.iter().map(|counter| counter.load(Relaxed))
@@ -74,31 +78,32 @@ impl Bucket {
 pub(crate) struct Buckets(PinnedSlice<Bucket>);
 
 impl Buckets {
-    /// Makes `nr` of them.
+    /// Makes `nr` buckets, all of them empty.
     ///
     /// # Errors
     ///
-    /// `EINVAL`: `nr` is no power of two. `ENOMEM`.
+    /// `EINVAL`: `nr` is not a power of two. `ENOMEM`: there is no memory.
     ///
     /// # Context
     ///
-    /// May sleep.
+    /// Process context. May sleep.
     pub(crate) fn new(nr: usize) -> Result<Self> {
         if !nr.is_power_of_two() {
             return Err(EINVAL);
         }
-        // INVARIANT: Just checked.
+        // INVARIANT: `nr` is a power of two, as was just checked.
         Ok(Self(PinnedSlice::new(nr, GFP_KERNEL, Bucket::new)?))
     }
 
-    /// Which of `nr` buckets `hash` chooses, and which of the counters in it.
+    /// The indices of the bucket that `hash` chooses out of `nr`, and of the counter in that
+    /// bucket. `nr` must be a power of two.
     #[inline]
     pub(crate) const fn index(nr: usize, hash: u64) -> (usize, usize) {
         let hash = hash as usize;
         ((hash / NR_COUNTERS) & (nr - 1), hash % NR_COUNTERS)
     }
 
-    /// The bucket that `hash` chooses, and the counter in it.
+    /// The bucket that `hash` chooses, and the counter in that bucket.
     #[inline]
     pub(crate) fn at_hash(&self, hash: u64) -> BucketSlot<'_> {
         let (bucket, counter) = Self::index(self.0.len(), hash);
@@ -108,25 +113,26 @@ impl Buckets {
         }
     }
 
-    /// Locks the buckets that two hashes choose, for waiters to be woken in both or moved from the
-    /// first to the second.
+    /// Locks the buckets that the two hashes choose, so that waiters can be woken in both of them, or
+    /// moved from the first to the second. See [`Pair::lock`].
     ///
     /// # Context
     ///
-    /// Does not sleep. No bucket may be locked.
+    /// Does not sleep. The caller must not hold the lock of any bucket.
     #[inline]
     pub(crate) fn pair(&self, from: u64, to: u64) -> Pair<'_> {
         Pair::lock(self.at_hash(from), self.at_hash(to))
     }
 
-    /// All of them.
+    /// All buckets.
     #[inline]
     pub(crate) fn as_slice(&self) -> &[Bucket] {
         &self.0
     }
 }
 
-/// Where the waiters under a key are: a bucket, and the counter in it that counts them.
+/// Where the waiters on a key are: the bucket that they queue in, and the counter in that bucket
+/// that counts them.
 #[derive(Clone, Copy)]
 pub(crate) struct BucketSlot<'t> {
     pub(super) bucket: &'t Bucket,
@@ -135,32 +141,34 @@ pub(crate) struct BucketSlot<'t> {
 }
 
 impl<'t> BucketSlot<'t> {
+    /// The counter.
     #[inline]
     fn counter(self) -> &'t Counter {
         &self.bucket.counters[self.counter % NR_COUNTERS]
     }
 
-    /// Counts `nr` waiters more: they are about to be queued.
+    /// Adds `nr` waiters, which are about to be queued, to the counter. Implies a full barrier
+    /// after that.
     #[inline]
     pub(super) fn waiters_inc(self, nr: i32) {
-        // (A) The count goes up, then a full barrier, which the function implies.
+        // (A) The counter goes up before the caller reads the word. See the top of queue.rs.
         self.counter().fetch_add(nr, Full);
     }
 
-    /// Counts `nr` waiters less: they are no longer queued.
+    /// Subtracts `nr` waiters, which are no longer queued, from the counter.
     #[inline]
     pub(super) fn waiters_dec(self, nr: i32) {
         self.counter().fetch_sub(nr, Relaxed);
     }
 
-    /// Counts the caller as a waiter, then locks the queue.
+    /// Counts the caller as a waiter, then locks the bucket.
     ///
     /// # Context
     ///
-    /// Does not sleep. No other bucket may be locked.
+    /// Does not sleep. The caller must not hold the lock of any bucket.
     #[inline]
     pub(crate) fn enter(self) -> Entry<'t> {
-        // Only after this does the caller read the word.
+        // The caller reads the word only after it was counted here.
         let counted = Counted::new(self);
         Entry {
             counted,
@@ -168,31 +176,35 @@ impl<'t> BucketSlot<'t> {
         }
     }
 
-    /// Whether nobody waits here: then a wake is done, without any lock.
+    /// Whether nobody is counted as a waiter here. If so, a wake has nothing to do and needs no
+    /// lock.
     #[inline]
     pub(crate) fn is_empty(self) -> bool {
-        // (B) The caller changed the word before it asked for the wake.
+        // (B) User space changed the word before it asked for the wake. See the top of queue.rs.
         arch::smp_mb();
         self.counter().load(Relaxed) == 0
     }
 
-    /// Takes up to `nr` waiters under `id`, which must belong here, with a mask that shares a bit
-    /// with `mask`, out of the queue, marks them as woken and adds their tasks to `chain`. Returns
-    /// how many.
+    /// Takes up to `nr` waiters out of the queue whose key is `id`, and whose mask has a bit in
+    /// common with `mask`. Marks them as woken, and adds their tasks to `chain`. Returns their
+    /// number.
+    ///
+    /// `id` must belong to this slot. Where there is likely to be nobody, callers should use
+    /// [`Self::is_empty`] first, which takes no lock.
     ///
     /// # Context
     ///
-    /// Does not sleep. Takes the bucket's lock: ask [`Self::is_empty`] first.
+    /// Does not sleep. Takes the bucket's lock. The caller must not hold the lock of any bucket.
     #[inline]
     pub(crate) fn wake(self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
         self.lock().wake(id, mask, nr, chain)
     }
 
-    /// Locks the queue, for a caller that does not wait.
+    /// Locks the bucket, for a caller that is not going to wait.
     ///
     /// # Context
     ///
-    /// Does not sleep. No other bucket may be locked.
+    /// Does not sleep. The caller must not hold the lock of any bucket.
     #[inline]
     pub(crate) fn lock(self) -> LockedSlot<'t> {
         LockedSlot {
@@ -201,21 +213,21 @@ impl<'t> BucketSlot<'t> {
         }
     }
 
-    /// How many waiters are counted here, queued or about to be.
+    /// The value of the counter: how many waiters are queued here, or about to be queued.
     #[cfg(RFUTEX_LAB)]
     pub(crate) fn nr_waiters(self) -> i32 {
         self.counter().load(Relaxed)
     }
 }
 
-/// A [`BucketSlot`] with the queue locked.
+/// A [`BucketSlot`] whose bucket is locked.
 pub(crate) struct LockedSlot<'t> {
     queue: SpinLockGuard<'t, Queue>,
     slot: BucketSlot<'t>,
 }
 
 impl LockedSlot<'_> {
-    /// As [`BucketSlot::wake`].
+    /// Does what [`BucketSlot::wake`] does, with the bucket already locked.
     #[inline]
     pub(crate) fn wake(&mut self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
         let woken = self.queue.wake(id, mask, nr, chain);
@@ -225,36 +237,37 @@ impl LockedSlot<'_> {
         woken
     }
 
-    /// Whether more than `nr` waiters are queued under `id`, which must belong here.
+    /// Whether more than `nr` waiters with the key `id`, which must belong to this slot, are queued.
     #[inline]
     pub(crate) fn has_more_than(&self, id: KeyId, nr: u32) -> bool {
         self.queue.under(id).nth(nr as usize).is_some()
     }
 
-    /// How many waiters are queued under `id`, which must belong here.
+    /// The number of queued waiters whose key is `id`, which must belong to this slot.
     pub(crate) fn count(&self, id: KeyId) -> u32 {
         self.queue.under(id).count() as u32
     }
 }
 
-/// A stay in front of a bucket: counted as a waiter, with the queue locked.
+/// A locked bucket, in which the caller is already counted as a waiter, but not yet queued.
 pub(crate) struct Entry<'t> {
-    // Dropped first, so that the count goes down while the queue is locked.
+    // This is dropped first, so that the counter goes down while the bucket is locked.
     pub(super) counted: Counted<'t>,
     pub(super) queue: SpinLockGuard<'t, Queue>,
 }
 
-/// A count of the caller as a waiter, which goes when this is dropped.
+/// Counts the caller as a waiter until this is dropped.
 pub(super) struct Counted<'t>(BucketSlot<'t>);
 
 impl<'t> Counted<'t> {
+    /// Counts the caller as a waiter at `slot`. Implies a full barrier after that.
     #[inline]
     pub(super) fn new(slot: BucketSlot<'t>) -> Self {
         slot.waiters_inc(1);
         Self(slot)
     }
 
-    /// Leaves the count as it is.
+    /// Keeps the caller counted: from now on, the count belongs to the waiter that was queued.
     #[inline]
     pub(super) fn keep(self) -> BucketSlot<'t> {
         ManuallyDrop::new(self).0

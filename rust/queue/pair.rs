@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Two buckets at once: for operations that wake on two words, or move waiters between them.
+//! Two buckets that are locked at the same time, for operations that wake on two words, or move
+//! waiters from one to the other.
 
 use super::{
     bucket::Counted,
@@ -28,19 +29,21 @@ use core::{
 };
 use kernel::sync::lock::spinlock::SpinLockGuard;
 
-/// Two slots, with their buckets locked, which may be one.
+/// Two slots whose buckets are locked. Both may be in the same bucket.
 ///
-/// Both locks are of one class, and taken in the order of the buckets' addresses.
+/// The two locks are of the same lockdep class, and are taken in the order of the buckets'
+/// addresses.
 pub(crate) struct Pair<'t> {
     from: BucketSlot<'t>,
     to: BucketSlot<'t>,
-    // The counts change while the buckets are locked: the guards are dropped after `drop` has run.
+    // The guards are dropped after `drop` has run, so that it changes the counter under the lock.
     from_queue: SpinLockGuard<'t, Queue>,
-    /// The lock of the second bucket, unless it is the first.
+    /// The lock of the second bucket; `None` if it is the same bucket as the first.
     to_queue: Option<SpinLockGuard<'t, Queue>>,
 }
 
-/// Locks the queues of both, the second unless it is the first one's.
+/// Locks the buckets of both slots. Returns the two guards; `None` in place of the second one if it
+/// is the same bucket.
 #[inline]
 fn lock_both<'t>(
     from: BucketSlot<'t>,
@@ -59,14 +62,19 @@ fn lock_both<'t>(
 }
 
 impl<'t> Pair<'t> {
-    /// Locks both. `to` counts a waiter more until the pair is dropped.
+    /// Locks the buckets of both slots. Until the pair is dropped, the counter of `to` counts one
+    /// waiter more than there are.
     ///
-    /// That count goes up before the locks are taken: a wake on `to` that comes while waiters are
-    /// on their way must not find the slot empty (kernel/futex/requeue.c). Whoever reads a word after
-    /// this, to queue there, has (A) of [`super`] from it.
+    /// This counter goes up before the locks are taken, so that a wake on `to` that happens while
+    /// waiters are being moved there does not find the slot empty. kernel/futex/requeue.c does the
+    /// same for the same reason. Implies a full barrier after that, which is (A) of queue.rs.
     ///
-    /// For [`Buckets::pair`](super::Buckets::pair) only: waiters must not be moved from one table to
-    /// another, which might end before they do.
+    /// Only [`Buckets::pair`](super::Buckets::pair) may use this. A waiter must not be moved to
+    /// another table, because that table might be freed before the waiter is dropped.
+    ///
+    /// # Context
+    ///
+    /// Does not sleep. The caller must not hold the lock of any bucket.
     pub(super) fn lock(from: BucketSlot<'t>, to: BucketSlot<'t>) -> Self {
         to.waiters_inc(1);
         let (from_queue, to_queue) = lock_both(from, to);
@@ -78,7 +86,8 @@ impl<'t> Pair<'t> {
         }
     }
 
-    /// The queue of the second bucket. Where both are one, the first has the lock.
+    /// The queue of the second bucket. If both slots are in the same bucket, it is the first guard
+    /// that has the queue.
     #[inline]
     fn second_queue(&mut self) -> &mut Queue {
         match &mut self.to_queue {
@@ -87,22 +96,24 @@ impl<'t> Pair<'t> {
         }
     }
 
-    /// Wakes up to `nr` waiters under `id`, which must belong to the first slot.
+    /// Marks up to `nr` waiters whose key is `id` as woken, and adds their tasks to `chain`.
+    /// Returns their number. `id` must belong to the first slot.
     pub(crate) fn wake_from(&mut self, id: KeyId, nr: u32, chain: &mut WakeChain) -> u32 {
         let woken = self.from_queue.wake(id, u64::MAX, nr, chain);
         self.from.waiters_dec(woken as i32);
         woken
     }
 
-    /// Wakes up to `nr` waiters under `id`, which must belong to the second slot.
+    /// Marks up to `nr` waiters whose key is `id` as woken, and adds their tasks to `chain`.
+    /// Returns their number. `id` must belong to the second slot.
     pub(crate) fn wake_to(&mut self, id: KeyId, nr: u32, chain: &mut WakeChain) -> u32 {
         let woken = self.second_queue().wake(id, u64::MAX, nr, chain);
         self.to.waiters_dec(woken as i32);
         woken
     }
 
-    /// Whether one of the `nr` waiters under `id` that come after the first `skip` is of another
-    /// process than the caller.
+    /// Whether there are tasks of other processes among the first `nr` waiters whose key is `id`,
+    /// not counting the first `skip` of them. `id` must belong to the first slot.
     pub(crate) fn any_foreign(&self, id: KeyId, skip: u32, nr: u32) -> bool {
         let mm = task::current_mm();
         self.from_queue
@@ -112,12 +123,15 @@ impl<'t> Pair<'t> {
             .any(|waiter| waiter.mm != mm)
     }
 
-    /// Moves up to `nr` waiters from the word `from` to the word `to`, behind those that wait there
-    /// and are as urgent. Each gives what it holds for what the new key holds: that is plain
-    /// counting, since the caller owns both keys.
+    /// Moves up to `nr` waiters from the key `from` to the key `to`, and returns their number. They
+    /// are queued behind the waiters that are already there and are at least as urgent.
+    ///
+    /// `from` must belong to the first slot, and `to` to the second. The references that a waiter
+    /// holds are exchanged as well. This does not sleep, because the caller owns both keys: neither
+    /// is a reference that is given back the last one, nor can taking a new one fail.
     pub(crate) fn move_waiters(&mut self, from: &OwnedKey, to: &OwnedKey, nr: u32) -> u32 {
         if from.id() == to.id() {
-            // To the word itself: they are counted, and stay where they are.
+            // To move waiters to their own word changes nothing. They only have to be counted.
             return self.from_queue.under(from.id()).take(nr as usize).count() as u32;
         }
         let mut moved = 0;
@@ -126,23 +140,26 @@ impl<'t> Pair<'t> {
             if moved == nr {
                 break;
             }
-            // SAFETY: A waiter in a queue is alive.
+            // SAFETY: The waiter is in the queue, so it is alive.
             let waiter = unsafe { waiter.as_ref() };
-            // SAFETY: We have the queue, so nobody changes its links.
+            // SAFETY: The links of a waiter in the queue change only under the bucket's lock, which
+            // this pair holds.
             next = unsafe { &*waiter.links.get() }.next;
-            // SAFETY: We have the queue that it is in.
+            // SAFETY: The waiter is in the queue of the first bucket, whose lock this pair holds.
             if unsafe { waiter.id() } != from.id() {
                 continue;
             }
             moved += 1;
-            // SAFETY: We have the queue that it is in, so nobody else looks at the key.
+            // SAFETY: The key of a waiter in the queue is accessed only under the bucket's lock,
+            // which this pair holds. No other reference to the key is in use here.
             let key = unsafe { &mut *waiter.key.get() };
             key.replace(from, to);
             self.from_queue.unlink(waiter);
             self.second_queue().link(waiter);
             waiter.linked_at(self.to);
         }
-        // Up on the one side before down on the other. Both while the buckets are locked.
+        // Both counters change while the buckets are locked, and the one goes up before the other
+        // goes down.
         self.to.waiters_inc(moved as i32);
         self.from.waiters_dec(moved as i32);
         moved
@@ -155,27 +172,28 @@ impl Drop for Pair<'_> {
     }
 }
 
-/// A stay in front of a bucket, as [`Entry`](super::Entry) is, with another bucket locked as well, to
-/// wake one who waits there.
+/// Two locked buckets. In one of them, the caller is already counted as a waiter, but not yet
+/// queued, as with an [`Entry`](super::Entry). In the other, it is going to wake a waiter.
 pub(crate) struct Exchange<'t> {
+    /// Where to wake a waiter.
     slot: BucketSlot<'t>,
-    // Dropped before the locks, so that the count goes down while the queue is locked.
+    // This is dropped before the locks, so that the counter goes down while its bucket is locked.
     counted: Counted<'t>,
-    /// The lock of the bucket to wake in.
+    /// The lock of the bucket in which to wake a waiter.
     from: SpinLockGuard<'t, Queue>,
-    /// That of the other, if it is another.
+    /// The lock of the bucket in which to queue the caller; `None` if it is the same bucket.
     to: Option<SpinLockGuard<'t, Queue>>,
 }
 
 impl<'t> Exchange<'t> {
-    /// Counts the caller as a waiter in `to`, then locks both.
+    /// Counts the caller as a waiter at `to`, then locks the buckets of both slots.
     ///
     /// # Context
     ///
-    /// Does not sleep. No other bucket may be locked.
+    /// Does not sleep. The caller must not hold the lock of any bucket.
     #[inline]
     pub(crate) fn enter(from: BucketSlot<'t>, to: BucketSlot<'t>) -> Self {
-        // (A) of the queue.
+        // This has barrier (A) of queue.rs, so the caller reads the word only after it.
         let counted = Counted::new(to);
         let (first, second) = lock_both(from, to);
         Self {
@@ -186,8 +204,10 @@ impl<'t> Exchange<'t> {
         }
     }
 
-    /// Takes one waiter under `id`, which must belong to the first slot, out of its queue; queues
-    /// `waiter` at the second slot; then unlocks both. Returns whom to wake.
+    /// Takes one waiter whose key is `id` out of its queue and marks it as woken, queues `waiter`
+    /// at the second slot, and unlocks both buckets. Returns the tasks that the caller has to wake.
+    ///
+    /// `id` must belong to the first slot, and `waiter`, which must be in no queue, to the second.
     #[inline]
     pub(crate) fn swap(self, id: KeyId, waiter: Pin<&Waiter<'t>>) -> Tasks {
         let Self {
@@ -196,7 +216,7 @@ impl<'t> Exchange<'t> {
             mut from,
             mut to,
         } = self;
-        // A waiter can be in one queue only.
+        // A waiter can be in one queue at a time only.
         if kernel::warn_on!(!waiter.is_woken()) {
             return Tasks::none();
         }

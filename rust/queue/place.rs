@@ -2,9 +2,10 @@
 
 //! Places for waiters, which are lent to the operations.
 //!
-//! A waiter names its task, and other tasks follow links to it. So it must have left its queue
-//! before its memory or its task goes. What makes a waiter is only lent to a function: it cannot be
-//! forgotten, and whatever was made in it is dropped when that function returns.
+//! A waiter has a pointer to its task, and other tasks follow links to the waiter. So it must have
+//! left its queue before its memory is reused or its task ends. To ensure that, waiters can only be
+//! made in a place that is lent to a function. The function cannot leak a waiter with
+//! `mem::forget()`: what was made in the place is dropped when the function returns.
 
 use super::Waiter;
 use crate::{
@@ -26,33 +27,40 @@ use kernel::prelude::*;
 /// A place for one waiter, on the stack.
 pub(crate) struct Place<'m, 't>(Vacant<'m, Waiter<'t>>);
 
-/// Calls `f` with a place for a waiter. A waiter that `f` makes there is dropped when `f` has
-/// returned, for which no lock must be held.
+/// Calls `f` with a place for one waiter. If `f` makes a waiter there, it is dropped when `f` has
+/// returned.
+///
+/// # Context
+///
+/// Process context, no locks held. May sleep, when the waiter is dropped.
 #[inline(always)]
 pub(crate) fn with_place<'t, R>(f: impl FnOnce(Place<'_, 't>) -> R) -> R {
     slot::with(|vacant| f(Place(vacant)))
 }
 
 impl<'m, 't> Place<'m, 't> {
-    /// Makes the current task a waiter on `key`, met by wakes whose mask shares a bit with `mask`.
+    /// Makes the current task a waiter on `key`, to be woken by wakes whose mask has a bit in
+    /// common with `mask`. The waiter is in no queue yet.
     #[inline(always)]
     pub(crate) fn prepare(self, key: OwnedKey, mask: u64) -> Pin<&'m Waiter<'t>> {
         self.0.fill(Waiter::current(key, mask))
     }
 }
 
-/// Places for several waiters, each with something beside it that the operation keeps there.
+/// Places for several waiters. Beside each of them, the operation can keep data of its own.
 pub(crate) struct Places<'p, 'm, 't, D>(&'p mut PinnedVec<'m, Waiter<'t>, D>);
 
-/// Calls `f` with places for up to `capacity` waiters; up to `N` of them need no allocation.
+/// Calls `f` with places for up to `capacity` waiters. The waiters that `f` makes there are dropped
+/// when `f` has returned. If `capacity` is at most `N`, they lie on the stack, and nothing is
+/// allocated.
 ///
 /// # Errors
 ///
-/// `ENOMEM`: there are more than `N`, and no memory for them.
+/// `ENOMEM`: `capacity` is more than `N`, and there is no memory.
 ///
 /// # Context
 ///
-/// May sleep.
+/// Process context, no locks held. May sleep, when it allocates, and when the waiters are dropped.
 pub(crate) fn with_places<'t, D, const N: usize, R>(
     capacity: usize,
     f: impl FnOnce(Places<'_, '_, 't, D>) -> R,
@@ -61,16 +69,17 @@ pub(crate) fn with_places<'t, D, const N: usize, R>(
 }
 
 impl<'t, D> Places<'_, '_, 't, D> {
-    /// Makes the current task a waiter, as [`Place::prepare`] does, in the next place.
+    /// Makes the current task a waiter in the next place, as [`Place::prepare`] does, and keeps
+    /// `beside` beside it.
     ///
     /// # Errors
     ///
-    /// `ENOSPC`: there are no more places.
+    /// `ENOSPC`: all places are in use.
     pub(crate) fn prepare(&mut self, key: OwnedKey, mask: u64, beside: D) -> Result {
         self.0.push(Waiter::current(key, mask), beside)
     }
 
-    /// The waiters, and what is beside each.
+    /// The waiters, and the data that is kept beside each of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Pin<&Waiter<'t>>, &D)> {
         self.0.iter()
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who is woken, in which order, and that everybody who left is counted out.
+//! Tests of which waiters are woken, in which order, and of the counters when waiters leave.
 
 mod counters;
 
@@ -44,7 +44,7 @@ use kernel::{
 
 const ANY: u64 = u64::MAX;
 
-/// Private words, which are keys whatever is mapped there.
+/// A private word, which has a key whatever is mapped there. Each number is another word.
 fn word(number: usize) -> Word {
     Word::at(0x10_0000 + 8 * number, true)
 }
@@ -59,7 +59,7 @@ pub(super) fn one_bucket() -> Result<Buckets> {
     Buckets::new(1)
 }
 
-/// A waiter that is queued: the current task, which does not really sleep.
+/// Makes a waiter of the current task, which does not really sleep, and queues it.
 fn queued<'t>(slot: BucketSlot<'t>, word: Word, mask: u64) -> Result<Pin<KBox<Waiter<'t>>>> {
     let waiter = Waiter::current(OwnedKey::bare(id(word)?), mask);
     let waiter = KBox::pin_init(waiter, GFP_KERNEL)?;
@@ -67,7 +67,7 @@ fn queued<'t>(slot: BucketSlot<'t>, word: Word, mask: u64) -> Result<Pin<KBox<Wa
     Ok(waiter)
 }
 
-/// So many of them on one word.
+/// Makes `nr` such waiters on one word.
 fn crowd<'t>(slot: BucketSlot<'t>, word: Word, nr: usize) -> Result<KVec<Pin<KBox<Waiter<'t>>>>> {
     let mut waiters = KVec::with_capacity(nr, GFP_KERNEL)?;
     for _ in 0..nr {
@@ -81,19 +81,20 @@ fn wake(slot: BucketSlot<'_>, word: Word, mask: u64, nr: u32) -> Result<u32> {
     Ok(slot.wake(id(word)?, mask, nr, &mut chain))
 }
 
-/// Whether both are the same counter of the same bucket.
+/// Whether both slots are the same counter in the same bucket.
 fn same(one: BucketSlot<'_>, other: BucketSlot<'_>) -> bool {
     ptr::eq(one.bucket, other.bucket) && one.counter == other.counter
 }
 
-/// Which waiters are in no queue, one bit each.
+/// Which of the waiters are in no queue: bit `i` is set if that is true of `waiters[i]`.
 fn woken(waiters: &[Pin<KBox<Waiter<'_>>>]) -> u32 {
     let bits = waiters.iter().enumerate();
     bits.map(|(i, waiter)| u32::from(waiter.is_woken()) << i)
         .sum()
 }
 
-/// The order in which they are woken one by one: a number a waiter.
+/// Wakes the waiters one by one. Returns their indices in `waiters`, in the order in which they
+/// were woken.
 fn order(slot: BucketSlot<'_>, word: Word, waiters: &[Pin<KBox<Waiter<'_>>>]) -> Result<KVec<u32>> {
     let mut order = KVec::new();
     loop {
@@ -112,9 +113,11 @@ fn order(slot: BucketSlot<'_>, word: Word, waiters: &[Pin<KBox<Waiter<'_>>>]) ->
     }
 }
 
-/// Locks the bucket at `slot`, and has a task on another processor do `work`. Whether `condition`,
-/// which is told whether the work is done, came to hold before the bucket was unlocked; and what
-/// came of the work.
+/// Locks the bucket at `slot`, and has a task on another processor do `work` meanwhile.
+///
+/// Keeps the bucket locked until `condition` returns true, but not for ever. The argument of
+/// `condition` tells whether the work is done. Returns whether `condition` returned true before the
+/// bucket was unlocked, and the result of the work.
 fn while_locked<T: Send + Unpin + 'static>(
     slot: BucketSlot<'_>,
     work: impl FnOnce() -> T + Send + Unpin + 'static,
@@ -136,7 +139,7 @@ fn while_locked<T: Send + Unpin + 'static>(
     until(|| state.load(Acquire) == READY)?;
     let guard = slot.bucket.queue.lock();
     state.store(LOCKED, Release);
-    // Who waits for the lock gets it in the end, but late.
+    // The lock is released after a while even if the worker waits for it, so that the test ends.
     let began = Instant::<Monotonic>::now();
     let mut held = false;
     while !held && began.elapsed() < Delta::from_secs(5) {
@@ -147,8 +150,8 @@ fn while_locked<T: Send + Unpin + 'static>(
     Ok((held, worker.join()??))
 }
 
-/// Whether a wake on the first word, which finds nobody, is done while the bucket at `slot` is
-/// locked.
+/// Whether a wake on word 0, on which nobody waits, can be carried out while the bucket at `slot`
+/// is locked.
 fn is_done_while_locked(table: &Arc<Table>, slot: BucketSlot<'_>) -> Result<bool> {
     let theirs = table.clone();
     let wake = move || op::wake::wake(by_page(&theirs), word(0), ANY, u32::MAX);
@@ -283,7 +286,7 @@ mod cases {
         let buckets = one_bucket()?;
         let slot = buckets.at_hash(0);
         let memory = Mapping::anonymous(1, ReadWrite)?;
-        // Three keys in one bucket, two of them at one address.
+        // There are three keys in one bucket. Two of them have the same address.
         let words = [memory.word(8), memory.private_word(8), memory.word(16)];
         let mut waiters = KVec::new();
         for i in 0..6 {
@@ -304,7 +307,7 @@ mod cases {
     fn who_leaves_is_gone_and_the_others_keep_their_order() -> Result {
         let buckets = one_bucket()?;
         let slot = buckets.at_hash(0);
-        // First, middle, last.
+        // The waiter that leaves is the first, one in the middle, and the last.
         for leaver in [0, 2, 4] {
             let waiters = crowd(slot, word(0), 5)?;
             let id = id(word(0))?;
@@ -377,7 +380,8 @@ mod cases {
         attach_mm()?;
         let table = Table::new(1, Hold::Inode)?;
         let here = table.slot(id(word(0))?);
-        // Nobody waits at all; then somebody whom another counter of the bucket counts.
+        // At first nobody waits at all. Then there is a waiter that is counted by another counter
+        // of the bucket.
         assert!(is_done_while_locked(&table, here)?);
         let elsewhere = (1..100)
             .map(word)
@@ -401,7 +405,7 @@ mod cases {
                 let [from, to] = order.map(|hash| theirs.at_hash(hash));
                 drop(Pair::lock(from, to));
             };
-            // Who waits for the second has the first.
+            // A task that waits for the second lock must already hold the first.
             let first_is_locked = |_| buckets.at_hash(0).bucket.queue.try_lock().is_none();
             let (right, ()) = while_locked(buckets.at_hash(second), lock_both, first_is_locked)?;
             assert!(right);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which counter counts whom: of two keys that share a counter, or a bucket only, or neither.
+//! Tests of which counter counts which waiters, for two keys that share a counter, that share only
+//! a bucket, or that share neither.
 
 use super::*;
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     }, //
 };
 
-/// What two words have in common.
+/// What the keys of two words have in common.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Common {
     Counter,
@@ -32,7 +33,7 @@ struct Two {
 }
 
 impl Two {
-    /// So many waiters on each word.
+    /// Queues `nr[0]` waiters on the first word and `nr[1]` on the second.
     fn crowds(&self, nr: [usize; 2]) -> Result<[KVec<Pin<KBox<Waiter<'_>>>>; 2]> {
         let [first, second] = self.slots();
         Ok([
@@ -45,7 +46,8 @@ impl Two {
         self.ids.map(|id| self.table.slot(id))
     }
 
-    /// Whether so many are counted on each word, and nobody anywhere else.
+    /// Whether `nr[0]` waiters are counted on the first word, `nr[1]` on the second, and none
+    /// anywhere else.
     fn counts(&self, nr: [i32; 2]) -> bool {
         let all = nr[0] + nr[1];
         let each = match self.common {
@@ -74,11 +76,11 @@ impl Two {
     }
 }
 
-/// Calls `check` with words that have each of these in common, in either order.
+/// Calls `check` with two words for each kind of [`Common`], in either order of the two.
 ///
 /// # Errors
 ///
-/// `EBADMSG`: it says no, or somebody is counted after it.
+/// `EBADMSG`: `check` returned false, or a waiter was still counted afterwards.
 fn with_each(check: impl Fn(&Two) -> Result<bool>) -> Result {
     let memory = Mapping::anonymous(1, ReadWrite)?;
     memory.write(0, &[0; kernel::page::PAGE_SIZE])?;
@@ -128,7 +130,7 @@ mod cases {
         for bucket in 0..NR as u64 {
             for counter in 0..NR_COUNTERS as u64 {
                 let hash = bucket * NR_COUNTERS as u64 + counter;
-                // Higher bits choose nothing.
+                // The higher bits of a hash choose neither the bucket nor the counter.
                 for hash in [hash, hash | u64::MAX << 40] {
                     let slot = buckets.at_hash(hash);
                     let entry = slot.enter();
@@ -160,7 +162,7 @@ mod cases {
             right &= first[2].leave() && two.counts([1, 2]);
             right &= second[0].leave() && two.counts([1, 1]);
             right &= two.wake(0, u32::MAX)? == 1 && two.counts([0, 1]);
-            // Nobody is there to leave, or to be woken.
+            // The waiter has left already, and nobody is left to be woken.
             right &= !first[0].leave() && two.wake(0, 1)? == 0 && two.counts([0, 1]);
             drop(second);
             Ok(right && two.counts([0, 0]))
@@ -174,7 +176,7 @@ mod cases {
                 let [first, second] = two.crowds([5, 1])?;
                 let mut right = two.requeue(Some(1), 1, 1) == Err(EAGAIN) && two.counts([5, 1]);
                 right &= two.requeue(val, 1, 2)? == 3 && two.counts([2, 3]);
-                // The first was woken, the next two were moved.
+                // The first waiter was woken, and the next two were moved.
                 right &= first[1].leave() && two.counts([2, 2]);
                 right &= two.wake(1, 1)? == 1 && second[0].is_woken() && two.counts([2, 1]);
                 right &= two.wake(0, 1)? == 1 && two.counts([1, 1]);
@@ -208,14 +210,15 @@ mod cases {
             let [start, end] = two.slots();
             let waiters = two.crowds([2, 0])?;
             let mut pair = Pair::lock(start, end);
-            // A wake on the word that they come to has to wait for the lock, until all is done.
+            // A wake on either word must not find it empty, so that it waits for the lock until all
+            // waiters have been moved.
             let mut right = !start.is_empty() && !end.is_empty();
             right &= pair.move_waiters(&from, &to, u32::MAX) == 2;
             right &= !end.is_empty();
             drop(pair);
             right &= two.counts([0, 2]);
             drop(waiters);
-            // Where nobody comes, nobody is counted after.
+            // If no waiter is moved, none is counted afterwards.
             drop(Pair::lock(start, end));
             Ok(right)
         })
@@ -252,7 +255,7 @@ mod cases {
                 let right = two.counts([1, 1]);
                 Ok::<_, Error>(right && two.wake(0, 1)? == 1 && two.counts([0, 1]))
             })?;
-            // The call as a whole: its deadline has passed.
+            // This makes the whole call. Its deadline is in the past.
             for (val, result, left) in [(1, EAGAIN, 1), (0, ETIMEDOUT, 0)] {
                 let request = Swap {
                     wait: Wait {
