@@ -26,7 +26,7 @@ use crate::{
 use core::convert::Infallible;
 use kernel::prelude::*;
 
-/// The table and the resolver of the open file that a call came through.
+/// The table and the resolver of the open file on which a call was made.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'t> {
     table: &'t Table,
@@ -34,7 +34,7 @@ pub(crate) struct Context<'t> {
 }
 
 impl<'t> Context<'t> {
-    /// A call on `table`, whose words are found by `resolver`.
+    /// The context of a call that uses `table`, and finds the keys of words by means of `resolver`.
     #[inline]
     pub(crate) fn new(table: &'t Table, resolver: Resolver) -> Self {
         Self { table, resolver }
@@ -52,13 +52,13 @@ impl<'t> Context<'t> {
         self.resolver
     }
 
-    /// Whether a waiter on `id` is to hold what the key is about.
+    /// Whether a waiter on the key `id` has to hold the inode that the key names.
     #[inline]
     pub(crate) fn holds(self, id: KeyId) -> bool {
         self.table.hold() == Hold::Inode && id.kind() == key::Kind::Inode
     }
 
-    /// Resolves `word`.
+    /// Finds the key of `word`, which the caller is only going to read, if at all.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl<'t> Context<'t> {
         key::resolve(self.resolver, word, Access::Read, self.table.hold())
     }
 
-    /// Resolves `word`, which is private.
+    /// The key of `word`, which must be private.
     ///
     /// # Errors
     ///
@@ -80,13 +80,13 @@ impl<'t> Context<'t> {
     ///
     /// # Context
     ///
-    /// Any. Does not sleep.
+    /// Process context. Does not sleep.
     #[inline]
     pub(crate) fn resolve_private(self, word: Word) -> Result<KeyId> {
         key::private(word)
     }
 
-    /// Resolves `word`, which is going to be written to.
+    /// Finds the key of `word`, which the caller is going to write to.
     ///
     /// # Errors
     ///
@@ -100,11 +100,12 @@ impl<'t> Context<'t> {
         key::resolve(self.resolver, word, Access::Write, self.table.hold())
     }
 
-    /// Resolves `word` for a waiter, with what it holds in this table.
+    /// Finds the key of `word` for a waiter, with the references that waiters in this table hold.
     ///
-    /// Before references are taken, the word is compared with `val`: a wait that is going to fail
-    /// takes none. A word that is equal then has to be compared once more when the waiter is about
-    /// to be queued.
+    /// If references have to be taken, the word is compared with `val` first, so that a wait that
+    /// is going to fail takes none. The inner error is the result of that comparison. Even if the
+    /// values are equal, the caller has to compare them again when the waiter is about to be
+    /// queued.
     ///
     /// # Errors
     ///
@@ -121,7 +122,7 @@ impl<'t> Context<'t> {
         }
     }
 
-    /// The same whatever value the word has.
+    /// Does what [`Self::own`] does, but does not compare the word.
     ///
     /// # Errors
     ///
@@ -140,7 +141,8 @@ impl<'t> Context<'t> {
         }
     }
 
-    /// Resolves `word`, and tells where its page is in its folio, where a page was looked at.
+    /// Finds the key of `word`, and where the word's page is in its folio, if the resolver looks up
+    /// a page.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The operations, one file each. Each reads from top to bottom: request, key, bucket, waiter,
-//! result.
+//! The operations, one file for each. They read from top to bottom: from the request to the key,
+//! the bucket, the waiter and the result.
 
 #![deny(unsafe_code)]
 

@@ -21,7 +21,7 @@ impl Size {
     pub(crate) const ALL: u32 =
         Size::U8 as u32 | Size::U16 as u32 | Size::U32 as u32 | Size::U64 as u32;
 
-    /// The size of so many bytes.
+    /// The size that has this number of `bytes`; `None` if there is none.
     #[inline]
     pub(crate) fn from_bytes(bytes: u32) -> Option<Self> {
         match bytes {
@@ -33,13 +33,13 @@ impl Size {
         }
     }
 
-    /// In bytes.
+    /// The size in bytes.
     #[inline]
     pub(crate) fn bytes(self) -> usize {
         self as usize
     }
 
-    /// In bits.
+    /// The size in bits.
     #[inline]
     pub(crate) fn bits(self) -> u32 {
         8 * self as u32
@@ -50,7 +50,8 @@ impl Size {
 ///
 /// # Invariants
 ///
-/// `addr` is a multiple of the size. It may still be any address, the kernel's included.
+/// `addr` is a multiple of the size. It was not checked otherwise, and may even be an address of
+/// the kernel.
 #[derive(Clone, Copy)]
 pub(crate) struct Word {
     addr: usize,
@@ -59,7 +60,8 @@ pub(crate) struct Word {
 }
 
 impl Word {
-    /// The word of `size` at `addr`. If it is `private`, only threads of this process meet there.
+    /// The word of this `size` at the address `addr`. On a `private` word, a wake finds only
+    /// waiters of the same process that also said that the word is private.
     ///
     /// # Errors
     ///
@@ -69,7 +71,7 @@ impl Word {
         if addr & (size.bytes() - 1) != 0 {
             return Err(EINVAL);
         }
-        // INVARIANT: Just checked.
+        // INVARIANT: `addr` is a multiple of the size, as was just checked.
         Ok(Self {
             addr,
             size,
@@ -77,7 +79,7 @@ impl Word {
         })
     }
 
-    /// A word of one byte at `addr`: for the wakes that name no size.
+    /// The word of one byte at the address `addr`, for the wakes that have no size.
     #[inline]
     pub(crate) fn at(addr: usize, private: bool) -> Self {
         // INVARIANT: Every address is a multiple of one.
@@ -100,7 +102,7 @@ impl Word {
         self.size
     }
 
-    /// Whether only threads of this process meet here.
+    /// Whether the caller said that only threads of its process use this word.
     #[inline]
     pub(crate) fn private(self) -> bool {
         self.private

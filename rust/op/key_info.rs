@@ -14,12 +14,14 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// How often the key and the mapping may disagree before it is put down to the mapping's driver.
+/// The number of attempts after which a key and a mapping that are of different files are taken to
+/// be what the driver of the mapping does, not the result of a race.
 const ATTEMPTS: u32 = 8;
 
-/// Resolves the word and describes the result.
+/// Finds the key of the word, and tells the caller what it is, and how many waiters there are on
+/// it.
 ///
-/// Tells no more than the caller can read in `/proc/self/maps` and `/proc/self/pagemap`.
+/// Reveals no more about the memory than `/proc/self/maps` and `/proc/self/pagemap` do.
 ///
 /// # Errors
 ///
@@ -34,7 +36,7 @@ pub(crate) fn key_info(context: Context<'_>, request: request::KeyInfo) -> Resul
     let mut attempt = 1;
     loop {
         let (id, position) = context.describe(request.word)?;
-        // Where a page lies in its folio are bits of its physical address.
+        // The position of a page in its folio reveals bits of the page's physical address.
         let position = position.filter(|_| task::is_admin());
         let mut info = rfutex_key_info {
             kind: id.kind().to_uapi(),
@@ -50,14 +52,15 @@ pub(crate) fn key_info(context: Context<'_>, request: request::KeyInfo) -> Resul
             let file = vma::file_at(request.word.addr())?;
             let host = file.as_ref().and_then(|file| file.host);
             if !host.is_some_and(|number| id.is_inode(number)) && attempt < ATTEMPTS {
-                // Something else was mapped there since.
+                // It is likely that something else was mapped there after the word was resolved.
                 task::before_retry()?;
                 attempt += 1;
                 continue;
             }
-            // A driver may map pages of another file than the one that the user opened, so that
-            // they never agree. What the user opened is what the user may know. And at an address
-            // with a tag, as some processors let through, there is a page and no mapping.
+            // A driver may map pages of another file than the one that the user opened, so that the
+            // two never agree. In that case the answer describes the file that the user opened. If
+            // there is no file, the address may have a tag, which some processors ignore: there is
+            // a page at such an address, but no VMA is found.
             let file = file.ok_or(EFAULT)?;
             (info.dev_major, info.dev_minor) = file.device;
             info.ino = file.ino;

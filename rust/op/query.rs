@@ -29,7 +29,7 @@ const FEATURES: u64 = (uapi::RFUTEX_FEATURE_WAIT
         0
     };
 
-/// Answers with version, features and limits.
+/// Tells the caller the version, the features and the settings of the module.
 ///
 /// # Errors
 ///

@@ -18,18 +18,21 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// Wakes up to `nr_wake` waiters on the first word, and moves up to `nr_move` more to the second, if
-/// the first has the value that is asked for. Returns how many were woken and moved.
+/// Wakes up to `nr_wake` waiters on the first word, and moves up to `nr_move` others to the second
+/// word. If the request has a value, does so only if the first word has that value. Returns the
+/// number of waiters that were woken or moved.
 ///
-/// Both in one step against every wait and wake on either word. Allocates nothing.
+/// Comparing, waking and moving are atomic with respect to waits and wakes on either word.
+/// Allocates nothing.
 ///
 /// # Errors
 ///
 /// - `EAGAIN`: the first word has another value.
-/// - `EINVAL`: a waiter of another process would be moved to a word that is identified by an
-///   address in this one; or, where waiters hold inodes, to a word of another file.
-/// - `EFAULT`: a word cannot be read, or has no key. `EINTR`: the task was killed. Others as
-///   [`key::resolve`](crate::key::resolve).
+/// - `EINVAL`: a waiter of another process would be moved to a word whose key is an address in this
+///   process; or, if waiters hold inodes, to a word in another file.
+/// - `EFAULT`: a word cannot be read, or has no key.
+/// - `EINTR`: the task was killed.
+/// - Others as [`key::resolve`](crate::key::resolve).
 ///
 /// # Context
 ///
@@ -55,15 +58,15 @@ pub(crate) fn requeue(context: Context<'_>, request: &request::Requeue) -> Resul
     }
 }
 
-/// Compares, and wakes waiters, if there are none to be moved: that takes one lock, and no
-/// references. `None`: there are some.
+/// Compares the first word, and wakes waiters on it, if no waiter has to be moved. This takes one
+/// lock, and no references. Returns `None`, and does nothing, if waiters have to be moved.
 #[inline]
 fn without_moving(
     context: Context<'_>,
     request: &request::Requeue,
     from: KeyId,
 ) -> Option<Result<u32, Mismatch>> {
-    // Dropped last: the tasks run after the bucket was unlocked.
+    // This is dropped last, so that the tasks are woken after the bucket was unlocked.
     let mut chain = WakeChain::new();
     let mut locked = context.table().slot(from).lock();
     if let Err(mismatch) = request.compare() {
@@ -76,14 +79,14 @@ fn without_moving(
     Some(Ok(woken))
 }
 
-/// Compares, wakes and moves.
+/// Compares the first word, wakes waiters on it, and moves others.
 fn move_waiters(
     context: Context<'_>,
     request: &request::Requeue,
     from: &OwnedKey,
     to: &OwnedKey,
 ) -> Result<Result<u32, Mismatch>> {
-    // Dropped last: the tasks run after the buckets were unlocked.
+    // This is dropped last, so that the tasks are woken after the buckets were unlocked.
     let mut chain = WakeChain::new();
     let mut pair = context.table().pair(from.id(), to.id());
     if let Err(mismatch) = request.compare() {
@@ -99,14 +102,17 @@ fn move_waiters(
     Ok(Ok(woken + moved))
 }
 
-/// Whether waiters of other processes may be moved. Not to a word that only this process can wake
-/// on; nor, where waiters hold inodes, to a file that they did not choose to hold.
+/// Whether waiters of other processes may be moved from the key `from` to the key `to`.
+///
+/// They must not be moved to a word on which only this process can wake them. If waiters hold
+/// inodes, they must not be moved to another file either, because they did not choose to hold that
+/// one.
 fn welcomes_strangers(context: Context<'_>, from: KeyId, to: KeyId) -> bool {
     to.kind() == Kind::Inode && (!context.holds(to) || to.is_in_file_of(from))
 }
 
 impl request::Requeue {
-    /// Compares the first word with the value that it is to have, if any.
+    /// Compares the first word with the value in the request, if there is one.
     #[inline]
     fn compare(&self) -> Result<(), Mismatch> {
         match self.val {

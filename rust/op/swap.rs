@@ -2,7 +2,8 @@
 
 //! `RFUTEX_SWAP`: wake one waiter on one word, and sleep on another, in one call.
 //!
-//! What FUTEX_SWAP would have been, for handing work to another thread and waiting for its answer.
+//! With this, a thread can hand work to another thread and wait for the answer. FUTEX_SWAP, which
+//! was proposed for futex(2) but never merged, was meant to do the same.
 
 use super::wait;
 use crate::{
@@ -26,14 +27,15 @@ use kernel::prelude::*;
 
 /// Wakes one waiter on the word `wake`, queues the caller on the word of `wait`, and sleeps.
 ///
-/// The first two are one step against every wait and wake on either word. So whatever the woken one
-/// does, it finds the caller in the queue; and on one word for both, it is another waiter that is
-/// woken, never the caller. Nobody is woken if the caller is not queued.
+/// Waking and queueing are atomic with respect to waits and wakes on either word. The task that was
+/// woken can therefore rely on finding the caller in the queue. If both words are the same, another
+/// waiter is woken, never the caller. If the caller is not queued, because its word has another
+/// value, nobody is woken.
 ///
 /// # Errors
 ///
-/// As [`wait::wait`] and [`super::wake::wake`], but a signal gives `EINTR`: the call must not be
-/// made again as it is, since that would wake another one.
+/// As [`wait::wait`] and [`super::wake::wake`]. But a signal results in `EINTR`, not in
+/// `ERESTARTSYS`, because to restart the call would wake another waiter.
 ///
 /// # Context
 ///
@@ -42,7 +44,8 @@ use kernel::prelude::*;
 pub(crate) fn swap(context: Context<'_>, request: &request::Swap) -> Result {
     let word = request.wait.word;
     loop {
-        // First the word that is only woken on: what is wrong with it is told before a value is.
+        // The word to wake on is resolved first, so that an error of it is returned even if the
+        // other word has another value.
         let target = context.resolve(request.wake)?;
         let attempt = match context.own(word, request.wait.val)? {
             Ok(key) => with_place(|place| attempt(context, request, key, target, place)),
@@ -56,8 +59,8 @@ pub(crate) fn swap(context: Context<'_>, request: &request::Swap) -> Result {
     }
 }
 
-/// Compares, queues the caller, wakes and sleeps. An error: the caller was not queued, and nobody
-/// woken.
+/// Compares the word, queues the caller, wakes a waiter, and sleeps. If this returns an error, the
+/// caller was not queued, and nobody was woken.
 #[inline(always)]
 fn attempt<'t>(
     context: Context<'t>,
@@ -114,7 +117,7 @@ mod tests {
         }
     }
 
-    /// Swaps without sleeping for long.
+    /// Calls `swap` with a deadline in the past, so that it does not sleep for long.
     fn swap_expired(table: &Table, word: Word, val: u64, wake: Word) -> Result {
         let wait = wait_on(word, val, Some(Deadline::new(Clock::Monotonic, 1)));
         swap(by_page(table), &request::Swap { wait, wake })
@@ -139,7 +142,7 @@ mod tests {
                 let theirs = table.clone();
                 let waiter = beside(move || wait::wait(by_page(&theirs), &wait_on(wake, 0, None)))?;
                 until(|| waiting(&table, wake) == Ok(1))?;
-                // Another value: nothing happens.
+                // If the word has another value, nothing happens.
                 let in_vain = swap_expired(&table, word, 1, wake);
                 let still_waiting = waiting(&table, wake);
                 let result = swap_expired(&table, word, 0, wake);
@@ -149,7 +152,7 @@ mod tests {
                 assert!(result == Err(ETIMEDOUT));
                 assert!(woken == Ok(()));
                 assert!(nobody_waits(&table));
-                // With nobody there.
+                // The second time, there is nobody to be woken.
                 let result = swap_expired(&table, word, 0, wake);
                 assert!(result == Err(ETIMEDOUT));
                 assert!(nobody_waits(&table));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `RFUTEX_WAIT`: sleep while the word has a value.
+//! `RFUTEX_WAIT`: sleep until a wake, if the word has the expected value.
 
 use crate::{
     context::Context,
@@ -24,17 +24,18 @@ use crate::{
 use core::pin::Pin;
 use kernel::prelude::*;
 
-/// Compares the word with the value and, where they are equal, sleeps until a wake.
+/// Compares the word with the value in the request and, if they are equal, sleeps until a wake.
 ///
-/// Comparing and queueing are one step against every wake. Allocates nothing.
+/// Comparing and queueing are atomic with respect to wakes. Allocates nothing.
 ///
 /// # Errors
 ///
 /// - `EAGAIN`: the word has another value.
-/// - `ETIMEDOUT`: the deadline passed. A deadline in the past is one that passes at once.
-/// - `ERESTARTSYS`: a signal came. The deadline being absolute, the call can be made again as it is.
-/// - `EFAULT`: the word cannot be read, or has no key. Others as
-///   [`key::resolve`](crate::key::resolve).
+/// - `ETIMEDOUT`: the deadline passed. It may already have been in the past.
+/// - `ERESTARTSYS`: a signal arrived. Because the deadline is absolute, the call can be restarted
+///   with the same arguments.
+/// - `EFAULT`: the word cannot be read, or has no key.
+/// - Others as [`key::resolve`](crate::key::resolve).
 ///
 /// # Context
 ///
@@ -53,7 +54,8 @@ pub(crate) fn wait(context: Context<'_>, request: &request::Wait) -> Result {
     }
 }
 
-/// Compares, queues and sleeps. An error: the caller was not queued.
+/// Compares the word, queues the caller, and sleeps. If this returns an error, the caller was not
+/// queued.
 #[inline(always)]
 fn attempt<'t>(
     context: Context<'t>,
@@ -61,8 +63,8 @@ fn attempt<'t>(
     key: OwnedKey,
     place: Place<'_, 't>,
 ) -> Result<Result, Mismatch> {
-    // What the key holds was taken before the lock. Where the word does not compare, the entry ends
-    // before the key does: it is given back after the lock.
+    // The key's references were taken before the bucket is locked. If the word has another value,
+    // they are put after it is unlocked: `entry` is dropped before `key`, which is a parameter.
     let entry = context.table().slot(key.id()).enter();
     uaccess::compare_inatomic(request.word, request.val)?;
     let waiter = place.prepare(key, request.mask);
@@ -70,9 +72,18 @@ fn attempt<'t>(
     Ok(sleep(waiter, request.deadline))
 }
 
-/// Sleeps until the waiter is woken, the deadline passes or a signal comes.
+/// Sleeps until the waiter is woken, the deadline passes, or a signal arrives.
 ///
-/// A wake that was there first wins over the other two: it is never lost.
+/// A waiter that was woken returns success even if its deadline has passed or a signal is pending,
+/// so that no wake is lost.
+///
+/// # Errors
+///
+/// `ETIMEDOUT`: the deadline passed. `ERESTARTSYS`: a signal arrived.
+///
+/// # Context
+///
+/// Process context, no locks held. Sleeps.
 #[inline(always)]
 pub(super) fn sleep(waiter: Pin<&Waiter<'_>>, deadline: Option<Deadline>) -> Result {
     match sleep_until(|| waiter.is_woken(), deadline) {
@@ -81,23 +92,30 @@ pub(super) fn sleep(waiter: Pin<&Waiter<'_>>, deadline: Option<Deadline>) -> Res
     }
 }
 
-/// Sleeps until `woken`, which a waker makes true before it wakes the task. Wakes for other reasons
-/// are not shown: the queue still has us, in our place.
+/// Sleeps until `woken` returns true, the deadline passes, or a signal arrives.
+///
+/// A waker must make `woken` true before it wakes the task. If the task is woken for any other
+/// reason, it sleeps again, and keeps its place in the queue meanwhile.
 ///
 /// # Errors
 ///
-/// `ETIMEDOUT`, `ERESTARTSYS`: the deadline passed, a signal came.
+/// `ETIMEDOUT`: the deadline passed. `ERESTARTSYS`: a signal arrived.
+///
+/// # Context
+///
+/// Process context, no locks held. Sleeps.
 #[inline(always)]
 pub(super) fn sleep_until(woken: impl Fn() -> bool, deadline: Option<Deadline>) -> Result {
     match deadline {
         None => sleep_unless_expired(woken, || false),
-        // The timer is armed once, however often the task wakes up and sleeps again.
+        // The timer is armed only once, even if the task wakes up and sleeps again several times.
         Some(deadline) => timer::with(deadline, |timer| {
             sleep_unless_expired(woken, || timer.expired())
         }),
     }
 }
 
+/// Does what [`sleep_until`] does, where `expired` tells whether the deadline has passed.
 #[inline(always)]
 fn sleep_unless_expired(woken: impl Fn() -> bool, expired: impl Fn() -> bool) -> Result {
     loop {
@@ -158,7 +176,7 @@ mod tests {
         }
     }
 
-    /// A wait that does not sleep long.
+    /// A wait whose deadline is in the past, so that it does not sleep for long.
     fn expired(word: Word, clock: Clock) -> request::Wait {
         request::Wait {
             deadline: Some(Deadline::new(clock, 1)),
@@ -181,7 +199,7 @@ mod tests {
                 let result = wait(by_page(&table), &request(word, there ^ 1 << bit));
                 assert!(result == Err(EAGAIN));
             }
-            // The same value is one to sleep on.
+            // If the word has the expected value, the wait sleeps.
             let same = request::Wait {
                 val: there,
                 ..expired(word, Clock::Monotonic)
@@ -320,7 +338,7 @@ mod tests {
         let table = Table::new(4, Hold::Inode)?;
         let on_file = OnFile::new()?;
         let memory = Mapping::anonymous(1, ReadWrite)?;
-        // Touched: a fault may allocate a page.
+        // The memory is touched first, because a page fault may allocate a page.
         memory.write(0, &[0; 16])?;
         for word in [on_file.word(8)?, memory.word(8), memory.private_word(8)] {
             let theirs = table.clone();
@@ -331,7 +349,8 @@ mod tests {
             assert!(woken == Ok(1));
             assert!(result == Ok(()));
             assert_eq!(nr, 0);
-            // Nor where it does not sleep, nor where it looks again.
+            // Nothing is allocated either if the wait does not sleep, or if it reads the word
+            // again.
             let (result, nr) = allocations(|| wait(by_page(&table), &request(word, 1)))?;
             assert!(result == Err(EAGAIN));
             assert_eq!(nr, 0);
@@ -343,7 +362,7 @@ mod tests {
             assert!(result == (Err(EAGAIN), 2));
             assert_eq!(nr, 0);
         }
-        // It would be seen: a slab's object, and more than a slab has.
+        // An allocation would have been noticed, both from a slab and of pages.
         let (small, nr) = allocations(|| KBox::new(0u64, GFP_KERNEL))?;
         assert!(small.is_ok() && nr > 0);
         let (large, nr) = allocations(|| Table::new(4096, Hold::Inode))?;

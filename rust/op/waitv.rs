@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `RFUTEX_WAITV`: sleep while all of several words have their values.
+//! `RFUTEX_WAITV`: sleep until a wake on any of several words, if all of them have the expected
+//! values.
 
 use super::wait;
 use crate::{
@@ -18,10 +19,10 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// So many words need no allocation. They lie on the stack.
+/// The number of words up to which the waiters lie on the stack, and need no allocation.
 const ON_STACK: usize = 6;
 
-/// What a waiter's word is to be.
+/// The word of a waiter, and the value that it must have.
 struct Expected {
     word: Word,
     val: u64,
@@ -30,12 +31,14 @@ struct Expected {
 /// The waiters of a call, one for each word.
 type Waiters<'p, 'm, 't> = Places<'p, 'm, 't, Expected>;
 
-/// Compares each word with its value and, where all are equal, sleeps until a wake on any of them.
-/// Returns the index of the word that was woken; of the last, if several were.
+/// Compares each word with its value and, if all of them are equal, sleeps until a wake on any of
+/// them. Returns the index of the word on which the caller was woken. If it was woken on several
+/// words, that is the last of them in the order of the request.
 ///
 /// # Errors
 ///
-/// As [`wait::wait`], for any of the words. `ENOMEM`: there are many words, and no memory.
+/// As [`wait::wait`], for any of the words. `ENOMEM`: there are more than [`ON_STACK`] words, and
+/// there is no memory for their waiters.
 ///
 /// # Context
 ///
@@ -53,19 +56,20 @@ pub(crate) fn waitv(context: Context<'_>, request: &request::Waitv) -> Result<u3
     }
 }
 
-/// One attempt. `None`: a word was not in memory, but is now.
+/// Makes one attempt. Returns `None` if a word was not in memory, and was now brought there, so
+/// that the caller has to try again.
 fn attempt<'t>(
     context: Context<'t>,
     request: &request::Waitv,
     mut waiters: Waiters<'_, '_, 't>,
 ) -> Result<Option<u32>> {
-    // All keys first: that may sleep.
+    // All keys are resolved before any waiter is queued, because that may sleep.
     for index in 0..request.nr() {
         let entry = request.entry(index)?;
         let key = match context.own(entry.word, entry.val) {
             Ok(Ok(key)) => key,
-            // What is wrong with the request is told before what is wrong with memory, and that
-            // before what is wrong with a value.
+            // An invalid entry takes precedence over a word that has no key or cannot be read, and
+            // that over a word that has another value.
             Err(error) => {
                 check_entries_from(request, index + 1)?;
                 return Err(error);
@@ -94,7 +98,8 @@ fn attempt<'t>(
             continue;
         };
         drop(entry);
-        // A wake on one of those that are queued already counts more.
+        // A wake on one of the words on which the caller is already queued takes precedence over
+        // the mismatch, so that it is not lost.
         return match leave(&waiters, index) {
             Some(index) => Ok(Some(index)),
             None => mismatch.overcome(expected.word).map(|()| None),
@@ -113,8 +118,8 @@ fn check_entries_from(request: &request::Waitv, first: usize) -> Result {
     (first..request.nr()).try_for_each(|index| request.entry(index).map(drop))
 }
 
-/// Takes the first `nr` out of their queues. The index of one that was woken; of the last, if
-/// several were.
+/// Takes the first `nr` waiters out of their queues. Returns the index of the one that was woken;
+/// if several were, the index of the last of them.
 fn leave(waiters: &Waiters<'_, '_, '_>, nr: usize) -> Option<u32> {
     let mut woken = None;
     for (index, (waiter, _)) in waiters.iter().take(nr).enumerate() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `RFUTEX_WAKE`, and the wakes whose argument is the address.
+//! `RFUTEX_WAKE`, and the wakes whose argument is the address of the word (`RFUTEX_WAKE_ONE`,
+//! `RFUTEX_WAKE_ALL`, and the same for private words).
 
 use crate::{
     context::Context,
@@ -11,9 +12,10 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// Wakes up to `nr` waiters on `word` whose mask shares a bit with `mask`. Returns how many.
+/// Wakes up to `nr` waiters on `word` whose mask has a bit in common with `mask`. Returns their
+/// number.
 ///
-/// Takes no reference on an inode, no lock where nobody waits, and allocates nothing.
+/// Takes no reference on an inode, does not lock the bucket if nobody waits, and allocates nothing.
 ///
 /// # Errors
 ///
@@ -46,17 +48,17 @@ fn wake_shared(context: Context<'_>, word: Word, mask: u64, nr: u32) -> Result<u
 #[inline(always)]
 fn wake_at(context: Context<'_>, id: KeyId, mask: u64, nr: u32) -> u32 {
     let slot = context.table().slot(id);
-    // A wake that finds nobody is the commonest call of all. It ends here.
+    // A wake that finds nobody is the most common call of all. It ends here.
     if slot.is_empty() {
         return 0;
     }
     wake_some(slot, id, mask, nr)
 }
 
-/// The same where somebody may be waiting.
+/// Carries out a wake on a slot where somebody may be waiting.
 #[inline(never)]
 fn wake_some(slot: BucketSlot<'_>, id: KeyId, mask: u64, nr: u32) -> u32 {
-    // Dropped, and so woken, after the bucket was unlocked.
+    // The tasks are woken when this is dropped, which is after the bucket was unlocked.
     let mut chain = WakeChain::new();
     slot.wake(id, mask, nr, &mut chain)
 }
@@ -90,7 +92,8 @@ mod tests {
     };
     use kernel::current;
 
-    /// Queues the current task, which does not really sleep, `nr` times on `word` and calls `what`.
+    /// Queues the current task `nr` times on `word`, calls `what`, and dequeues the task again. The
+    /// task does not really sleep.
     fn with_waiters<T>(
         table: &Table,
         word: Word,
@@ -170,7 +173,7 @@ mod tests {
         for nr in [0, 1, u32::MAX] {
             let result = wake(by_page(&table), Word::at(0x1000, false), u64::MAX, nr);
             assert!(result == Err(EFAULT));
-            // A private word need not be there.
+            // Nothing needs to be mapped at the address of a private word.
             let result = wake(by_page(&table), Word::at(0x1000, true), u64::MAX, nr);
             assert!(result == Ok(0));
         }

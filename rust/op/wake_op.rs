@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `RFUTEX_WAKE_OP`: change a word, and wake on two.
+//! `RFUTEX_WAKE_OP`: change one word, and wake waiters on it and on another.
 
 use crate::{
     context::Context,
@@ -14,15 +14,16 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// Changes the target word in one step, wakes on the first word, and on the target if the value that
-/// it had compares. Returns how many were woken.
+/// Changes the target word atomically, and wakes waiters on the first word. If the comparison in
+/// the request is true of the target's old value, wakes waiters on the target as well. Returns the
+/// number of waiters that were woken.
 ///
-/// All in one step against every wait on either word. Takes no reference on an inode, and allocates
-/// nothing.
+/// All of this is atomic with respect to waits on either word. Takes no reference on an inode, and
+/// allocates nothing.
 ///
 /// # Errors
 ///
-/// - `EFAULT`: a word has no key, or the target cannot be written.
+/// - `EFAULT`: a word has no key, or the target cannot be written to.
 /// - `EINVAL`: this architecture cannot change a word of the target's size in user memory.
 /// - Others as [`key::resolve`](crate::key::resolve).
 ///
@@ -32,11 +33,12 @@ use kernel::prelude::*;
 #[inline]
 pub(crate) fn wake_op(context: Context<'_>, request: &request::WakeOp) -> Result<u32> {
     loop {
-        // One page at a time: nothing of the first word is held while the second is faulted in.
+        // The words are resolved one after the other, so that there is no reference on the page of
+        // the first while that of the second is faulted in, which may take long.
         let id = context.resolve(request.word)?;
         let target = context.resolve_writable(request.target)?;
         match attempt(context, request, id, target) {
-            // Others kept changing it.
+            // Other tasks changed the target each time before this one could.
             Err(error) if error == EAGAIN => {}
             Err(error) if error == EFAULT => uaccess::fault_in_writable(request.target)?,
             result => return result,
@@ -45,15 +47,17 @@ pub(crate) fn wake_op(context: Context<'_>, request: &request::WakeOp) -> Result
     }
 }
 
+/// Makes one attempt, which fails with `EFAULT` if the target has to be faulted in first, and with
+/// `EAGAIN` if other tasks kept changing it.
 fn attempt(
     context: Context<'_>,
     request: &request::WakeOp,
     id: KeyId,
     target: KeyId,
 ) -> Result<u32> {
-    // Dropped last: the tasks run after the buckets were unlocked.
+    // This is dropped last, so that the tasks are woken after the buckets were unlocked.
     let mut chain = WakeChain::new();
-    // From here on no waiter comes or goes.
+    // While this is held, no waiter can be queued on either word, or leave it.
     let mut pair = context.table().pair(id, target);
     let old = uaccess::update_inatomic(request.target, |old| request.apply(old))?;
     let mut woken = pair.wake_from(id, request.nr, &mut chain);
