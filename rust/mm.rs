@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Safe wrappers over what the `kernel` crate does not have, one primitive each.
+//! Safe wrappers of what the `kernel` crate lacks. Each file wraps one primitive.
 //!
-//! Nothing here knows of requests, keys or queues. All `unsafe` of this module is here, in
-//! [`crate::queue`], in [`crate::wake_chain`], in [`crate::time`] and in [`crate::device`].
+//! Nothing here depends on requests, keys or queues. Apart from the lab and from tests, all
+//! `unsafe` code of the module is here and in [`crate::queue`], [`crate::wake_chain`],
+//! [`crate::time`], [`crate::device`] and `bindings.rs`.
 
 pub(crate) mod arch;
 pub(crate) mod folio;

@@ -2,8 +2,8 @@
 
 //! `folio->mapping`, read without the folio lock.
 //!
-//! Reclaim, truncation and shmem's swap-out change it under us at any time. What may be concluded
-//! from reading it, and when, is the whole art of [`crate::key::page`].
+//! Reclaim, truncation and the swap-out of shmem may change this field at any time. What may be
+//! concluded from its value, and at which point, is what [`crate::key::page`] is about.
 //!
 //! C header: [`include/linux/page-flags.h`](srctree/include/linux/page-flags.h)
 
@@ -27,29 +27,32 @@ use kernel::{
     sync::rcu, //
 };
 
-/// The value that `folio->mapping` had. An address to compare, not to follow.
+/// A value that `folio->mapping` had. The address is only good for comparing: the mapping may have
+/// been freed since.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileMapping(NonNull<bindings::address_space>);
 
-/// What `folio->mapping` said when it was read.
+/// What a folio belonged to when `folio->mapping` was read.
 #[derive(Clone, Copy)]
 pub(crate) enum Mapping {
-    /// An anonymous page, KSM included.
+    /// It is anonymous memory, which includes pages of KSM.
     Anonymous,
-    /// A page of a file: page cache of any kind.
+    /// It belongs to a file: it is in the page cache.
     File(FileMapping),
-    /// Neither: the zero page, the gate area, or a page that was cut off its file since we found it.
+    /// It belongs to nothing: it is the zero page, or of the gate area, or was removed from its
+    /// file after it was looked up.
     None,
 }
 
 impl PageRef {
+    /// The current value of `folio->mapping`.
     #[inline]
     fn raw_mapping(&self) -> *mut bindings::address_space {
-        // SAFETY: `self` keeps the folio from being freed.
+        // SAFETY: `self` has a reference on the folio, which keeps the folio from being freed.
         unsafe { helpers::rfutex_folio_mapping(self.folio()) }
     }
 
-    /// What the page belongs to, at this moment. Takes no lock.
+    /// What the page belongs to at this moment. Takes no lock.
     #[inline]
     pub(crate) fn mapping(&self) -> Mapping {
         let raw = self.raw_mapping();
@@ -65,12 +68,14 @@ impl PageRef {
         self.raw_mapping() == mapping.0.as_ptr()
     }
 
-    /// The inode behind `mapping`, if the page still belongs to it.
+    /// The inode that hosts `mapping`; `None` if the page no longer belongs to that mapping, or the
+    /// mapping has no host.
     ///
-    /// The order is the point. The RCU section began before `folio->mapping` is read again; the
-    /// page cache takes a folio out of a mapping before the inode goes, and an inode is freed a
-    /// grace period after that; so a mapping that is still there now stays readable for as long as
-    /// the section lasts, even if the folio is taken out of it the next moment.
+    /// The order in which this happens is what makes it safe. The RCU read-side critical section
+    /// begins before `folio->mapping` is read again. The page cache removes a folio from its
+    /// mapping before the inode is destroyed, and the inode is freed only after a further grace
+    /// period. So a mapping that the page belongs to now remains valid memory until the critical
+    /// section ends, even if the folio is removed from it in the next moment.
     #[inline]
     pub(crate) fn host<'rcu>(
         &self,
@@ -81,18 +86,21 @@ impl PageRef {
             return None;
         }
         if cfg!(CONFIG_PROVE_RCU) {
-            // As `rcu_dereference()` asks.
-            // SAFETY: Looks at the current context only.
+            // `rcu_dereference()` makes the same check.
+            // SAFETY: The function only looks at the state of the current task and processor.
             unsafe { helpers::rfutex_assert_rcu() };
         }
-        // SAFETY: As argued above, `mapping` is valid memory for as long as the RCU section lasts.
-        // `host` may change under us, hence the volatile read.
+        // SAFETY: The page still belonged to `mapping` after the RCU read-side critical section had
+        // begun, so that `mapping` is valid memory until the section ends: see above. `host` may
+        // change at the same time, hence the volatile read.
         let host = unsafe { (&raw const (*mapping.0.as_ptr()).host).read_volatile() };
-        // SAFETY: An inode that hosts a mapping inside this RCU section is freed only after it.
+        // SAFETY: The inode hosts a mapping that was seen in this RCU read-side critical section,
+        // so that it is freed only after the section, for which `'rcu` stands.
         NonNull::new(host).map(|inode| unsafe { Host::from_raw(inode) })
     }
 
-    /// Holds the folio lock for so many milliseconds, counted in `held` meanwhile.
+    /// Holds the folio lock for the given number of `milliseconds`. Meanwhile, `held` is higher by
+    /// 1.
     ///
     /// # Errors
     ///
@@ -100,27 +108,28 @@ impl PageRef {
     ///
     /// # Context
     ///
-    /// Sleeps.
+    /// Process context, no locks held. Sleeps.
     #[cfg(RFUTEX_LAB)]
     pub(crate) fn hold_lock(&self, milliseconds: u32, held: &Atomic<u32>) -> Result {
         let _lock = FolioLock::take(self)?;
         held.add(1, Relaxed);
-        // SAFETY: By the context that is asked for, the task may sleep.
+        // SAFETY: The function may be called wherever a task may sleep, which this function
+        // requires of its caller; and to sleep is allowed with the folio lock held.
         unsafe { bindings::msleep_interruptible(milliseconds) };
         held.fetch_sub(1, Relaxed);
         Ok(())
     }
 }
 
-/// The lock of a page's folio.
+/// The lock of a page's folio. It is released when this is dropped.
 ///
 /// # Invariants
 ///
-/// We hold it.
+/// The lock is held on behalf of this object.
 pub(crate) struct FolioLock<'p>(&'p PageRef);
 
 impl<'p> FolioLock<'p> {
-    /// Takes the lock.
+    /// Takes the lock of the folio of `page`.
     ///
     /// # Errors
     ///
@@ -128,21 +137,22 @@ impl<'p> FolioLock<'p> {
     ///
     /// # Context
     ///
-    /// May sleep, for as long as another holds it.
+    /// Process context, no spinlocks held. May sleep, for as long as another task holds the lock.
     pub(crate) fn take(page: &'p PageRef) -> Result<Self> {
-        // SAFETY: `page` keeps the folio from being freed.
+        // SAFETY: `page` has a reference on the folio, which keeps the folio from being freed.
         to_result(unsafe { helpers::rfutex_folio_lock_killable(page.folio()) })?;
-        // INVARIANT: We just took it.
+        // INVARIANT: The lock was just taken.
         Ok(Self(page))
     }
 
-    /// Whether a page that was seen without a mapping has one after all.
+    /// Whether a page that was seen without a mapping has one after all, or is in the swap cache.
     ///
-    /// shmem moves a page from the file to the swap cache, and back, under the folio lock; a page
-    /// found in the middle of that is not lost, only on its way, and the caller has to look again.
-    /// Anything else without a mapping stays without.
+    /// shmem moves a page from a file to the swap cache, and back, under the folio lock. If a page
+    /// was seen in the middle of that, the caller has to look again. Any other page without a
+    /// mapping never gets one.
     pub(crate) fn is_moving(&self) -> bool {
-        // SAFETY: The page keeps the folio from being freed.
+        // SAFETY: The `PageRef` has a reference on the folio, which keeps the folio from being
+        // freed.
         let in_swap_cache = unsafe { helpers::rfutex_folio_test_swapcache(self.0.folio()) };
         in_swap_cache || !self.0.raw_mapping().is_null()
     }
@@ -150,7 +160,8 @@ impl<'p> FolioLock<'p> {
 
 impl Drop for FolioLock<'_> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants, we hold it.
+        // SAFETY: By the type invariants, the lock is held on behalf of this object, and the
+        // `PageRef` keeps the folio from being freed.
         unsafe { bindings::folio_unlock(self.0.folio()) };
     }
 }
@@ -172,7 +183,7 @@ mod tests {
         mm::gup::Access, //
     };
 
-    /// The mapping of a page of a file.
+    /// The mapping of `page`, which must be a page of a file.
     fn file_mapping(page: &PageRef) -> Result<FileMapping> {
         match page.mapping() {
             Mapping::File(mapping) => Ok(mapping),
@@ -215,7 +226,7 @@ mod tests {
         assert_eq!(host, Some(one.file()?.inode().addr().get()));
         assert!(strange);
         assert_eq!(belongs, [true, false]);
-        // Not on its way, but there: under the lock, that means the same.
+        // The page is not being moved, but has a mapping, for which the answer is the same.
         assert!(moving?);
         Ok(())
     }

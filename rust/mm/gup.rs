@@ -15,45 +15,47 @@ use kernel::{
     prelude::*, //
 };
 
-/// What the caller is going to do to the word.
+/// What the caller is going to do with the memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Only read it: a read-only mapping will do.
+    /// It is only going to read, so that a read-only mapping will do.
     Read,
-    /// Write to it.
+    /// It is going to write.
     Write,
 }
 
-/// A page of the current process with a reference on its folio.
+/// A page of the current process, with a reference on its folio.
 ///
-/// The reference keeps the folio from being freed and from being split (a reference on a tail is
-/// one on the folio; how hard that once was is the subject of "introduce get_compound_page", 2013),
-/// so that page, folio and the page's place in the folio belong together for as long as this lives.
-/// It does not keep `folio->mapping` as it is.
+/// The reference keeps the folio from being freed and from being split, so that the page remains at
+/// its place in the folio. This is true even of a tail page, because a reference on a tail page is
+/// one on the folio. ("introduce get_compound_page", 2013, shows how difficult that was when it was
+/// not yet so.) The reference does not keep `folio->mapping` from changing.
 ///
 /// # Invariants
 ///
-/// `page` is a page of `folio`, and we own a reference on `folio`.
+/// `page` is a page of `folio`, and this owns a reference on `folio`.
 pub(crate) struct PageRef {
     page: NonNull<bindings::page>,
     folio: NonNull<bindings::folio>,
 }
 
 impl PageRef {
-    /// Takes a reference on the page at `addr`, faulting it in where needed.
+    /// Takes a reference on the page at the address `addr`, which is faulted in if necessary.
     ///
-    /// For [`Access::Write`], a page that is about to be copied on write is copied first: where it
-    /// is now is not where the word will live. So callers that only read ask for that as well, and
-    /// are content with [`Access::Read`] only where the mapping is read-only.
+    /// With [`Access::Write`], a page that would be copied on write is copied first. The word will
+    /// be in the copy as soon as somebody writes to it, so this is the page that matters. Callers
+    /// that are only going to read should therefore ask for [`Access::Write`] as well, and for
+    /// [`Access::Read`] only if that has failed, because the mapping is read-only.
     ///
     /// # Errors
     ///
-    /// `EFAULT`: nothing mapped there, or not with that access. Others as
-    /// `get_user_pages_fast()` gives them (`ENOMEM`, `EHWPOISON`).
+    /// `EFAULT`: nothing is mapped there, or it does not permit that access. Others as
+    /// `get_user_pages_fast()` (for example `ENOMEM` and `EHWPOISON`).
     ///
     /// # Context
     ///
-    /// Process context with an mm. May sleep: takes mmap_lock when the fast walk fails.
+    /// Process context with an mm, no locks held. May sleep, and takes mmap_lock if the page cannot
+    /// be found without it.
     #[inline(always)]
     pub(crate) fn get(addr: usize, access: Access) -> Result<Self> {
         let mut page: *mut bindings::page = core::ptr::null_mut();
@@ -61,44 +63,50 @@ impl PageRef {
             Access::Read => 0,
             Access::Write => bindings::FOLL_WRITE,
         };
-        // SAFETY: `page` has room for the one page asked for.
+        // SAFETY: `page` has room for the one pointer that the function writes. The function checks
+        // the address, which may be any.
         let got =
             unsafe { bindings::get_user_pages_fast(addr & PAGE_MASK, 1, flags, &raw mut page) };
         if got < 0 {
             return Err(Error::from_errno(got));
         }
         let page = NonNull::new(page).ok_or(EFAULT)?;
-        // SAFETY: We own a reference on the page, so that the folio that it belongs to is stable.
+        // SAFETY: The function above has taken a reference on the page, so that the page is valid,
+        // and its folio cannot be freed or split.
         let folio = unsafe { helpers::rfutex_page_folio(page.as_ptr()) };
-        // A page always has a folio.
+        // Every page has a folio, so this never fails.
         let folio = NonNull::new(folio).ok_or(EFAULT)?;
         lab::page_ref_taken();
-        // INVARIANT: `get_user_pages_fast()` took the reference, for us to give back.
+        // INVARIANT: `get_user_pages_fast()` has taken the reference, which is owned by the new
+        // object from here on.
         Ok(Self { page, folio })
     }
 
-    /// The index in the file of the precise page (not of its folio), in units of the page size.
+    /// The index of this page (not of its folio) in its file, in pages.
     ///
-    /// Of use only for a page of a file.
+    /// For a page that does not belong to a file, the result has no meaning.
     #[inline]
     pub(crate) fn index(&self) -> usize {
-        // SAFETY: By the type invariants, both are valid and belong together.
+        // SAFETY: By the type invariants, the page and the folio are valid, and the page is a page
+        // of that folio.
         unsafe { helpers::rfutex_page_pgoff(self.folio.as_ptr(), self.page.as_ptr()) }
     }
 
-    /// The page's index in its folio.
+    /// The index of the page in its folio, in pages.
     pub(crate) fn index_in_folio(&self) -> usize {
-        // SAFETY: By the type invariants, both are valid and belong together.
+        // SAFETY: By the type invariants, the page and the folio are valid, and the page is a page
+        // of that folio.
         unsafe { helpers::rfutex_folio_page_idx(self.folio.as_ptr(), self.page.as_ptr()) }
     }
 
-    /// The folio has `2^order` pages.
+    /// The order of the folio, which has `2^order` pages.
     pub(crate) fn folio_order(&self) -> u32 {
-        // SAFETY: By the type invariants, the folio is valid.
+        // SAFETY: By the type invariants, there is a reference on the folio, so it is valid, and
+        // cannot be split meanwhile.
         unsafe { helpers::rfutex_folio_order(self.folio.as_ptr()) }
     }
 
-    /// The folio; valid for as long as `self`.
+    /// The folio, which is valid for as long as `self`.
     #[inline]
     pub(super) fn folio(&self) -> *mut bindings::folio {
         self.folio.as_ptr()
@@ -109,7 +117,8 @@ impl Drop for PageRef {
     #[inline]
     fn drop(&mut self) {
         lab::page_ref_dropped();
-        // SAFETY: By the type invariants, the reference is ours to give back.
+        // SAFETY: By the type invariants, this object owns the reference, and does not use the
+        // folio after this.
         unsafe { helpers::rfutex_folio_put(self.folio.as_ptr()) };
     }
 }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers that stand for an inode or an address space, and never for another one.
+//! Numbers that stand for an inode or an address space, and are never given to another one.
 //!
 //! The kernel has a field for such a number in each inode (`i_sequence`) and in each address space
-//! (`futex.unique_id`). It is 0 in a new object, also in an inode that a file system recycles in
-//! place, and futex(2) fills it in on first use, from a counter that modules cannot reach. It need
-//! not be reached: whoever finds a 0 may fill it in, and whoever finds a number takes it. Our
-//! numbers have bit 61 set, which the kernel's counter will never reach.
+//! (`futex.unique_id`). The field is 0 in a new object, and in an inode that a file system has
+//! recycled in place. futex(2) fills it in when it is first needed, from a counter that modules
+//! cannot access.
+//!
+//! The module does not need that counter. If the field is 0, either of the two may fill it in, and
+//! each uses the number that it finds there. The module's numbers have bit 61 set, which the
+//! kernel's counter never reaches, so that the two cannot give out the same number.
 //!
 //! C implementation: `get_object_id()` in [`kernel/futex/core.c`](srctree/kernel/futex/core.c)
 
@@ -20,18 +23,20 @@ use kernel::{
     }, //
 };
 
-/// The bit that sets our numbers apart from the kernel's own.
+/// The bit that distinguishes the module's numbers from the kernel's own.
 const OURS: u64 = 1 << 61;
 
-/// The number that was given out last, less [`OURS`].
+/// The number that was given out last, without the bit [`OURS`].
 static LAST: Atomic<i64> = Atomic::new(0);
 
 /// Sets the counter to the time since boot, in nanoseconds.
 ///
-/// To be called when the module is loaded. Numbers are given out far more slowly than one each
-/// nanosecond, so that a module that is loaded again begins beyond all that it gave out before.
+/// This must be called when the module is loaded. Numbers are given out far more slowly than one
+/// per nanosecond. So if the module is unloaded and loaded again, the counter starts above all
+/// numbers that were given out before.
 pub(crate) fn begin() {
-    // SAFETY: May be called in any context.
+    // SAFETY: `ktime_get()` only reads the clock. It needs no lock, and may be called while a
+    // module is loaded, because timekeeping is not suspended then.
     LAST.store(unsafe { bindings::ktime_get() }, Relaxed);
 }
 
@@ -39,30 +44,31 @@ pub(crate) fn begin() {
 ///
 /// # Invariants
 ///
-/// Not 0, and below 2^62.
+/// It is not 0, and below 2^62.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Number(u64);
 
 impl Number {
-    /// The number, with room for two more bits above it.
+    /// The number as an integer, whose two highest bits are 0.
     #[inline]
     pub(crate) fn get(self) -> u64 {
         self.0
     }
 
-    /// The number in an object's `field`; `None` if the object has none yet.
+    /// The number in the `field` of an object; `None` if the object has none yet.
     ///
-    /// Implies acquire ordering: what is read after this is not older than the number.
+    /// Implies acquire ordering: what is read after this is read after the number.
     #[inline]
     pub(super) fn read(field: &Atomic<i64>) -> Option<Self> {
         match field.load(Acquire) {
             0 => None,
-            // INVARIANT: It is not 0. The kernel's numbers are small, ours are below 2^62.
+            // INVARIANT: The number is not 0. The kernel's numbers come from a counter that starts
+            // at 0 and is incremented by 1, and those of the module are below 2^62.
             number => Some(Self(number as u64)),
         }
     }
 
-    /// The number in an object's `field`, which is filled in if the object has none yet.
+    /// The number in the `field` of an object. The field is filled in if the object has none yet.
     ///
     /// Implies acquire ordering, as [`Self::read`] does.
     #[inline]
@@ -75,20 +81,20 @@ impl Number {
         }
     }
 
-    /// Fills in a `field` that was 0, unless somebody else does so first.
+    /// Fills in a `field` that was 0, unless somebody else has done so since.
     #[cold]
     #[inline(never)]
     fn give(field: &Atomic<i64>) {
         let next = LAST.fetch_add(1, Relaxed).wrapping_add(1) as u64;
-        // Whoever comes second reads the number of whoever came first.
+        // If this fails, somebody else has filled in the field, and the caller uses that number.
         let _ = field.cmpxchg(0, (OURS | next & (OURS - 1)) as i64, Full);
     }
 
-    /// A number out of nothing, which is to be as the type wants it.
+    /// A number that a test makes up. It must not be 0, and must be below 2^62.
     #[cfg(CONFIG_KUNIT)]
     #[cfg(RFUTEX_LAB)]
     pub(crate) fn made_up(number: u64) -> Self {
-        // INVARIANT: Made so.
+        // INVARIANT: The caller has chosen a number within the limits.
         Self(number)
     }
 }
@@ -107,7 +113,7 @@ mod tests {
         let (first, second) = (Number::read_or_give(&one), Number::read_or_give(&other));
         assert!(first != second);
         assert!(first.get() & OURS != 0 && first.get() < 2 * OURS);
-        // Once given, it stays.
+        // A number that was given does not change.
         assert!(Number::read_or_give(&one) == first);
         assert!(Number::read(&one) == Some(first));
         Ok(())
@@ -124,7 +130,8 @@ mod tests {
     #[test]
     fn number_that_somebody_else_gave_first_is_taken() -> Result {
         let field = Atomic::new(5);
-        // As if it had been 0 a moment ago.
+        // This is what happens if the field was 0 when it was read, and is filled in by somebody
+        // else just then.
         Number::give(&field);
         assert!(Number::read(&field).map(Number::get) == Some(5));
         Ok(())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A vector of pinned values: on the stack where they are few.
+//! A vector of pinned values, which lies on the stack if it is small.
 
 use core::{
     mem::MaybeUninit,
@@ -13,34 +13,36 @@ use kernel::{
 };
 use pin_init::PinInit;
 
-/// A pinned value, and what the caller keeps beside it.
+/// A pinned value, and the data that the caller keeps beside it.
 struct Slot<T, D> {
     value: T,
     beside: D,
 }
 
-/// Values that are initialised in place and never move, in memory that was made for them, each with
-/// a note beside it.
+/// Values that are initialised in place and never move, each with data of the caller beside it.
 ///
 /// # Invariants
 ///
-/// The first `len` slots are initialised, their values pinned, and dropped when this is.
+/// The first `len` slots are initialised. Their values are pinned, and are dropped when this is
+/// dropped.
 pub(crate) struct PinnedVec<'m, T, D> {
     slots: &'m mut [MaybeUninit<Slot<T, D>>],
     len: usize,
 }
 
-/// Calls `f` with a vector for up to `capacity` values; up to `N` of them need no allocation.
+/// Calls `f` with an empty vector for up to `capacity` values. If `capacity` is at most `N`, the
+/// vector lies on the stack, and nothing is allocated.
 ///
-/// The vector is only lent: nobody can forget it, and so leave pinned values behind undropped.
+/// The vector is only lent to `f`, so that `f` cannot leak it with `mem::forget()`, which would
+/// leave pinned values behind that are never dropped.
 ///
 /// # Errors
 ///
-/// `ENOMEM`: there are more than `N`, and no memory for them.
+/// `ENOMEM`: `capacity` is more than `N`, and there is no memory.
 ///
 /// # Context
 ///
-/// May sleep.
+/// Process context, no locks held. May sleep.
 pub(crate) fn with_capacity<T, D, const N: usize, R>(
     capacity: usize,
     f: impl FnOnce(&mut PinnedVec<'_, T, D>) -> R,
@@ -59,37 +61,37 @@ pub(crate) fn with_capacity<T, D, const N: usize, R>(
 
 impl<'m, T, D> PinnedVec<'m, T, D> {
     fn new(slots: &'m mut [MaybeUninit<Slot<T, D>>]) -> Self {
-        // INVARIANT: Nothing is initialised yet.
+        // INVARIANT: `len` is 0, so no slot has to be initialised.
         Self { slots, len: 0 }
     }
 
-    /// Adds a value.
+    /// Adds a value, which `init` makes, and keeps `beside` beside it.
     ///
     /// # Errors
     ///
-    /// `ENOSPC`: it is full. Or the initialiser's.
+    /// `ENOSPC`: the vector is full. Otherwise the error of the initialiser.
     pub(crate) fn push<E>(&mut self, init: impl PinInit<T, E>, beside: D) -> Result
     where
         Error: From<E>,
     {
         let slot = self.slots.get_mut(self.len).ok_or(ENOSPC)?.as_mut_ptr();
-        // SAFETY: The slot is free memory for a `T`. It stays where it is, and what is in it is
-        // dropped before the memory is used for anything else: nobody but us has the slots, and
-        // our destructor runs before `with_capacity` returns.
+        // SAFETY: The slot is not yet in use, so its `value` is free memory for a `T`. The value is
+        // not moved after this, and is dropped before the memory is reused: only this vector has
+        // access to the slots, and its destructor runs before `with_capacity` returns.
         unsafe { init.__init(&raw mut (*slot).value)? };
-        // SAFETY: The slot has free memory for a `D` as well.
+        // SAFETY: The slot is not yet in use, so its `beside` is free memory for a `D`.
         unsafe { (&raw mut (*slot).beside).write(beside) };
-        // INVARIANT: The slot was just initialised.
+        // INVARIANT: Both fields of the slot were just initialised.
         self.len += 1;
         Ok(())
     }
 
-    /// The values, and what is beside each.
+    /// The values, and the data beside each of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Pin<&T>, &D)> {
         self.slots[..self.len].iter().map(|slot| {
-            // SAFETY: By the type invariants, it is initialised.
+            // SAFETY: By the type invariants, the first `len` slots are initialised.
             let slot = unsafe { slot.assume_init_ref() };
-            // SAFETY: By the type invariants, it is pinned.
+            // SAFETY: By the type invariants, the values are pinned.
             (unsafe { Pin::new_unchecked(&slot.value) }, &slot.beside)
         })
     }
@@ -98,10 +100,12 @@ impl<'m, T, D> PinnedVec<'m, T, D> {
 impl<T, D> Drop for PinnedVec<'_, T, D> {
     fn drop(&mut self) {
         for slot in &mut self.slots[..self.len] {
-            // SAFETY: By the type invariants, it is initialised; it is not used after this.
+            // SAFETY: By the type invariants, the first `len` slots are initialised. The vector is
+            // being dropped, so this one is not used again.
             unsafe { ptr::drop_in_place(slot.as_mut_ptr()) };
             #[cfg(RFUTEX_LAB)]
-            // SAFETY: The slot is ours, and what was in it has been dropped.
+            // SAFETY: The vector has exclusive access to the slot, and what was in it has been
+            // dropped, so that it is not read again.
             unsafe {
                 crate::lab::poison(slot.as_mut_ptr())
             };

@@ -6,10 +6,10 @@
 
 use kernel::bindings;
 
-/// A number that nobody can guess.
+/// A random number that nobody can guess.
 pub(crate) fn number() -> u64 {
     let mut bytes = [0; 8];
-    // SAFETY: `bytes` is valid for the length that is given.
+    // SAFETY: `bytes` is valid for writes of the length that is given.
     unsafe { bindings::get_random_bytes(bytes.as_mut_ptr().cast(), bytes.len()) };
     u64::from_ne_bytes(bytes)
 }

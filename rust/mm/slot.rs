@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A place on the stack for a pinned value that is made later, or not at all.
+//! A place on the stack for a pinned value, which is made there later, or not at all.
 
 use core::{
     convert::Infallible,
@@ -9,50 +9,53 @@ use core::{
 };
 use pin_init::PinInit;
 
-/// The place, and whether it has a value.
+/// A place, and whether there is a value in it.
 ///
 /// # Invariants
 ///
-/// If `filled`, the place has a value, which is pinned, and dropped when this is.
+/// If `filled` is true, there is a value in the place. It is pinned, and is dropped when this is
+/// dropped.
 struct Slot<T> {
     place: MaybeUninit<T>,
     filled: bool,
 }
 
-/// A place without a value, which can be given one, once.
+/// An empty place, in which a value can be made once.
 ///
 /// # Invariants
 ///
-/// The slot is empty, and dropped where it is.
+/// The slot is empty, and is dropped without being moved.
 pub(crate) struct Vacant<'m, T>(&'m mut Slot<T>);
 
-/// Calls `f` with an empty place. If `f` puts a value there, it is dropped when `f` has returned.
+/// Calls `f` with an empty place. If `f` makes a value there, it is dropped when `f` has returned.
 ///
-/// The place is only lent: nobody can forget it, and so leave a pinned value behind undropped.
+/// The place is only lent to `f`, so that `f` cannot leak the value with `mem::forget()`, which
+/// would leave a pinned value behind that is never dropped.
 #[inline(always)]
 pub(crate) fn with<T, R>(f: impl FnOnce(Vacant<'_, T>) -> R) -> R {
-    // INVARIANT: It is empty.
+    // INVARIANT: `filled` is false.
     let mut slot = Slot {
         place: MaybeUninit::uninit(),
         filled: false,
     };
-    // INVARIANT: So it is; and it does not leave this function.
+    // INVARIANT: The slot is empty, and is a local variable that is not moved out of this function.
     f(Vacant(&mut slot))
 }
 
 impl<'m, T> Vacant<'m, T> {
-    /// Makes the value.
+    /// Makes a value in the place, by means of `init`.
     #[inline(always)]
     pub(crate) fn fill(self, init: impl PinInit<T, Infallible>) -> Pin<&'m T> {
         let slot = self.0;
         let place = slot.place.as_mut_ptr();
-        // SAFETY: The place is free memory for a `T`. It stays where it is, and what is in it is
-        // dropped before the memory is used for anything else: the slot's destructor runs before
-        // `with` returns.
+        // SAFETY: By the type invariants, the slot is empty, so the place is free memory for a `T`,
+        // and the slot is dropped without being moved. Its destructor drops the value before the
+        // memory is reused.
         let Ok(()) = unsafe { init.__init(place) };
-        // INVARIANT: It was just made.
+        // INVARIANT: The value was just made. It is pinned, because the slot does not move.
         slot.filled = true;
-        // SAFETY: It was just made, and is pinned for the same reasons.
+        // SAFETY: The value was just made. It is not moved until the slot's destructor drops it in
+        // place.
         unsafe { Pin::new_unchecked(&*place) }
     }
 }
@@ -61,10 +64,12 @@ impl<T> Drop for Slot<T> {
     #[inline(always)]
     fn drop(&mut self) {
         if self.filled {
-            // SAFETY: By the type invariants, there is a value; nobody uses it after this.
+            // SAFETY: By the type invariants, there is a value. The slot is being dropped, so the
+            // value is not used again.
             unsafe { self.place.assume_init_drop() };
             #[cfg(RFUTEX_LAB)]
-            // SAFETY: The place is ours, and what was in it has been dropped.
+            // SAFETY: The slot has exclusive access to the place, and what was in it has been
+            // dropped, so that it is not read again.
             unsafe {
                 crate::lab::poison(self.place.as_mut_ptr())
             };

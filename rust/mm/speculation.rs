@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Looking at what is mapped without any lock: it may change meanwhile, but that is seen.
+//! Looking at what is mapped without any lock. It may change at the same time, but that is noticed.
 //!
-//! Who changes what is mapped holds mmap_lock, and counts `mm->mm_lock_seq` up as it takes and as it
-//! releases it. As uprobes find theirs (kernel/events/uprobes.c).
+//! A task that changes the address space holds mmap_lock for writing. It increments
+//! `mm->mm_lock_seq` both when it takes that lock and when it releases it. If the count was even,
+//! and has not changed after the VMA was read, what was read is consistent. Uprobes look up their
+//! VMA in the same way (kernel/events/uprobes.c).
 //!
 //! C header: [`include/linux/mmap_lock.h`](srctree/include/linux/mmap_lock.h)
 
@@ -24,11 +26,13 @@ use kernel::{
     sync::rcu, //
 };
 
-/// A time in which nothing that the current process has mapped has changed, so far.
+/// A period that began when nobody was changing the address space of the current process.
+/// [`Self::holds`] tells whether that is still true.
 ///
 /// # Invariants
 ///
-/// `mm` is the current task's. Nobody held its mmap_lock for writing when `seq` was its count.
+/// `mm` is the current task's mm. When its sequence count was `seq`, nobody held its mmap_lock for
+/// writing.
 #[derive(Clone, Copy)]
 pub(crate) struct Speculation<'a> {
     mm: NonNull<bindings::mm_struct>,
@@ -37,7 +41,8 @@ pub(crate) struct Speculation<'a> {
 }
 
 impl<'a> Speculation<'a> {
-    /// Begins one, in an RCU section. `None`: somebody is changing what is mapped.
+    /// Begins such a period, in an RCU read-side critical section. Returns `None` if somebody is
+    /// changing the address space, if the task has no mm, or if the kernel has no such count.
     #[inline(always)]
     pub(crate) fn begin(rcu: &'a rcu::Guard) -> Option<Self> {
         if lab::fault(Point::MmapLocked) {
@@ -45,46 +50,53 @@ impl<'a> Speculation<'a> {
         }
         let mm = NonNull::new(task::current_mm_raw())?;
         let mut seq = 0;
-        // SAFETY: It is the current task's mm, which it keeps.
+        // SAFETY: This is the current task's mm, on which the task has a reference, and `seq` is
+        // valid for a write.
         let begun =
             unsafe { helpers::rfutex_mmap_lock_speculate_try_begin(mm.as_ptr(), &raw mut seq) };
-        // INVARIANT: Nobody held it.
+        // INVARIANT: If the function returns true, nobody held the lock when the count was `seq`.
         begun.then_some(Self { mm, seq, _rcu: rcu })
     }
 
-    /// Whether all is as it was when this began.
+    /// Whether nobody has changed the address space since this began.
     #[inline(always)]
     pub(crate) fn holds(self) -> bool {
-        // SAFETY: By the type invariants, it is the current task's mm.
+        // SAFETY: By the type invariants, this is the current task's mm, on which the task has a
+        // reference.
         !unsafe { helpers::rfutex_mmap_lock_speculate_retry(self.mm.as_ptr(), self.seq) }
     }
 
-    /// Looks at what is mapped at `addr`. `None`: nothing is; or something has changed, so that what
-    /// was seen may never have been.
+    /// Calls `look` with what is mapped at the address `addr`, and returns its result. Returns
+    /// `None` if nothing is mapped there, or if the address space has changed, in which case `look`
+    /// may have seen a state that never existed.
     #[inline(always)]
     pub(crate) fn look<R>(self, addr: usize, look: impl FnOnce(Area<'a>) -> R) -> Option<R> {
-        // SAFETY: It is the current task's mm. The function itself needs no more than RCU.
+        // SAFETY: This is the current task's mm, on which the task has a reference. The function
+        // walks a tree that is protected by RCU, and `self` borrows an RCU read-side critical
+        // section.
         let vma = NonNull::new(unsafe { bindings::vma_lookup(self.mm.as_ptr(), addr) })?;
-        // SAFETY: What the tree has led to was in it when the RCU section began, or later. So all
-        // that it names was alive then. It may end at any time, and be made anew; but the memory of
-        // VMAs and files stays theirs (SLAB_TYPESAFE_BY_RCU), and that of an inode is freed by
-        // `call_rcu()`, each after our section.
+        // SAFETY: The VMA was found in the tree in the RCU read-side critical section. So the VMA,
+        // its file and the inode that hosts the file were still alive when the section began. They
+        // may be freed at any time, and VMAs and files may then be reused. But the memory of VMAs
+        // and files remains that of a VMA or file until the section ends (SLAB_TYPESAFE_BY_RCU),
+        // and inodes are freed by `call_rcu()`. So all of them are valid memory for `'a`.
         let seen = look(unsafe { Area::from_raw(vma) });
         self.holds().then_some(seen)
     }
 
-    /// Its count.
+    /// The sequence count at which this began.
     #[cfg(CONFIG_KUNIT)]
     #[cfg(RFUTEX_LAB)]
     pub(crate) fn seq(self) -> u32 {
         self.seq
     }
 
-    /// The same, as if it had begun at another count.
+    /// What this would be if it had begun at another sequence count, which must be that of another
+    /// speculation on the same mm.
     #[cfg(CONFIG_KUNIT)]
     #[cfg(RFUTEX_LAB)]
     pub(crate) fn begun_at(self, seq: u32) -> Self {
-        // INVARIANT: The caller has it from another one.
+        // INVARIANT: The count is that of another speculation, for which the invariants hold.
         Self { seq, ..self }
     }
 }
@@ -101,7 +113,8 @@ mod tests {
     };
     use kernel::prelude::*;
 
-    /// Whether a time that begins before `change` still holds after it, by each way of asking.
+    /// Whether a speculation that began before `change` still holds after it, first according to
+    /// `holds()`, then according to `look()`.
     fn holds_over(addr: usize, change: impl FnOnce() -> Result) -> Result<(bool, bool)> {
         let seq = Speculation::begin(&rcu::read_lock()).ok_or(EDOM)?.seq();
         change()?;
@@ -111,7 +124,7 @@ mod tests {
         let old = speculation.begun_at(seq);
         let result = (old.holds(), old.look(addr, |_| ()).is_some());
         drop(rcu);
-        // Else `look` says nothing.
+        // If nothing is mapped there, `look()` returns `None` in any case.
         seen.ok_or(EDOM)?;
         Ok(result)
     }
@@ -120,7 +133,7 @@ mod tests {
     fn holds_while_nothing_changes() -> Result {
         let memory = Mapping::anonymous(1, ReadWrite)?;
         let undisturbed = holds_over(memory.at(0), || Ok(()))?;
-        // A page is no mapping.
+        // To fault in a page does not change what is mapped.
         let touched = holds_over(memory.at(0), || memory.write(0, &[1]))?;
         assert!(undisturbed == (true, true));
         assert!(touched == (true, true));

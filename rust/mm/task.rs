@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The current task: its state, its signals, its priority, its address space.
+//! The current task: its state, its signals, its priority and its address space.
 //!
 //! C headers: [`include/linux/sched.h`](srctree/include/linux/sched.h),
 //! [`include/linux/sched/signal.h`](srctree/include/linux/sched/signal.h)
@@ -24,14 +24,15 @@ use kernel::{
     },
 };
 
-/// The priority of a task that is not a real-time one. Smaller numbers are more urgent.
+/// The priority of every task that is not a real-time task. Smaller numbers are more urgent.
 pub(crate) const NORMAL_PRIORITY: i32 = bindings::MAX_RT_PRIO as i32;
 
-/// How urgent the current task is: -1 if it has deadlines, 0 to 99 if it is another real-time one,
-/// else [`NORMAL_PRIORITY`].
+/// The priority of the current task: -1 for SCHED_DEADLINE, 0 to 99 for any other real-time task,
+/// and [`NORMAL_PRIORITY`] for all others.
 #[inline]
 pub(crate) fn current_priority() -> i32 {
-    // SAFETY: `current` is valid. Another task may change the field; any value of it will do.
+    // SAFETY: The current task is valid. Another task may change the field at the same time, hence
+    // the volatile read, and any value that the field has had will do.
     let priority = unsafe { (&raw const (*arch::current()).normal_prio).read_volatile() };
     priority.min(NORMAL_PRIORITY)
 }
@@ -49,68 +50,76 @@ pub(crate) fn current_mm_number() -> Option<Number> {
     if mm.is_null() {
         return None;
     }
-    // SAFETY: It is the current task's mm, which the task keeps. The field is only ever accessed
-    // atomically, and an `atomic64_t` is one `i64`.
+    // SAFETY: This is the current task's mm, on which the task has a reference. The field is an
+    // `atomic64_t`, which consists of one `i64` and is only ever accessed atomically.
     let field = unsafe { Atomic::from_ptr(helpers::rfutex_mm_unique_id(mm).cast::<i64>()) };
     Some(Number::read_or_give(field))
 }
 
-/// The current task's mm, which it keeps; null for a kernel thread that has none.
+/// The current task's mm, on which the task has a reference; null for a kernel thread that has
+/// none.
 #[inline]
 pub(super) fn current_mm_raw() -> *mut bindings::mm_struct {
-    // SAFETY: `current` is valid, and a task's mm changes only by what the task does itself.
+    // SAFETY: The current task is valid, and only the task itself ever changes its mm.
     unsafe { (*arch::current()).mm }
 }
 
-/// An address where the current task has something mapped: the top of its stack.
+/// An address at which the current process has something mapped: the top of its stack.
 ///
 /// # Errors
 ///
-/// `EFAULT`: it has no mm.
+/// `EFAULT`: the task has no mm.
 #[cfg(RFUTEX_LAB)]
 pub(crate) fn some_address() -> Result<usize> {
     let mm = NonNull::new(current_mm_raw()).ok_or(EFAULT)?;
-    // SAFETY: It is the current task's mm, which it keeps. The field was set as the program began.
+    // SAFETY: This is the current task's mm, on which the task has a reference. The field is set
+    // while a program is started, and not changed later by anybody whom this use in tests could
+    // race with.
     Ok(unsafe { helpers::rfutex_mm_start_stack(mm.as_ptr()) })
 }
 
-/// Announces that the current task is about to sleep until it is woken or has a signal.
+/// Sets the state of the current task to sleeping, so that a wake or a signal from here on keeps
+/// the following [`schedule`] from sleeping.
 ///
-/// Implies a full barrier: what is read after this was not yet so when a waker looked for sleepers.
-/// The caller goes on to [`schedule`] or [`stay_awake`].
+/// Implies a full barrier. A caller that checks its condition after this cannot miss a wake: either
+/// it sees that the condition is true, or the waker sees that the task is sleeping. The caller has
+/// to call [`schedule`] or [`stay_awake`] next.
 #[inline]
 pub(crate) fn prepare_to_sleep() {
-    // SAFETY: Any task may change its own state.
+    // SAFETY: A task may always change its own state, and this one goes back to running when it is
+    // woken or calls `stay_awake`.
     unsafe {
         helpers::rfutex_set_current_state((TASK_INTERRUPTIBLE | TASK_FREEZABLE) as u32);
     }
 }
 
-/// Takes [`prepare_to_sleep`] back.
+/// Sets the state of the current task back to running, after [`prepare_to_sleep`].
 #[inline]
 pub(crate) fn stay_awake() {
-    // SAFETY: Any task may change its own state.
+    // SAFETY: A task that runs may always set its own state to running.
     unsafe { helpers::rfutex_set_current_running() };
 }
 
-/// Sleeps until something wakes the task, which may be for no reason: look, and sleep again.
+/// Sleeps until something wakes the task. Because that may happen for any reason, the caller has to
+/// check its condition afterwards, and may have to sleep again.
 ///
 /// # Context
 ///
 /// Process context, no locks held, after [`prepare_to_sleep`].
 #[inline]
 pub(crate) fn schedule() {
-    // SAFETY: By the context that is asked for, the task may sleep.
+    // SAFETY: `schedule()` may be called wherever a task may sleep, which this function requires of
+    // its caller.
     unsafe { bindings::schedule() };
 }
 
-/// Whether a signal waits for the current task.
+/// Whether a signal is pending for the current task.
 #[inline]
 pub(crate) fn signal_pending() -> bool {
     kernel::current!().signal_pending()
 }
 
-/// Lets others run before something is tried again, for as long as the task is not to die.
+/// Lets other tasks run before the caller tries something again, unless the task was killed.
 ///
 /// # Errors
 ///
@@ -120,25 +129,30 @@ pub(crate) fn signal_pending() -> bool {
 ///
 /// Process context, no locks held. May sleep.
 pub(crate) fn before_retry() -> Result {
-    // SAFETY: Looks at the current task only.
+    // SAFETY: The function only reads the signal state of the current task.
     if unsafe { helpers::rfutex_fatal_signal_pending() } {
         return Err(EINTR);
     }
-    // SAFETY: By the context that is asked for, the task may sleep.
+    // SAFETY: `cond_resched()` may be called wherever a task may sleep, which this function
+    // requires of its caller.
     unsafe { helpers::rfutex_cond_resched() };
     Ok(())
 }
 
-/// Whether the current task has a capability of the system administrator (`CAP_SYS_ADMIN` in the
-/// initial user namespace).
+/// Whether the current task has `CAP_SYS_ADMIN` in the initial user namespace.
+///
+/// # Context
+///
+/// Process context.
 pub(crate) fn is_admin() -> bool {
-    // SAFETY: Looks at the current task only.
+    // SAFETY: The function checks the credentials of the current task, which it may do in process
+    // context, and the capability is a valid one.
     unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as i32) }
 }
 
-/// Whether the current task holds any lock that lockdep knows. False where lockdep is off.
+/// Whether the current task holds any lock that lockdep knows of. False if lockdep is off.
 #[inline]
 pub(crate) fn holds_a_lock() -> bool {
-    // SAFETY: Looks at the current task only.
+    // SAFETY: The function only reads lockdep's data of the current task.
     cfg!(CONFIG_LOCKDEP) && unsafe { helpers::rfutex_holds_a_lock() }
 }

@@ -18,27 +18,28 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// The timer was armed once, for the current task, and does not move.
+/// The timer is initialised and was armed for the current task, and does not move.
 pub(crate) struct Timer(Opaque<bindings::hrtimer_sleeper>);
 
-/// Calls `f` with a timer that is armed for `deadline`, and cancels it afterwards.
+/// Calls `f` with a timer that is armed for `deadline`, and cancels the timer afterwards.
 ///
-/// The timer is only lent, so that it cannot outlive the stack that it lies on.
+/// The timer is only lent to `f`, so that it cannot outlive the stack frame that it lies in.
 ///
 /// # Context
 ///
-/// Process context. Does not sleep by itself.
+/// Process context. Does not sleep, unless `f` does.
 #[inline(never)]
 pub(crate) fn with<R>(deadline: Deadline, f: impl FnOnce(&Timer) -> R) -> R {
     let timer = Timer(Opaque::uninit());
     let sleeper = timer.0.get();
-    // SAFETY: `current` is valid; the field is read by other tasks and written by this one, or by
-    // another with permission, and any value of it will do. It is 0 for real-time tasks.
+    // The slack is 0 for real-time tasks. SAFETY: The current task is valid. Another task may
+    // change the field at the same time, hence the volatile read, and any value that the field has
+    // had will do.
     let slack = unsafe { (&raw const (*arch::current()).timer_slack_ns).read_volatile() };
     let mode = bindings::hrtimer_mode_HRTIMER_MODE_ABS;
-    // SAFETY: `sleeper` is memory for a sleeper on our stack, which stays where it is until `timer`
-    // is dropped: `f` gets no more than a reference. The functions are called in the order that
-    // they demand.
+    // SAFETY: `sleeper` is memory for a sleeper on the stack, which does not move until `timer` is
+    // dropped, because `f` gets only a reference to it. The timer is set up first, then its expiry
+    // is set, then it is started, as the functions require.
     unsafe {
         bindings::hrtimer_setup_sleeper_on_stack(sleeper, deadline.clock(), mode);
         helpers::rfutex_hrtimer_set_expires_range_ns(
@@ -48,27 +49,28 @@ pub(crate) fn with<R>(deadline: Deadline, f: impl FnOnce(&Timer) -> R) -> R {
         );
         bindings::hrtimer_sleeper_start_expires(sleeper, mode);
     }
-    // INVARIANT: It was just armed, and is dropped where it is.
+    // INVARIANT: The timer was just initialised and armed, and is dropped without being moved.
     f(&timer)
 }
 
 impl Timer {
-    /// Whether the deadline has passed.
+    /// Whether the timer has expired.
     ///
-    /// The timer says so before it wakes the task: if this is asked after
-    /// [`prepare_to_sleep`](super::task::prepare_to_sleep), the answer is not missed.
+    /// The timer notes that it has expired before it wakes the task. So a task that calls this
+    /// after [`prepare_to_sleep`](super::task::prepare_to_sleep), and sleeps only if the answer is
+    /// false, does not miss it.
     #[inline]
     pub(crate) fn expired(&self) -> bool {
-        // SAFETY: By the type invariants, the sleeper is initialised. The timer's function clears
-        // the field at any time, hence the volatile read.
+        // SAFETY: By the type invariants, the sleeper is initialised. The function of the timer may
+        // clear the field at any time, hence the volatile read.
         unsafe { (&raw const (*self.0.get()).task).read_volatile() }.is_null()
     }
 }
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants, the timer was set up on this stack; after this nobody
-        // uses it.
+        // SAFETY: By the type invariants, the timer was initialised, on the stack. After it is
+        // cancelled, its function does not run again, so that its memory may be reused.
         unsafe {
             let timer = &raw mut (*self.0.get()).timer;
             bindings::hrtimer_cancel(timer);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! User memory: words, and structs of the interface.
+//! Access to user memory: to words, and to the structs of the interface.
 //!
 //! C header: [`include/linux/uaccess.h`](srctree/include/linux/uaccess.h)
 
@@ -34,20 +34,22 @@ pub(crate) fn access_ok(word: Word) -> bool {
     arch::access_ok(word.addr(), word.size().bytes())
 }
 
-/// Copies in a struct of which the user has `user_size` bytes: of a shorter one the rest is zero, of
-/// a longer one what we do not know has to be zero.
+/// Copies a struct from the address `addr`, where user space has a version of it that is
+/// `user_size` bytes long. If that is shorter than `T`, the rest of the result is zero. If it is
+/// longer, the part that `T` does not have must be zero.
 ///
 /// # Errors
 ///
-/// `EFAULT`: the memory is not readable. `E2BIG`: something is set in the part that we do not know.
+/// `EFAULT`: the memory cannot be read. `E2BIG`: the part that `T` does not have is not zero.
 ///
 /// # Context
 ///
-/// Process context, no locks held. May sleep: faults the memory in.
+/// Process context, no locks held. May sleep, to fault the memory in.
 #[inline]
 pub(crate) fn copy_struct_from_user<T: FromBytes>(addr: usize, user_size: usize) -> Result<T> {
     let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: `value` has room for a `T`; the function checks the user's addresses.
+    // SAFETY: `value` has room for the `size_of::<T>()` bytes that the function writes. The
+    // function checks the address in user memory, which may be any.
     to_result(unsafe {
         helpers::rfutex_copy_struct_from_user(
             value.as_mut_ptr().cast(),
@@ -56,8 +58,8 @@ pub(crate) fn copy_struct_from_user<T: FromBytes>(addr: usize, user_size: usize)
             user_size,
         )
     })?;
-    // SAFETY: The function succeeded, so that it has written all bytes of `value`, and any bytes are
-    // a `T`.
+    // SAFETY: The function has succeeded, so that it has written all bytes of `value`. Any bytes
+    // are a valid `T`, because `T` implements `FromBytes`.
     Ok(unsafe { value.assume_init() })
 }
 
@@ -66,27 +68,30 @@ pub(crate) fn copy_struct_from_user<T: FromBytes>(addr: usize, user_size: usize)
 ///
 /// # Errors
 ///
-/// `EFAULT`: the memory is not writable; part of it may have been written.
+/// `EFAULT`: the memory cannot be written to. A part of it may have been written.
 ///
 /// # Context
 ///
-/// Process context, no locks held. May sleep: faults the memory in.
+/// Process context, no locks held. May sleep, to fault the memory in.
 pub(crate) fn copy_struct_to_user<T: AsBytes>(addr: usize, user_size: usize, value: &T) -> Result {
     let bytes = value.as_bytes();
-    // SAFETY: `bytes` are valid for their length; the function checks the user's addresses.
+    // SAFETY: `bytes` is valid for reads of its length. The function checks the address in user
+    // memory, which may be any.
     to_result(unsafe {
         helpers::rfutex_copy_struct_to_user(addr, user_size, bytes.as_ptr().cast(), bytes.len())
     })
 }
 
-/// Reads a word with one load, by the function for its size: it is never seen half changed.
+/// Reads a word by means of the function for its size. That is a single load, which never sees a
+/// value of which only a part was written.
 macro_rules! get {
     ($word:expr, $u8:ident, $u16:ident, $u32:ident, $u64:ident) => {{
         let addr = $word.addr();
         macro_rules! get_as {
             ($type:ty, $get:ident) => {{
                 let mut value: $type = 0;
-                // SAFETY: `value` is valid; `get_user()` checks the address.
+                // SAFETY: `value` is valid for a write, and of the type that the function writes.
+                // The function uses `get_user()`, which checks the address.
                 match unsafe { helpers::$get(&raw mut value, addr) } {
                     0 => Ok(u64::from(value)),
                     _ => Err(EFAULT),
@@ -102,11 +107,12 @@ macro_rules! get {
     }};
 }
 
-/// Reads the word without faulting it in.
+/// Reads the word, but does not fault it in.
 ///
 /// # Errors
 ///
-/// `EFAULT`: it is not mapped at the moment; [`fault_in`] tells whether it can be.
+/// `EFAULT`: the word is not in memory at the moment. [`fault_in`] brings it there, or tells that
+/// this is not possible.
 ///
 /// # Context
 ///
@@ -125,18 +131,18 @@ pub(crate) fn read_inatomic(word: Word) -> Result<u64> {
     )
 }
 
-/// Why a word was not found to be equal to a value.
+/// Why a comparison of a word with a value has failed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mismatch {
-    /// It has another value.
+    /// The word has another value.
     Changed,
-    /// It is not in memory at the moment.
+    /// The word is not in memory at the moment.
     NotInMemory,
 }
 
 impl Mismatch {
-    /// Brings `word` into memory if that is what was wrong, so that the caller can begin again: with
-    /// the key, since another page may have come.
+    /// If the word was not in memory, faults it in, so that the caller can try again. The caller
+    /// has to resolve the key again as well, because another page may be there now.
     ///
     /// # Errors
     ///
@@ -159,7 +165,11 @@ impl Mismatch {
     }
 }
 
-/// Compares the word with `val`, without faulting it in.
+/// Compares the word with `val`, but does not fault it in.
+///
+/// # Errors
+///
+/// Tells why the word was not found to be equal to `val`.
 ///
 /// # Context
 ///
@@ -173,39 +183,42 @@ pub(crate) fn compare_inatomic(word: Word, val: u64) -> Result<(), Mismatch> {
     }
 }
 
-/// How often a word may change under [`update_inatomic`].
+/// How many times [`update_inatomic`] tries to change a word that other tasks change too.
 const UPDATE_TRIES: u32 = 64;
 
-/// Replaces the word's value by `new(value)` in one step, without faulting it in. Returns the value
-/// that it had.
+/// Atomically replaces the value of the word by `new(value)`, but does not fault the word in.
+/// Returns the value that the word had.
 ///
 /// # Errors
 ///
-/// - `EFAULT`: it is not mapped for writing at the moment; [`fault_in_writable`] tells whether it
-///   can be.
-/// - `EAGAIN`: others kept changing it.
+/// - `EFAULT`: the word cannot be written to at the moment. [`fault_in_writable`] makes that
+///   possible, or tells that it is not.
+/// - `EAGAIN`: other tasks changed the word each time before this one could.
 /// - `EINVAL`: this architecture cannot do that with a word of this size.
 ///
 /// # Context
 ///
 /// Any, locks held or not. Does not sleep.
 pub(crate) fn update_inatomic(word: Word, new: impl Fn(u64) -> u64) -> Result<u64> {
-    // SAFETY: May be called in any context, and is undone below.
+    // SAFETY: The function increments a counter of the current task, which is decremented again
+    // below.
     unsafe { helpers::rfutex_pagefault_disable() };
     let old = update(word, new);
-    // SAFETY: Pairs with the one above.
+    // SAFETY: This pairs with `rfutex_pagefault_disable()` above.
     unsafe { helpers::rfutex_pagefault_enable() };
     old
 }
 
+/// Does what [`update_inatomic`] does, with page faults already disabled.
 fn update(word: Word, new: impl Fn(u64) -> u64) -> Result<u64> {
     macro_rules! cmpxchg_as {
         ($type:ty, $cmpxchg:ident, $old:expr) => {{
             let mut value = $old as $type;
-            // The new value is cut to the word's size.
+            // The new value is truncated to the size of the word.
             let new = new($old) as $type;
-            // SAFETY: `value` is valid. The address is the user's: `get_user()` has just checked it,
-            // in `read_inatomic()`.
+            // SAFETY: `value` is valid for reads and writes. The function does not check the
+            // address, but it is one of user space: `get_user()`, which `read_inatomic()` uses, has
+            // checked it.
             let result = unsafe { helpers::$cmpxchg(&raw mut value, new, word.addr()) };
             (result, u64::from(value))
         }};
@@ -231,19 +244,21 @@ fn update(word: Word, new: impl Fn(u64) -> u64) -> Result<u64> {
 ///
 /// # Errors
 ///
-/// `EFAULT`: nothing writable there. `EINTR`: the task was killed. Others as `fixup_user_fault()`
-/// gives them.
+/// - `EFAULT`: nothing is mapped there that can be written to.
+/// - `EINTR`: the task was killed.
+/// - Others as `fixup_user_fault()`.
 ///
 /// # Context
 ///
-/// Process context, no locks held. May sleep: takes mmap_lock.
+/// Process context, no locks held. May sleep, and takes mmap_lock.
 pub(crate) fn fault_in_writable(word: Word) -> Result {
     let lock = MmapLock::take()?;
-    // The page may be long in coming, from a file system or by userfaultfd(2): without this, the
-    // fault would sleep with mmap_lock held, and could not be killed, or fail.
+    // A file system or a handler of userfaultfd(2) may take a long time to provide the page.
+    // Without this variable, the fault would either fail, or sleep with mmap_lock held, and could
+    // not be killed meanwhile.
     let mut unlocked = false;
-    // SAFETY: It is the current task's mm, whose mmap_lock is held. The function may drop that, and
-    // sets `unlocked` then, but has it again when it returns.
+    // SAFETY: This is the current task's mm, whose mmap_lock is held. The function may release the
+    // lock in between, and sets `unlocked` then, but holds it again when it returns.
     to_result(unsafe {
         bindings::fixup_user_fault(
             lock.mm(),
@@ -258,7 +273,7 @@ pub(crate) fn fault_in_writable(word: Word) -> Result {
 ///
 /// # Errors
 ///
-/// `EFAULT`: nothing readable there.
+/// `EFAULT`: nothing is mapped there that can be read.
 ///
 /// # Context
 ///

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is mapped where: the file behind an address, as its user knows it or as a key needs it.
+//! What is mapped at an address: the file as the user knows it, and the file as a key needs it.
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
@@ -31,18 +31,19 @@ use kernel::{
 
 /// A file as `/proc/self/maps` shows it.
 pub(crate) struct UserFile {
-    /// The number of the inode that hosts the file's pages, if it has one.
+    /// The [`Number`] of the inode that hosts the file's pages, if that inode has one.
     pub(crate) host: Option<Number>,
-    /// Device number, major and minor.
+    /// The major and minor device number.
     pub(crate) device: (u32, u32),
-    /// Inode number.
+    /// The inode number.
     pub(crate) ino: u64,
 }
 
-/// The file mapped at `addr`; `None` where none is.
+/// The file that is mapped at the address `addr`; `None` if no file is.
 ///
-/// On a stacked file system (overlayfs) the pages belong to the inode below, but the device and
-/// the number are those of the file that was opened: no more than the user knows already.
+/// On a stacked file system, such as overlayfs, the pages belong to an inode of the lower file
+/// system. But the device and inode numbers are those of the file that was opened, so that they
+/// reveal nothing that the user does not know already.
 ///
 /// # Errors
 ///
@@ -50,22 +51,25 @@ pub(crate) struct UserFile {
 ///
 /// # Context
 ///
-/// Process context, no locks held. May sleep: takes and releases mmap_lock.
+/// Process context, no locks held. May sleep, and takes mmap_lock.
 pub(crate) fn file_at(addr: usize) -> Result<Option<UserFile>> {
     let lock = MmapLock::take()?;
     let Ok(area) = lock.area(addr) else {
         return Ok(None);
     };
-    // SAFETY: mmap_lock keeps the VMA and its file as they are.
+    // SAFETY: The VMA is valid and does not change while mmap_lock is held.
     let file = unsafe { (*area.0.as_ptr()).vm_file };
     if file.is_null() {
         return Ok(None);
     }
-    // SAFETY: A file keeps its mapping, and a mapping of an open file its host.
+    // SAFETY: The VMA has a reference on the file, and does not change while mmap_lock is held. The
+    // mapping of an open file is valid, and so is the inode that hosts it.
     let host = NonNull::new(unsafe { (*(*file).f_mapping).host }).ok_or(EFAULT)?;
-    // SAFETY: The lock keeps the file, which keeps the host.
+    // SAFETY: The VMA keeps the file, which keeps the inode that hosts it. Both remain until
+    // mmap_lock is released at the end of this function, which is longer than `host` is used.
     let host = unsafe { Host::from_raw(host) };
-    // SAFETY: A file keeps its inode, and an inode its superblock.
+    // SAFETY: The VMA has a reference on the file while mmap_lock is held. An open file has a
+    // reference on its inode, and the superblock of an inode is valid for as long as the inode.
     let (dev, ino) = unsafe {
         let inode: *const bindings::inode = helpers::rfutex_file_user_inode(file);
         ((*(*inode).i_sb).s_dev, (*inode).i_ino)
@@ -80,22 +84,25 @@ pub(crate) fn file_at(addr: usize) -> Result<Option<UserFile>> {
     }))
 }
 
-/// The read lock of one VMA.
+/// The read lock of one VMA. It is released when this is dropped.
 ///
 /// # Invariants
 ///
-/// We hold it, and the address that was asked for lies in it.
+/// The lock is held on behalf of this object. The address that was given to [`Self::try_take`] lies
+/// in the VMA.
 pub(crate) struct VmaLock {
     vma: NonNull<bindings::vm_area_struct>,
     _nts: NotThreadSafe,
 }
 
 impl VmaLock {
-    /// Locks the VMA at `addr` in the current process. `None`: there is none, or somebody is about to
-    /// change it, or this kernel does not let modules do it.
+    /// Locks the VMA at the address `addr` of the current process. Returns `None` if there is none,
+    /// if somebody is about to change it, or if the kernel does not export the function to modules.
     ///
-    /// While it is held, mmap_lock must not be waited for: who changes the VMA has that, and waits
-    /// for us.
+    /// # Context
+    ///
+    /// Process context. While the lock is held, the task must not wait for mmap_lock: a task that
+    /// is going to change the VMA holds mmap_lock while it waits for this lock.
     #[inline(always)]
     pub(crate) fn try_take(addr: usize) -> Option<Self> {
         if lab::fault(Point::VmaLocked) {
@@ -107,7 +114,8 @@ impl VmaLock {
             if mm.is_null() {
                 return None;
             }
-            // SAFETY: It is the current task's mm, which it keeps.
+            // SAFETY: This is the current task's mm, on which the task has a reference. The
+            // function enters an RCU read-side critical section itself.
             unsafe { bindings::lock_vma_under_rcu(mm, addr) }
         };
         #[cfg(not(RFUTEX_VMA_LOCK))]
@@ -115,17 +123,19 @@ impl VmaLock {
             let _ = addr;
             core::ptr::null_mut()
         };
-        // INVARIANT: We have just locked it. The function looks that the address is there.
+        // INVARIANT: If the function returns a VMA, it has locked it for the caller, and has
+        // checked that the address lies in it.
         NonNull::new(vma).map(|vma| Self {
             vma,
             _nts: NotThreadSafe,
         })
     }
 
-    /// What is mapped there.
+    /// What is mapped by the VMA.
     #[inline(always)]
     pub(crate) fn area(&self) -> Area<'_> {
-        // INVARIANT: The lock keeps the VMA.
+        // INVARIANT: While the lock is held, the VMA is not changed or freed. It keeps its file,
+        // and an open file keeps the inode that hosts it.
         Area(self.vma, PhantomData)
     }
 }
@@ -133,7 +143,9 @@ impl VmaLock {
 impl Drop for VmaLock {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: By the type invariants, we hold it. Without the `cfg`, there never is one.
+        // SAFETY: By the type invariants, the lock is held on behalf of this object, which does not
+        // use the VMA after this. (If the kernel does not export the function, no such object
+        // exists.)
         #[cfg(RFUTEX_VMA_LOCK)]
         unsafe {
             bindings::vma_end_read(self.vma.as_ptr())
@@ -141,22 +153,22 @@ impl Drop for VmaLock {
     }
 }
 
-/// mmap_lock of the current process, for reading.
+/// The mmap_lock of the current process, taken for reading. It is released when this is dropped.
 ///
 /// # Invariants
 ///
-/// We hold it.
+/// `mm` is the mm of the current process. Its lock is held on behalf of this object.
 pub(crate) struct MmapLock {
     mm: *mut bindings::mm_struct,
     _nts: NotThreadSafe,
 }
 
 impl MmapLock {
-    /// Takes it.
+    /// Takes the lock.
     ///
     /// # Errors
     ///
-    /// `EFAULT`: the task has no address space. `EINTR`: it was killed while it waited.
+    /// `EFAULT`: the task has no mm. `EINTR`: the task was killed while it waited.
     ///
     /// # Context
     ///
@@ -166,71 +178,76 @@ impl MmapLock {
         if mm.is_null() {
             return Err(EFAULT);
         }
-        // SAFETY: It is the current task's mm, which it keeps.
+        // SAFETY: This is the current task's mm, on which the task has a reference.
         to_result(unsafe { helpers::rfutex_mmap_read_lock_killable(mm) })?;
-        // INVARIANT: We have just taken it.
+        // INVARIANT: The lock was just taken, for the new object.
         Ok(Self {
             mm,
             _nts: NotThreadSafe,
         })
     }
 
-    /// The mm, for functions that want its mmap_lock held.
+    /// The mm, for functions that must be called with its mmap_lock held.
     pub(super) fn mm(&self) -> *mut bindings::mm_struct {
         self.mm
     }
 
-    /// What is mapped at `addr`.
+    /// What is mapped at the address `addr`.
     ///
     /// # Errors
     ///
-    /// `EFAULT`: nothing.
+    /// `EFAULT`: nothing is mapped there.
     pub(crate) fn area(&self, addr: usize) -> Result<Area<'_>> {
-        // SAFETY: We hold mmap_lock.
+        // SAFETY: By the type invariants, mmap_lock is held, which is what the function requires.
         let vma = NonNull::new(unsafe { bindings::vma_lookup(self.mm, addr) }).ok_or(EFAULT)?;
-        // INVARIANT: The lock keeps all VMAs.
+        // INVARIANT: While mmap_lock is held, no VMA of the process is changed or freed. The VMA
+        // keeps its file, and an open file keeps the inode that hosts it.
         Ok(Area(vma, PhantomData))
     }
 }
 
 impl Drop for MmapLock {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants, we hold it.
+        // SAFETY: By the type invariants, the lock is held on behalf of this object.
         unsafe { bindings::mmap_read_unlock(self.mm) };
     }
 }
 
-/// A part of the address space where one thing is mapped.
+/// A VMA: a part of the address space in which one thing is mapped.
 ///
 /// # Invariants
 ///
-/// The VMA's memory is valid for `'a`, and that of its file, and of the inode that hosts the file. With
-/// a lock, all of them stay what they are; without, they may change or end at any time, and what was
-/// read is to be forgotten then.
+/// The VMA, its file, and the inode that hosts the file are valid memory for `'a`. If the area
+/// comes from a lock, they do not change. If it comes from a speculation, they may be changed or
+/// freed at any time, and the speculation notices that afterwards.
 #[derive(Clone, Copy)]
 pub(crate) struct Area<'a>(NonNull<bindings::vm_area_struct>, PhantomData<&'a ()>);
 
 impl<'a> Area<'a> {
+    /// Wraps a pointer to a VMA.
+    ///
     /// # Safety
     ///
-    /// The type's invariants must hold for the lifetime that the caller chooses.
+    /// The invariants of the type must hold for the lifetime that the caller chooses.
     #[inline(always)]
     pub(super) unsafe fn from_raw(vma: NonNull<bindings::vm_area_struct>) -> Self {
         // INVARIANT: By the function's safety requirements.
         Self(vma, PhantomData)
     }
 
-    /// The file of a shared mapping: which inode hosts it, and which of its bytes is at `addr`.
-    /// `None` if it is private memory.
+    /// For a shared mapping of a file, the inode that hosts the file, and the position in the file,
+    /// in bytes, of the address `addr`, which must lie in the area. `None` if the memory is
+    /// private.
     ///
     /// # Errors
     ///
-    /// `EFAULT`: it is not memory that anybody could meet on.
+    /// `EFAULT`: this is not memory that has keys, such as memory of a device, or a mapping of the
+    /// kernel's own.
     #[inline(always)]
     pub(crate) fn shared_file(self, addr: usize) -> Result<Option<(Host<'a>, u64)>> {
         let vma = self.0.as_ptr();
-        // SAFETY: By the type invariants, the VMA is valid. It may change meanwhile, hence the
-        // volatile reads.
+        // SAFETY: By the type invariants, the VMA is valid memory. It may change at the same time,
+        // hence the volatile reads.
         let (flags, file, has_ops, start, offset) = unsafe {
             (
                 helpers::rfutex_vma_flags(vma),
@@ -244,21 +261,24 @@ impl<'a> Area<'a> {
             return Err(EFAULT);
         }
         if file.is_null() {
-            // Of the kernel's own mappings, as the vdso; else private anonymous memory.
+            // A VMA without a file but with operations is a mapping of the kernel's own, such as
+            // the vdso. A VMA with neither is private anonymous memory.
             return if has_ops { Err(EFAULT) } else { Ok(None) };
         }
         if flags & flags::MAYSHARE == 0 {
             return Ok(None);
         }
-        // SAFETY: The VMA keeps its file, a file its mapping, and a mapping of an open file its
-        // host; or by the type invariants, the memory of each is valid for as long as this lives.
+        // SAFETY: By the type invariants, the file and the inode that hosts it are valid memory for
+        // `'a`, and so is the mapping, which is a part of that inode. They may change at the same
+        // time, hence the volatile reads.
         let host = unsafe {
-            // A file that is being opened anew has none.
+            // The memory of the file may have been reused for a file that is just being opened, and
+            // has no mapping yet.
             let mapping = NonNull::new((&raw const (*file).f_mapping).read_volatile());
             let mapping = mapping.ok_or(EFAULT)?.as_ptr();
             NonNull::new((&raw const (*mapping).host).read_volatile()).ok_or(EFAULT)?
         };
-        // SAFETY: By the same argument, the inode is valid for `'a`.
+        // SAFETY: By the type invariants, the inode that hosts the file is valid memory for `'a`.
         let host = unsafe { Host::from_raw(host) };
         let position =
             ((offset as u64) << PAGE_SHIFT).wrapping_add(addr.wrapping_sub(start) as u64);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the kernel crate or a C helper does, for all other architectures.
+//! The primitives for all other architectures: functions of the kernel crate, or C helpers.
 
 use kernel::{
     bindings,
@@ -15,32 +15,34 @@ use kernel::{
     task::Task, //
 };
 
-/// `get_current()`
+/// The current task. This is `get_current()` in C.
 #[inline]
 pub(crate) fn current() -> *mut bindings::task_struct {
     Task::current_raw()
 }
 
-/// `access_ok()` for an address that is a multiple of the size.
+/// Whether the `size` bytes at `addr`, which must be a multiple of `size`, lie in user space. This
+/// is `access_ok()` in C.
 #[inline]
 pub(crate) fn access_ok(addr: usize, size: usize) -> bool {
-    // SAFETY: Compares numbers.
+    // SAFETY: The function only compares the two numbers with limits. It accesses no memory at the
+    // address.
     unsafe { crate::bindings::rfutex_access_ok(addr, size) }
 }
 
-/// `smp_mb()`
+/// A full memory barrier. This is `smp_mb()` in C.
 #[inline]
 pub(crate) fn smp_mb() {
     barrier::smp_mb(barrier::Full);
 }
 
-/// `smp_load_acquire()`
+/// Loads the pointer with acquire ordering. This is `smp_load_acquire()` in C.
 #[inline]
 pub(crate) fn load_acquire<T>(ptr: &Atomic<*mut T>) -> *mut T {
     ptr.load(Acquire)
 }
 
-/// `smp_store_release()`
+/// Stores `value` with release ordering. This is `smp_store_release()` in C.
 #[inline]
 pub(crate) fn store_release<T>(ptr: &Atomic<*mut T>, value: *mut T) {
     ptr.store(value, Release);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The instructions of x86-64.
+//! The primitives for x86-64, as the instructions that the C compiler generates for them.
 
 use core::{
     arch::asm,
@@ -14,13 +14,13 @@ use kernel::{
     sync::atomic::Atomic, //
 };
 
-/// `get_current()`
+/// The current task. This is `get_current()` in C.
 #[inline(always)]
 pub(crate) fn current() -> *mut bindings::task_struct {
     let task;
-    // SAFETY: Reads a variable of this processor. Whichever processor this task runs on, the
-    // variable names this task: nothing that the compiler can see ever changes it, and one reading
-    // does for many.
+    // SAFETY: The instruction only reads a per-CPU variable. On whichever processor this task runs,
+    // that variable points to this task. As far as the task can tell, its value never changes, so
+    // the compiler may merge several reads into one (`pure`, `nomem`).
     unsafe {
         asm!(
             "movq %gs:const_current_task(%rip), {}",
@@ -31,39 +31,45 @@ pub(crate) fn current() -> *mut bindings::task_struct {
     task
 }
 
-/// `access_ok()` for an address that is a multiple of the size.
+/// Whether the word at `addr`, which must be a multiple of the word's size, lies in user space.
+/// This is `access_ok()` in C.
 #[inline(always)]
 pub(crate) fn access_ok(addr: usize, _size: usize) -> bool {
-    // As futex(2) sees it, the first address above user memory still passes. Nothing is ever mapped
-    // there.
-    // SAFETY: The limit is written once, as the kernel boots. It is the end of a page, so a word
-    // that begins before it ends before it.
+    // The limit itself is accepted as well, as by the C function. Nothing is ever mapped there. It
+    // is at the end of a page, so an aligned word that begins below it also ends below it.
+    // SAFETY: The variable is only written while the kernel boots.
     addr <= unsafe { bindings::USER_PTR_MAX }
 }
 
-/// `smp_mb()`
+/// A full memory barrier. This is `smp_mb()` in C.
 #[inline(always)]
 pub(crate) fn smp_mb() {
-    // SAFETY: Adds nothing to what is below the stack, where the kernel keeps nothing. A locked
-    // instruction is a full barrier; without `nomem`, it is one for the compiler too.
+    // A locked instruction is a full barrier. Because `nomem` is not given, this is also a barrier
+    // for the compiler.
+    // SAFETY: The instruction adds zero to the word just below the stack pointer. That is mapped
+    // memory of the stack, and its value does not change.
     unsafe { asm!("lock addl $0, -4(%rsp)", options(att_syntax, nostack)) };
 }
 
-/// `smp_load_acquire()`
+/// Loads the pointer with acquire ordering. This is `smp_load_acquire()` in C.
 #[inline(always)]
 pub(crate) fn load_acquire<T>(ptr: &Atomic<*mut T>) -> *mut T {
-    // SAFETY: A reference to an atomic is a valid pointer to its value.
+    // SAFETY: The pointer comes from a reference to the atomic, so it is valid and aligned. An
+    // aligned volatile read of one machine word is atomic in the kernel's memory model.
     let value = unsafe { ptr.as_ptr().read_volatile() };
-    // The processor keeps loads in order; this makes the compiler do the same.
+    // The processor does not reorder a load with what follows it. This keeps the compiler from
+    // doing so.
     compiler_fence(Ordering::SeqCst);
     value
 }
 
-/// `smp_store_release()`
+/// Stores `value` with release ordering. This is `smp_store_release()` in C.
 #[inline(always)]
 pub(crate) fn store_release<T>(ptr: &Atomic<*mut T>, value: *mut T) {
-    // The processor keeps stores in order, and behind earlier loads; this is for the compiler.
+    // The processor does not reorder a store with earlier loads and stores. This keeps the compiler
+    // from doing so.
     compiler_fence(Ordering::SeqCst);
-    // SAFETY: A reference to an atomic is a valid pointer to its value.
+    // SAFETY: The pointer comes from a reference to the atomic, so it is valid and aligned. An
+    // aligned volatile write of one machine word is atomic in the kernel's memory model.
     unsafe { ptr.as_ptr().write_volatile(value) };
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! References on a made-up inode, and on one of a file system: which are taken, and which come back.
+//! Tests of which references are taken and put, on made-up inodes and on those of a file system.
 
 use super::*;
 use crate::lab::kunit::{
@@ -12,7 +12,7 @@ use kernel::{
     types::Opaque, //
 };
 
-/// An inode and a superblock with nothing behind them.
+/// An inode and a superblock that are just zeroed memory, with a few fields set.
 struct MadeUp {
     inode: KBox<Opaque<bindings::inode>>,
     superblock: KBox<Opaque<bindings::super_block>>,
@@ -21,7 +21,7 @@ struct MadeUp {
 /// Zeroed memory in place of a `T`.
 fn zeroed<T>() -> Result<KBox<Opaque<T>>> {
     let memory = KBox::<Opaque<T>>::new_uninit(GFP_KERNEL | __GFP_ZERO)?;
-    // SAFETY: Anything is a value of an `Opaque`.
+    // SAFETY: Any bytes, initialised or not, are a valid value of an `Opaque`.
     Ok(unsafe { memory.assume_init() })
 }
 
@@ -31,7 +31,8 @@ impl MadeUp {
             inode: zeroed()?,
             superblock: zeroed()?,
         };
-        // SAFETY: Both are ours, and zeros are values of theirs.
+        // SAFETY: Both were just allocated and nobody else has a pointer to them, and zeroed memory
+        // is a valid value of either type.
         unsafe {
             (*made_up.inode.get()).i_sb = made_up.superblock.get();
             (*made_up.inode.get()).i_count.counter = i_count;
@@ -41,13 +42,14 @@ impl MadeUp {
     }
 
     fn host<'rcu>(&self, _rcu: &'rcu rcu::Guard) -> Host<'rcu> {
-        // SAFETY: The tests drop it after the section. A box is not null.
+        // SAFETY: The tests drop `self` after the RCU read-side critical section, so that the inode
+        // is valid for `'rcu`. The pointer of a box is never null.
         unsafe { Host::from_raw(NonNull::new_unchecked(self.inode.get())) }
     }
 
-    /// `i_count` and `s_active`.
+    /// The values of `i_count` and `s_active`.
     fn counts(&self) -> (i32, i32) {
-        // SAFETY: Both are valid.
+        // SAFETY: Both boxes are owned by `self`, so that the counters in them are valid.
         unsafe {
             (
                 read(&raw const (*self.inode.get()).i_count),
@@ -57,9 +59,9 @@ impl MadeUp {
     }
 }
 
-/// What comes of taking references on the file's inode, in an RCU section.
+/// Tries to take references on the inode of the file, in an RCU read-side critical section.
 fn try_get(on_file: &OnFile, _rcu: &rcu::Guard) -> Result<Result<InodeRef, DeferredPut>> {
-    // SAFETY: The file is open.
+    // SAFETY: The file is open, as `file()` has just checked, and so keeps its inode for this call.
     Ok(unsafe { Host::from_raw(on_file.file()?.inode()) }.try_get())
 }
 
@@ -88,7 +90,8 @@ mod cases {
         ];
         let held = magics.map(|(magic, _)| {
             [0, helpers::RFUTEX_SB_KERNMOUNT].map(|flags| {
-                // SAFETY: The superblock is ours. Other flags do not matter.
+                // The flag 1 is there to see that other flags do not matter.
+                // SAFETY: `made_up` owns the superblock, and no other thread accesses it.
                 unsafe {
                     (*superblock).s_magic = magic as usize;
                     (*superblock).s_flags = flags | 1;
@@ -107,7 +110,7 @@ mod cases {
         let types = [
             (bindings::S_IFREG, [true, true, false]),
             (bindings::S_IFBLK, [true, true, false]),
-            // An inode of no type: a ring of aio.
+            // The inode of a ring of aio has no type.
             (0, [true, true, false]),
             (bindings::S_IFCHR, [false; 3]),
         ];
@@ -120,7 +123,7 @@ mod cases {
                 bindings::PIPEFS_MAGIC,
             ]
             .map(|magic| {
-                // SAFETY: Both are ours.
+                // SAFETY: `made_up` owns both, and no other thread accesses them.
                 unsafe {
                     (*made_up.inode.get()).i_mode = mode as u16 | 0o600;
                     (*made_up.superblock.get()).s_magic = magic as usize;
@@ -153,7 +156,7 @@ mod cases {
         let inode = MadeUp::new(1, 1)?;
         let rcu = rcu::read_lock();
         let before = inode.host(&rcu).number_or_give();
-        // As `inode_init_always()` does.
+        // `inode_init_always()` does the same.
         inode
             .host(&rcu)
             .sequence()
@@ -186,7 +189,8 @@ mod cases {
         let superblock = matches!(attempt, Err(DeferredPut::Superblock(_)));
         drop(attempt);
         assert!(superblock);
-        // What may sleep comes after the section.
+        // The reference on the superblock is put after the critical section, because that may
+        // sleep.
         assert_eq!(inside, (0, 2));
         assert_eq!(made_up.counts(), (0, 1));
         Ok(())
@@ -245,7 +249,8 @@ mod cases {
         let rcu = rcu::read_lock();
         let attempt = try_get(&on_file, &rcu)?;
         drop(rcu);
-        // Now the file is nobody's but ours; the page cache has the folio.
+        // From now on, only the test has a reference on the inode, and only the page cache has one
+        // on the folio.
         on_file.close();
         let alone = on_file.counts();
         let rcu = rcu::read_lock();
@@ -259,16 +264,17 @@ mod cases {
         assert!(alone == before.plus(0, 1, -1));
         assert!(inside == alone);
         assert!(both);
-        // The root stays.
+        // The inode of the root directory is left.
         assert_eq!((nr_before, nr_after), (2, 1));
         Ok(())
     }
 
     #[test]
     fn inode_that_is_recycled_gets_its_count_back_and_no_iput() -> Result {
-        // As XFS does it: count 1 and I_FREEING. An iput() on it is a bug, which DEBUG_VFS sees.
+        // An inode that XFS recycles has a count of 1 and I_FREEING set. An iput() on it would be a
+        // bug, which CONFIG_DEBUG_VFS detects.
         let made_up = MadeUp::new(1, 1)?;
-        // SAFETY: The inode is ours.
+        // SAFETY: `made_up` owns the inode, and no other thread accesses it.
         unsafe {
             (*made_up.inode.get()).i_state.__state = bindings::inode_state_flags_enum_I_FREEING;
         }
