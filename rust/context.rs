@@ -72,7 +72,7 @@ impl<'t> Context<'t> {
         key::resolve(self.resolver, word, Access::Read, self.table.hold())
     }
 
-    /// Resolves `word`, which is private.
+    /// The key of `word`, which must be private.
     ///
     /// # Errors
     ///
@@ -80,13 +80,13 @@ impl<'t> Context<'t> {
     ///
     /// # Context
     ///
-    /// Any. Does not sleep.
+    /// Process context. Does not sleep.
     #[inline]
     pub(crate) fn resolve_private(self, word: Word) -> Result<KeyId> {
         key::private(word)
     }
 
-    /// Resolves `word`, which is going to be written to.
+    /// Finds the key of `word`, which the caller is going to write to.
     ///
     /// # Errors
     ///

@@ -57,7 +57,8 @@ impl Resolve for Page {
         any_file: bool,
         mut visitor: impl Visit<R>,
     ) -> Result<R> {
-        // The two commonest cases, without what the others need. Steps 1 to 3 are as in `find`.
+        // This first attempt has only what the two most common cases need: a page of a file, and a
+        // writable anonymous page. Its steps 1 to 3 are the same as in `find`.
         let unwritable = match PageRef::get(word.addr(), Access::Write) {
             Ok(page) => {
                 let attempt = match look(&page) {
@@ -71,7 +72,7 @@ impl Resolve for Page {
                 };
                 match attempt {
                     Ok(result) => return Ok(result),
-                    // No lock is held here: now it may sleep to let go.
+                    // No lock is held here, so this may sleep to put the references.
                     Err(deferred) => drop(deferred),
                 }
                 task::before_retry()?;
@@ -83,8 +84,10 @@ impl Resolve for Page {
     }
 }
 
-/// Whatever may happen, as often as it takes. Begins with the error that there was instead of a page
-/// that can be written to, if there was one.
+/// Handles all other cases, and tries as often as necessary.
+///
+/// If the first attempt has already found that there is no writable page, `unwritable` is the error
+/// of that.
 #[cold]
 #[inline(never)]
 fn slowly<R>(
@@ -107,7 +110,8 @@ fn slowly<R>(
     })
 }
 
-/// The key of a word on an anonymous page. No lock, no RCU: the address is the key.           (000)
+/// Visits the key of a word on an anonymous page. The key is the address, so neither a lock nor RCU
+/// is needed (000).
 #[inline(always)]
 fn on_anonymous<R>(
     page: &PageRef,
@@ -128,7 +132,7 @@ enum Found {
     Moving,
 }
 
-/// Steps 1 to 3: which page, and what it belongs to.
+/// Steps 1 to 3: finds the page, and what it belongs to.
 fn find(word: Word, access: Access) -> Result<Found> {
     // 1. Get the page. That takes mmap_lock only if the page has to be faulted in.
     // 2. Get its folio. From here on, our reference keeps the folio from being split.       (004)
@@ -142,7 +146,7 @@ fn find(word: Word, access: Access) -> Result<Found> {
     }
 }
 
-/// The same where there was an `error` instead of a page that can be written to.
+/// Does what [`find`] does, after looking for a writable page has failed with `error`.
 fn find_unwritable(word: Word, access: Access, error: Error) -> Result<Found> {
     // `get_user_pages_fast()` may return another error than EFAULT for an address that is not one
     // of user space, because the end of the range overflows before the range is checked.
@@ -165,7 +169,7 @@ fn look(page: &PageRef) -> Mapping {
     }
 }
 
-/// The rest of step 3: what follows from what the page belongs to.
+/// The rest of step 3: decides what follows from what the page belongs to.
 fn judge(page: PageRef, mapping: Mapping, writable: bool) -> Result<Found> {
     match mapping {
         Mapping::File(mapping) => Ok(Found::File(page, mapping)),
@@ -176,12 +180,15 @@ fn judge(page: PageRef, mapping: Mapping, writable: bool) -> Result<Found> {
     }
 }
 
-/// The one slow path, for a page that belongs to nothing: if it is on its way from one place to
-/// another, waits until it is there. The caller puts the folio, and tries again.        (000, 002)
+/// Handles a page that belongs to nothing. If it is just being moved between a file and the swap
+/// cache, waits until that is done, and the caller then has to put the folio and to try again (000,
+/// 002).
+///
+/// This is the only path that takes the folio lock.
 ///
 /// # Errors
 ///
-/// `EFAULT`: it is not on its way. `EINTR`: the task was killed.
+/// `EFAULT`: the page is not being moved. `EINTR`: the task was killed.
 #[cold]
 #[inline(never)]
 fn wait_until_settled(page: &PageRef) -> Result {

@@ -142,7 +142,15 @@ pub(crate) trait Resolve {
     fn resolve<R>(word: Word, access: Access, any_file: bool, visitor: impl Visit<R>) -> Result<R>;
 }
 
-/// Runs `attempt` until it has a result; lets others run in between.
+/// Calls `attempt` until it has a result, and lets other tasks run between two attempts.
+///
+/// # Errors
+///
+/// The error of the attempt. `EINTR`: the task was killed.
+///
+/// # Context
+///
+/// Process context, no locks held. May sleep.
 pub(super) fn repeat<R>(mut attempt: impl FnMut() -> Result<Result<R, DeferredPut>>) -> Result<R> {
     loop {
         match attempt()? {

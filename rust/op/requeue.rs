@@ -58,8 +58,8 @@ pub(crate) fn requeue(context: Context<'_>, request: &request::Requeue) -> Resul
     }
 }
 
-/// Compares, and wakes waiters, if there are none to be moved: that takes one lock, and no
-/// references. `None`: there are some.
+/// Compares the first word, and wakes waiters on it, if no waiter has to be moved. This takes one
+/// lock, and no references. Returns `None`, and does nothing, if waiters have to be moved.
 #[inline]
 fn without_moving(
     context: Context<'_>,

@@ -63,8 +63,8 @@ fn attempt<'t>(
     key: OwnedKey,
     place: Place<'_, 't>,
 ) -> Result<Result, Mismatch> {
-    // What the key holds was taken before the lock. Where the word does not compare, the entry ends
-    // before the key does: it is given back after the lock.
+    // The key's references were taken before the bucket is locked. If the word has another value,
+    // they are put after it is unlocked: `entry` is dropped before `key`, which is a parameter.
     let entry = context.table().slot(key.id()).enter();
     uaccess::compare_inatomic(request.word, request.val)?;
     let waiter = place.prepare(key, request.mask);

@@ -57,7 +57,7 @@ fn attempt(
 ) -> Result<u32> {
     // This is dropped last, so that the tasks are woken after the buckets were unlocked.
     let mut chain = WakeChain::new();
-    // From here on no waiter comes or goes.
+    // While this is held, no waiter can be queued on either word, or leave it.
     let mut pair = context.table().pair(id, target);
     let old = uaccess::update_inatomic(request.target, |old| request.apply(old))?;
     let mut woken = pair.wake_from(id, request.nr, &mut chain);

@@ -113,18 +113,18 @@ impl Buckets {
         }
     }
 
-    /// Locks the buckets that two hashes choose, for waiters to be woken in both or moved from the
-    /// first to the second.
+    /// Locks the buckets that the two hashes choose, so that waiters can be woken in both of them, or
+    /// moved from the first to the second. See [`Pair::lock`].
     ///
     /// # Context
     ///
-    /// Does not sleep. No bucket may be locked.
+    /// Does not sleep. The caller must not hold the lock of any bucket.
     #[inline]
     pub(crate) fn pair(&self, from: u64, to: u64) -> Pair<'_> {
         Pair::lock(self.at_hash(from), self.at_hash(to))
     }
 
-    /// All of them.
+    /// All buckets.
     #[inline]
     pub(crate) fn as_slice(&self) -> &[Bucket] {
         &self.0
@@ -237,13 +237,13 @@ impl LockedSlot<'_> {
         woken
     }
 
-    /// Whether more than `nr` waiters are queued under `id`, which must belong here.
+    /// Whether more than `nr` waiters with the key `id`, which must belong to this slot, are queued.
     #[inline]
     pub(crate) fn has_more_than(&self, id: KeyId, nr: u32) -> bool {
         self.queue.under(id).nth(nr as usize).is_some()
     }
 
-    /// How many waiters are queued under `id`, which must belong here.
+    /// The number of queued waiters whose key is `id`, which must belong to this slot.
     pub(crate) fn count(&self, id: KeyId) -> u32 {
         self.queue.under(id).count() as u32
     }

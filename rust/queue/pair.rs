@@ -65,12 +65,16 @@ impl<'t> Pair<'t> {
     /// Locks the buckets of both slots. Until the pair is dropped, the counter of `to` counts one
     /// waiter more than there are.
     ///
-    /// That count goes up before the locks are taken: a wake on `to` that comes while waiters are
-    /// on their way must not find the slot empty (kernel/futex/requeue.c). Whoever reads a word after
-    /// this, to queue there, has (A) of [`super`] from it.
+    /// This counter goes up before the locks are taken, so that a wake on `to` that happens while
+    /// waiters are being moved there does not find the slot empty. kernel/futex/requeue.c does the
+    /// same for the same reason. Implies a full barrier after that, which is (A) of queue.rs.
     ///
-    /// For [`Buckets::pair`](super::Buckets::pair) only: waiters must not be moved from one table to
-    /// another, which might end before they do.
+    /// Only [`Buckets::pair`](super::Buckets::pair) may use this. A waiter must not be moved to
+    /// another table, because that table might be freed before the waiter is dropped.
+    ///
+    /// # Context
+    ///
+    /// Does not sleep. The caller must not hold the lock of any bucket.
     pub(super) fn lock(from: BucketSlot<'t>, to: BucketSlot<'t>) -> Self {
         to.waiters_inc(1);
         let (from_queue, to_queue) = lock_both(from, to);
