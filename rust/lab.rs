@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What only lab builds (`RFUTEX_LAB=y`) have: ways to make every failure happen, and to see it.
+//! What only lab builds (`RFUTEX_LAB=y`) have: ways to make every failure happen, and to notice its
+//! effects.
 //!
-//! In other builds all of this is nothing.
+//! In other builds, the functions here do nothing.
 
 #[cfg(RFUTEX_LAB)]
 mod debugfs;
@@ -27,48 +28,48 @@ pub(crate) use self::{
     },
 };
 
-/// Where a fault can be made to happen.
+/// A place in the code where a fault can be made to happen.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Point {
-    /// Allocating a table or an open file.
+    /// An allocation fails: of a table, of an open file, or of the waiters of a call.
     Allocate,
-    /// Copying a struct of the interface in.
+    /// Copying a struct of the interface from user memory fails.
     CopyIn,
-    /// Copying one out.
+    /// Copying a struct of the interface to user memory fails.
     CopyOut,
-    /// Reading the word under the bucket's lock: as if it were not in memory.
+    /// Reading a word without faulting it in fails, as if it were not in memory.
     ReadWord,
-    /// Resolver, step 3: as if the page had no mapping.
+    /// Step 3 of a resolver finds that the page has no mapping.
     NoMapping,
-    /// Resolver, step 5: as if the mapping had lost its host.
+    /// Step 5 of a resolver finds that the mapping has no host any more.
     HostGone,
-    /// Resolver, step 6: as if the inode were on its way out.
+    /// Step 6 of a resolver finds that the inode is being destroyed.
     InodeGoing,
-    /// Resolver, step 7: as if the mapping had changed.
+    /// Step 7 of a resolver finds that the mapping has changed.
     MappingChanged,
-    /// VMA resolver: as if somebody were changing something that is mapped.
+    /// The VMA resolver finds that somebody is changing the address space.
     MmapLocked,
-    /// VMA resolver: as if somebody were changing the VMA.
+    /// The VMA resolver finds that somebody is changing the VMA.
     VmaLocked,
 }
 
 #[cfg(not(RFUTEX_LAB))]
 mod off {
-    /// Whether `point` is to fail now.
+    /// Whether the operation at `point` has to fail now.
     #[inline(always)]
     pub(crate) fn fault(_point: super::Point) -> bool {
         false
     }
 
-    /// The current task took a reference on a folio.
+    /// Notes that the current task has taken a reference on a folio.
     #[inline(always)]
     pub(crate) fn page_ref_taken() {}
 
-    /// The current task gave one back.
+    /// Notes that the current task has put a reference on a folio.
     #[inline(always)]
     pub(crate) fn page_ref_dropped() {}
 
-    /// Complains if the current task holds a reference on a folio.
+    /// Warns if the current task holds a reference on a folio.
     #[inline(always)]
     pub(crate) fn assert_no_page_ref() {}
 }
@@ -76,16 +77,18 @@ mod off {
 #[cfg(not(RFUTEX_LAB))]
 pub(crate) use off::*;
 
-/// Makes memory that nobody may look at any more recognisable.
+/// Overwrites memory that must not be used any more with a pattern.
 ///
-/// KASAN does not see it when a stack is used after its function returned. A link that was poisoned
-/// leads to a non-canonical address, and who follows it crashes.
+/// KASAN does not detect that the stack of a function is used after the function has returned. But
+/// a link that was overwritten like this is a non-canonical address, so that a task that follows it
+/// crashes.
 ///
 /// # Safety
 ///
-/// `what` must be valid for writes, and never be read again as a `T`, not by its destructor either.
+/// `what` must be valid for writes. It must not be used as a `T` again, not even by its destructor.
 #[cfg(RFUTEX_LAB)]
 pub(crate) unsafe fn poison<T>(what: *mut T) {
-    // SAFETY: By the function's requirements.
+    // SAFETY: By the function's requirements, `what` is valid for writes of the size of a `T`, and
+    // what is written need not be a valid `T`.
     unsafe { what.cast::<u8>().write_bytes(0xa5, size_of::<T>()) };
 }

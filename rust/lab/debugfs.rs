@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The lab's files, `/sys/kernel/debug/rfutex/`:
+//! The files of the lab, in `/sys/kernel/debug/rfutex/`:
 //!
 //! | file | write | read |
 //! |---|---|---|
-//! | `fault` | `POINT COUNT`: fail there the next COUNT times | a line a point: name, left, hits |
-//! | `hold_folio_lock` | `ADDR MS`: lock the folio at ADDR (hexadecimal, of the writing process) for so many milliseconds; returns when it is unlocked | how many are held now |
-//! | `splat` | the name of a splat, which then happens | |
-//! | `stats` | | what the default table holds now |
+//! | `fault` | `POINT COUNT`: make the point fail the next COUNT times | a line per point |
+//! | `hold_folio_lock` | `ADDR MS`: lock a folio for MS milliseconds | how many are locked |
+//! | `splat` | `NAME`: provoke the splat of that name | |
+//! | `stats` | | the number of buckets of the default table, and of the waiters in it |
+//!
+//! The line for a point has its name, how many more times it is going to fail, and how many times
+//! it has failed. For `hold_folio_lock`, ADDR is the hexadecimal address (`0x...`) of a page in the
+//! process that writes. The write returns when the folio of that page is unlocked again.
 
 use super::{
     faults::{
@@ -44,13 +48,13 @@ use kernel::{
     uaccess::UserSliceReader, //
 };
 
-/// Folio locks that are held for somebody now.
+/// The number of folio locks that are held at the moment because of `hold_folio_lock`.
 static HELD: Atomic<u32> = Atomic::new(0);
 
-/// The longest that a folio lock can be asked to be held, in milliseconds.
+/// The longest time for which a folio lock can be held, in milliseconds.
 const MAX_HOLD: u32 = 60_000;
 
-/// The files. They go when this is dropped.
+/// The files. They are removed when this is dropped.
 #[pin_data]
 pub(crate) struct Lab {
     #[pin]
@@ -80,7 +84,7 @@ impl Lab {
     }
 }
 
-/// What was written, as text: at most a line.
+/// The text that was written to a file, which is at most one short line.
 struct Line {
     bytes: [u8; 64],
     len: usize,
@@ -100,7 +104,7 @@ impl Line {
     }
 }
 
-/// The next word as a number; hexadecimal after `0x`.
+/// The next of the `words` as a number, which is hexadecimal if it begins with `0x`.
 fn number<'a, T: ParseInt>(words: &mut impl Iterator<Item = &'a str>) -> Result<T> {
     T::from_str(BStr::from_bytes(words.next().ok_or(EINVAL)?.as_bytes()))
 }
@@ -141,7 +145,8 @@ fn make_splat(_: &(), reader: &mut UserSliceReader) -> Result {
 }
 
 fn show_stats(table: &Arc<Table>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    // Two counters that are wrong must not make up for each other.
+    // The absolute values are added, so that two counters that are wrong cannot compensate each
+    // other.
     let waiters: u32 = table.nr_waiters().map(i32::unsigned_abs).sum();
     writeln!(f, "buckets {}", table.nr_buckets())?;
     writeln!(f, "waiters {waiters}")

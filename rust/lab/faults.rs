@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Faults: each [`Point`] can be made to fail the next so many times.
+//! Faults: each [`Point`] can be made to fail a given number of times.
 
 use super::Point;
 use kernel::{
@@ -11,7 +11,7 @@ use kernel::{
     },
 };
 
-/// A point's name and its state.
+/// The name and the state of a point.
 pub(super) struct Fault {
     point: Point,
     pub(super) name: &'static str,
@@ -29,21 +29,22 @@ impl Fault {
         }
     }
 
-    /// How many more times it is going to fail.
+    /// How many more times the point is going to fail.
     pub(super) fn left(&self) -> u32 {
         self.left.load(Relaxed)
     }
 
-    /// How many times it failed.
+    /// How many times the point has failed.
     pub(super) fn hits(&self) -> u32 {
         self.hits.load(Relaxed)
     }
 
-    /// Makes it fail the next `count` times.
+    /// Makes the point fail the next `count` times.
     pub(super) fn arm(&self, count: u32) {
         self.left.store(count, Relaxed);
     }
 
+    /// Whether the point has to fail now. If so, this is counted.
     fn hit(&self) -> bool {
         let mut left = self.left.load(Relaxed);
         while left != 0 {
@@ -59,7 +60,7 @@ impl Fault {
     }
 }
 
-/// All points, in the order of [`Point`].
+/// The faults of all points, in the order of [`Point`].
 pub(super) static FAULTS: [Fault; 10] = [
     Fault::new(Point::Allocate, "allocate"),
     Fault::new(Point::CopyIn, "copy-in"),
@@ -73,18 +74,22 @@ pub(super) static FAULTS: [Fault; 10] = [
     Fault::new(Point::VmaLocked, "vma-locked"),
 ];
 
-/// Whether `point` is to fail now.
+/// Whether the operation at `point` has to fail now.
 #[inline]
 pub(crate) fn fault(point: Point) -> bool {
     at(point).hit()
 }
 
-/// The fault of that name.
+/// The fault with this name.
+///
+/// # Errors
+///
+/// `EINVAL`: there is none.
 pub(super) fn named(name: &str) -> Result<&'static Fault> {
     FAULTS.iter().find(|fault| fault.name == name).ok_or(EINVAL)
 }
 
-/// The fault at that point.
+/// The fault at `point`.
 #[inline]
 pub(super) fn at(point: Point) -> &'static Fault {
     let fault = &FAULTS[point as usize];

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the KUnit suites share: memory to put words on, references to count, faults to force.
+//! What the KUnit suites have in common: memory for words, counting references, and forcing faults.
 //!
-//! Each case runs in a kernel thread of its own. [`Mapping`] gives it an mm, which goes with the
-//! thread. A failed assertion ends the thread without destructors: what a case made is then left
-//! behind, and the run has failed anyway.
+//! Each test case runs in a kernel thread of its own. [`Mapping`] gives the thread an mm, which is
+//! released when the thread ends. An assertion that fails ends the thread without running
+//! destructors. What the case has made is then not cleaned up, but by then the run has failed
+//! anyway.
 //!
-//! `assert!` means KUnit's only inside of a suite, hence nothing here asserts; it returns errors.
+//! `assert!` is that of KUnit only in a suite. The functions here are outside of one, so they do
+//! not assert anything, but return errors.
 
 mod allocations;
 mod file_system;
@@ -69,21 +71,21 @@ pub(crate) enum Access {
     ReadWrite,
 }
 
-/// Who sees what is written to it.
+/// Whether others see what is written to a mapping.
 #[derive(Clone, Copy)]
 pub(crate) enum Sharing {
     Shared,
     Private,
 }
 
-/// Pages mapped into the case's mm. Dropping it unmaps them.
+/// Pages that are mapped into the mm of the test case. They are unmapped when this is dropped.
 pub(crate) struct Mapping {
     addr: usize,
     len: usize,
 }
 
 impl Mapping {
-    /// Maps private anonymous memory, of so many pages.
+    /// Maps the given number of `pages` of private anonymous memory.
     pub(crate) fn anonymous(pages: usize, access: Access) -> Result<Self> {
         let flags = helpers::RFUTEX_MAP_ANONYMOUS | helpers::RFUTEX_MAP_PRIVATE;
         Self::new(core::ptr::null_mut(), 0, pages, access, flags)
@@ -117,12 +119,14 @@ impl Mapping {
             Access::Read => helpers::RFUTEX_PROT_READ,
             Access::ReadWrite => helpers::RFUTEX_PROT_READ | helpers::RFUTEX_PROT_WRITE,
         };
-        // SAFETY: We are in a case, which has an mm; `file` is null or valid.
+        // SAFETY: This runs in a test case, to which `attach_mm()` has just given an mm. `file` is
+        // null, or a valid file that the caller borrows.
         let addr = unsafe {
             let test = bindings::kunit_get_current_test();
             bindings::kunit_vm_mmap(test, file, 0, len, protection, flags, first * PAGE_SIZE)
         };
-        // An error comes back as an address that is none.
+        // On failure, the function returns 0, or an error number as an address, which is not
+        // aligned.
         if addr == 0 || addr % PAGE_SIZE != 0 {
             return Err(ENOMEM);
         }
@@ -158,21 +162,23 @@ impl Mapping {
             .read_slice(bytes)
     }
 
-    /// Writes a page of its own over what is mapped at `offset`, though the mapping is read-only.
-    /// That is what a debugger does.
+    /// Makes the kernel replace the page at `offset` by a private copy, even though the mapping is
+    /// read-only, as it happens when a debugger writes there.
     pub(crate) fn poke(&self, offset: usize) -> Result {
         self.folio(offset, bindings::FOLL_WRITE | bindings::FOLL_FORCE)
             .map(|_| ())
     }
 
-    /// The folio at `offset`, without a reference.
+    /// The folio at `offset`, without a reference on it.
     fn folio(&self, offset: usize, flags: u32) -> Result<NonNull<bindings::folio>> {
         let mut page = core::ptr::null_mut();
-        // SAFETY: `page` has room for the one page asked for.
+        // SAFETY: `page` has room for the one pointer that the function writes. The function checks
+        // the address.
         let got =
             unsafe { bindings::get_user_pages_unlocked(self.at(offset), 1, &raw mut page, flags) };
         to_result(got.min(0) as i32)?;
-        // SAFETY: We have a reference on the page, and so on its folio, until the second call.
+        // SAFETY: The function above has taken a reference on the page, and so on its folio. It is
+        // put only by the second call, and the folio is not accessed after that.
         let folio = unsafe {
             let folio = helpers::rfutex_page_folio(page);
             helpers::rfutex_folio_put(folio);
@@ -184,7 +190,9 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: The range is ours. Files that were mapped last here are closed at once.
+        // The second call completes the release of the file, if this was the last reference on it.
+        // SAFETY: `new()` has mapped the range, and nothing else uses it. The task is a kernel
+        // thread, which may run delayed work of `fput()`.
         unsafe {
             bindings::vm_munmap(self.addr, self.len);
             bindings::flush_delayed_fput();
@@ -192,41 +200,43 @@ impl Drop for Mapping {
     }
 }
 
-/// Gives the case an mm, and keeps it on one processor.
+/// Gives the test case an mm, and keeps it on one processor.
 ///
-/// Pages that were just touched wait in per-processor batches, which hold references on them: on
-/// one processor, one can be emptied (see [`OnFile::new`]).
+/// Folios that were just touched are in per-CPU batches, which have references on them. If the case
+/// runs on one processor only, it can drain the batch that matters (see [`OnFile::new`]).
 pub(crate) fn attach_mm() -> Result {
     run_on(1)?;
-    // SAFETY: May be called by any case. The mm is taken away when its thread ends.
+    // SAFETY: The function may be called in any test case, even several times. KUnit releases the
+    // mm when the thread of the case ends.
     to_result(unsafe { bindings::kunit_attach_mm() })
 }
 
-/// Moves the current task to another processor than the one that cases run on.
+/// Moves the current task to another processor than the one on which test cases run.
 ///
 /// # Errors
 ///
-/// `EINVAL`: there is none.
+/// `EINVAL`: there is no other processor.
 pub(crate) fn leave_first_processor() -> Result {
     run_on(!1)
 }
 
-/// Moves the current task to one of these processors.
+/// Moves the current task to one of these `processors`, which is a bit mask.
 fn run_on(processors: usize) -> Result {
     let mut mask = bindings::cpumask::default();
     mask.bits[0] = processors;
-    // SAFETY: `current` and the mask are valid.
+    // SAFETY: The current task is valid, and `mask` is valid for the call.
     to_result(unsafe { bindings::set_cpus_allowed_ptr(Task::current_raw(), &raw const mask) })
 }
 
-/// Makes this processor's batches give back their references on folios.
+/// Makes the batches of this processor put their references on folios.
 fn drain_batches() {
     let mut batch = bindings::folio_batch::default();
-    // SAFETY: The batch is valid, and empty: nothing but the others is released.
+    // SAFETY: `batch` is valid, and it is empty, so that the function releases nothing of it. It
+    // only drains the batches of this processor first.
     unsafe { bindings::__folio_batch_release(&raw mut batch) };
 }
 
-/// References on what a word lies on.
+/// The reference counts of what a word lies on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     inode: i32,
@@ -235,7 +245,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// So many more.
+    /// These counts, increased by the arguments.
     pub(crate) fn plus(self, inode: i32, superblock: i32, folio: i32) -> Self {
         Self {
             inode: self.inode + inode,
@@ -245,9 +255,9 @@ impl Counts {
     }
 }
 
-/// A page of a file in a file system of its own: nobody else has references there.
+/// A mapped page of a file in a file system of its own, so that nobody else has references there.
 pub(crate) struct OnFile {
-    // Dropped in this order, as a process would: munmap, close, umount.
+    // These are dropped in the order in which a process would do it: munmap, close, umount.
     mapping: Option<Mapping>,
     file: Option<TestFile>,
     pub(crate) file_system: FileSystem,
@@ -256,7 +266,12 @@ pub(crate) struct OnFile {
 }
 
 impl OnFile {
-    /// Makes it, on tmpfs, and touches the page.
+    /// Mounts a tmpfs, makes a file there, maps its page, and touches the page.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY`: there are other references than those that are expected. Others if one of the steps
+    /// fails.
     pub(crate) fn new() -> Result<Self> {
         let file_system = FileSystem::mount(c"tmpfs")?;
         let file = file_system.file(1)?;
@@ -272,7 +287,8 @@ impl OnFile {
             inode,
             folio,
         };
-        // The file and its name's entry have one together; the mount; the page cache, the mapping.
+        // The file and its dentry together have one reference on the inode. The mount has one on
+        // the superblock. The page cache and the mapping each have one on the folio.
         if on_file.counts()
             != (Counts {
                 inode: 1,
@@ -294,7 +310,7 @@ impl OnFile {
         Ok(self.mapping.as_ref().ok_or(ENOENT)?.word(offset))
     }
 
-    /// Where it is mapped.
+    /// The mapping of the page.
     ///
     /// # Errors
     ///
@@ -307,35 +323,40 @@ impl OnFile {
     ///
     /// # Errors
     ///
-    /// `ENOENT`: it is no longer open.
+    /// `ENOENT`: the file is no longer open.
     pub(crate) fn file(&self) -> Result<&TestFile> {
         self.file.as_ref().ok_or(ENOENT)
     }
 
-    /// Unmaps the page and closes the file, which has no name: only other references keep it.
+    /// Unmaps the page and closes the file. Because the file has no name, it then exists only for
+    /// as long as there are other references on its inode.
     pub(crate) fn close(&mut self) {
         self.mapping = None;
         self.file = None;
         drain_batches();
     }
 
-    /// Runs `what` while we hold the folio's lock.
+    /// Runs `what` while the lock of the folio is held.
     ///
     /// # Errors
     ///
-    /// `EINTR`: another holds it, and a fatal signal came.
+    /// `EINTR`: another task holds the lock, and this one was killed while it waited.
     pub(crate) fn with_folio_locked<T>(&self, what: impl FnOnce() -> T) -> Result<T> {
-        // SAFETY: The mapping keeps the folio.
+        // SAFETY: The page cache and the mapping have references on the folio, so it is valid.
+        // Callers use this only while the page is mapped.
         to_result(unsafe { helpers::rfutex_folio_lock_killable(self.folio.as_ptr()) })?;
         let result = what();
-        // SAFETY: We hold the lock.
+        // SAFETY: The lock was taken above, and is still held.
         unsafe { bindings::folio_unlock(self.folio.as_ptr()) };
         Ok(result)
     }
 
-    /// What is counted now, for as long as the file is mapped or its inode held.
+    /// The current reference counts. This may be called only while the file is mapped, or a
+    /// reference on its inode is held.
     pub(crate) fn counts(&self) -> Counts {
-        // SAFETY: The mapping, or who holds the inode, keeps all three alive. The counts may change under us.
+        // SAFETY: The inode is valid because the file is mapped, or because somebody holds a
+        // reference on it, and the mount keeps the superblock. The folio is in the page cache of
+        // the inode. The counts are read atomically.
         unsafe {
             let inode = self.inode.as_ptr();
             Counts {
@@ -347,48 +368,51 @@ impl OnFile {
     }
 }
 
-/// Reads an atomic that others may change.
+/// Reads an atomic variable that other tasks may change at the same time.
 ///
 /// # Safety
 ///
-/// `atomic` must be valid.
+/// `atomic` must be valid for reads.
 pub(crate) unsafe fn read(atomic: *const bindings::atomic_t) -> i32 {
-    // SAFETY: By the function's requirements.
+    // SAFETY: By the function's requirements, the pointer is valid for reads. A volatile read of an
+    // aligned `i32` is atomic in the kernel's memory model.
     unsafe { (&raw const (*atomic).counter).read_volatile() }
 }
 
-/// What an operation on `table` works with that finds words by their pages.
+/// The context of an operation that uses `table` and the page resolver.
 pub(crate) fn by_page(table: &Table) -> Context<'_> {
     Context::new(table, Resolver::Page)
 }
 
-/// The key of a word, as a wake finds it with `resolver`.
+/// The key of a word that a wake finds by means of `resolver`.
 pub(crate) fn resolve(resolver: Resolver, word: Word) -> Result<KeyId> {
     key::resolve(resolver, word, gup::Access::Read, Hold::Inode)
 }
 
-/// The key of a word, as a wait finds it with `resolver`, and what the wait holds.
+/// The key of a word that a wait finds by means of `resolver`, with the references that it holds.
 pub(crate) fn own(resolver: Resolver, word: Word) -> Result<OwnedKey> {
     key::own(resolver, word, || Ok::<_, ()>(()))?.map_err(|()| EDOM)
 }
 
-/// A word of so many bytes, checked as the interface's are.
+/// The word at `addr` that has this number of `bytes`, with the checks that words from user space
+/// get.
 pub(crate) fn sized(addr: usize, bytes: u32) -> Result<Word> {
     Word::new(addr, Size::from_bytes(bytes).ok_or(EINVAL)?, false)
 }
 
-/// How many wait on the word.
+/// The number of waiters that are queued on the word.
 pub(crate) fn waiting(table: &Table, word: Word) -> Result<u32> {
     let id = resolve(Resolver::Page, word)?;
     Ok(table.slot(id).lock().count(id))
 }
 
-/// Whether nobody is counted as a waiter.
+/// Whether all counters of the table are zero.
 pub(crate) fn nobody_waits(table: &Table) -> bool {
     table.nr_waiters().all(|nr| nr == 0)
 }
 
-/// Runs `what` while `point` fails the next `times` times. Returns how many times it did, too.
+/// Runs `what`, during which `point` fails up to `times` times. Returns the result of `what`, and
+/// how many times the point has failed.
 pub(crate) fn forced<T>(point: Point, times: u32, what: impl FnOnce() -> T) -> (T, u32) {
     let fault = faults::at(point);
     let before = fault.hits();

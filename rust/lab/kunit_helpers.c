@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the KUnit suites (kunit.rs) need and Rust cannot call. No logic here.
+ * Wrappers of what the KUnit suites need (kunit.rs) and Rust cannot call.
  */
 
 #include <linux/mm.h>
@@ -22,7 +22,7 @@ bool rfutex_in_task(void)
 	return in_task();
 }
 
-/* How many inodes the file system has, its root's included. */
+/* The number of inodes of the file system, including that of its root. */
 s64 rfutex_nr_inodes(struct vfsmount *mnt)
 {
 	struct path path = { .mnt = mnt, .dentry = mnt->mnt_root };
@@ -32,7 +32,10 @@ s64 rfutex_nr_inodes(struct vfsmount *mnt)
 	return err ?: (s64)(stat.f_files - stat.f_ffree);
 }
 
-/* For a kernel thread: has a fatal signal come, and takes it back. */
+/*
+ * The first of these makes a fatal signal pending for the current task, which
+ * must be a kernel thread. The second removes it again.
+ */
 void rfutex_kill_current(void)
 {
 	allow_signal(SIGKILL);

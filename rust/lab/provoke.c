@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The splats of splat.rs that only C can provoke. What they break stays
- * broken: for a VM that is thrown away.
+ * The splats of splat.rs that can only be provoked in C. Some of them leave the
+ * kernel in a broken state, so that they should be used only in a VM that is
+ * not needed any more.
  */
 
 #include <linux/atomic.h>
@@ -19,7 +20,7 @@
 
 #include "bindings_helper.h"
 
-/* Dereferences what RCU protects, outside of any read-side section. */
+/* Dereferences an RCU-protected pointer outside of a read-side critical section. */
 void rfutex_provoke_suspicious_rcu(void)
 {
 	static int value;
@@ -28,7 +29,7 @@ void rfutex_provoke_suspicious_rcu(void)
 	WRITE_ONCE(value, *rcu_dereference(pointer));
 }
 
-/* Shifts by more bits than there are. */
+/* Shifts a value by more bits than it has. */
 void rfutex_provoke_ubsan(void)
 {
 	static int one = 1;
@@ -37,7 +38,7 @@ void rfutex_provoke_ubsan(void)
 	WRITE_ONCE(one, READ_ONCE(one) << READ_ONCE(bits));
 }
 
-/* Adds to a list whose neighbours do not know each other. */
+/* Adds an entry to a list whose links are inconsistent. */
 void rfutex_provoke_list(void)
 {
 	LIST_HEAD(head);
@@ -48,7 +49,7 @@ void rfutex_provoke_list(void)
 	list_add(&new, &head);
 }
 
-/* Takes a reference on what has none. */
+/* Takes a reference on an object whose reference count is zero. */
 void rfutex_provoke_refcount(void)
 {
 	refcount_t count = REFCOUNT_INIT(0);
@@ -82,7 +83,7 @@ void rfutex_provoke_bad_page(void)
 	__free_page(page);
 }
 
-/* Destroys a slab cache with an object in it. */
+/* Destroys a slab cache in which an object is still allocated. */
 void rfutex_provoke_slab(void)
 {
 	struct kmem_cache *cache;
@@ -93,8 +94,8 @@ void rfutex_provoke_slab(void)
 }
 
 /*
- * Keeps an inode of the caller's working directory for ever, without its
- * superblock: the next umount complains.
+ * Takes a reference on the inode of the caller's working directory, but not on
+ * its superblock, and never puts it, so that the next umount warns.
  */
 void rfutex_provoke_busy_inodes(void)
 {
@@ -105,7 +106,7 @@ void rfutex_provoke_busy_inodes(void)
 	path_put(&pwd);
 }
 
-/* Writes where nothing is mapped. */
+/* Writes to an address where nothing is mapped. */
 void rfutex_provoke_oops(void)
 {
 	WRITE_ONCE(*(int *)8UL, 0);
@@ -116,7 +117,7 @@ static void rfutex_provoke_callback(struct rcu_head *head)
 	kfree(head);
 }
 
-/* Makes somebody wait for a grace period. */
+/* Makes RCU need a grace period. */
 void rfutex_provoke_grace_period(void)
 {
 	struct rcu_head *head = kmalloc(sizeof(*head), GFP_ATOMIC);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Splats on demand, to prove that the test harness sees each kind.
+//! Splats on demand, to prove that the test harness notices each kind of them.
 //!
-//! What only C can say is in `provoke.c`. Some of these leave memory or the calling task broken for
-//! good: they are for a VM that is thrown away.
+//! Those that can only be written in C are in `provoke.c`. Some leave memory or the calling task in
+//! a broken state, so that they should be used only in a VM that is not needed any more.
 
 use crate::{
     bindings, lab,
@@ -31,20 +31,21 @@ use kernel::{
     warn_on, //
 };
 
-/// How long a task is kept off its processor, or a processor off its tasks: longer than the
-/// time-outs that the harness sets for those who look for it.
+/// How long a task sleeps, or a processor is kept busy. This is longer than the time-outs after
+/// which the kernel reports that, as the harness sets them.
 const LONG: Delta = Delta::from_secs(8);
 
-/// How long a grace period is held up. The shortest time-out is 3 s, and 5 s more with PROVE_RCU,
-/// counted from the start of a grace period, which on a loaded machine may be a while away.
+/// How long a grace period is held up. The shortest time-out that the kernel allows is 3 seconds,
+/// plus 5 with PROVE_RCU. It is counted from the start of the grace period, which may come late on
+/// a loaded machine.
 const LONGER: Delta = Delta::from_secs(24);
 
-/// Makes the kernel complain in the way that is called `name`.
+/// Provokes the splat called `name`.
 ///
 /// # Errors
 ///
-/// - `EINVAL`: no such way.
-/// - `ENOMEM`: what it takes could not be allocated.
+/// - `EINVAL`: there is none of that name.
+/// - `ENOMEM`: memory that is needed to provoke it could not be allocated.
 pub(crate) fn trigger(name: &str) -> Result {
     match name {
         "warn" => _ = warn_on!(true),
@@ -76,7 +77,9 @@ pub(crate) fn trigger(name: &str) -> Result {
             assert_may_release();
             lab::page_ref_dropped();
         }
-        // SAFETY: These may be called by any task that can sleep and holds no lock.
+        // SAFETY: These functions may be called by any task that may sleep and holds no locks,
+        // which is true of the task that writes to the file. That they break something is their
+        // purpose.
         _ => unsafe {
             match name {
                 "suspicious-rcu" => bindings::rfutex_provoke_suspicious_rcu(),
@@ -95,18 +98,20 @@ pub(crate) fn trigger(name: &str) -> Result {
     Ok(())
 }
 
-/// Reads memory that was freed.
+/// Reads memory after it was freed.
 fn use_after_free() -> Result {
     let memory = KBox::new(0u64, GFP_KERNEL)?;
     let freed: *const u64 = &*memory;
     drop(memory);
-    // SAFETY: None: that is the point. KASAN keeps freed memory readable.
+    // SAFETY: This is not sound, which is what the splat is about. It only works because memory
+    // that was freed remains mapped, so that the read does nothing worse than to be reported by
+    // KASAN.
     let value = unsafe { freed.read_volatile() };
     pr_info!("read {value} from freed memory\n");
     Ok(())
 }
 
-/// Takes two locks in one order, then in the other.
+/// Takes two locks in one order, then in the opposite order.
 fn lock_both_ways() -> Result {
     let a = KBox::pin_init(new_mutex!((), "rfutex_lab_a"), GFP_KERNEL)?;
     let b = KBox::pin_init(new_mutex!((), "rfutex_lab_b"), GFP_KERNEL)?;
@@ -123,22 +128,24 @@ fn lock_both_ways() -> Result {
 fn keep_locked() -> Result {
     let mutex = KBox::pin_init(new_mutex!((), "rfutex_lab_kept"), GFP_KERNEL)?;
     core::mem::forget(mutex.lock());
-    // The lock outlives its holder.
+    // The mutex is leaked, because it must not be freed while it is held.
     core::mem::forget(mutex);
     Ok(())
 }
 
-/// Stays inside a read-side critical section while a grace period waits.
+/// Stays in an RCU read-side critical section while a grace period waits for its end.
 fn stall_rcu() {
-    // One that is under way has the time-out that was in force when it began.
+    // A grace period that has already begun would still have the time-out that was set at its
+    // start.
     rcu::synchronize_rcu();
     let _guard = rcu::read_lock();
-    // SAFETY: May be called anywhere.
+    // SAFETY: The function only allocates memory with GFP_ATOMIC and calls `call_rcu()`, which is
+    // allowed in an RCU read-side critical section.
     unsafe { bindings::rfutex_provoke_grace_period() };
     spin(LONGER);
 }
 
-/// Keeps all others off this processor.
+/// Keeps all other tasks from running on this processor.
 fn lock_up() -> Result {
     let lock = KBox::pin_init(new_spinlock!((), "rfutex_lab_spun"), GFP_KERNEL)?;
     let _guard = lock.lock();
@@ -146,7 +153,7 @@ fn lock_up() -> Result {
     Ok(())
 }
 
-/// Computes nothing for so long.
+/// Keeps the processor busy for this `time`.
 fn spin(time: Delta) {
     let began = Instant::<Monotonic>::now();
     while began.elapsed() < time {

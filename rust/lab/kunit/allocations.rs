@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who allocates memory: counted where the kernel's own tracepoints are.
+//! Counting the allocations that a task makes, by means of the kernel's tracepoints.
 
 use crate::bindings as helpers;
 use core::ptr;
@@ -15,15 +15,16 @@ use kernel::{
     task::Task, //
 };
 
-/// The task whose allocations are counted. One at a time.
+/// The task whose allocations are counted. There can be only one at a time.
 static WATCHED: Atomic<*mut bindings::task_struct> = Atomic::new(ptr::null_mut());
 
-/// How many there were.
+/// The number of allocations that were counted.
 static SEEN: Atomic<u32> = Atomic::new(0);
 
+/// Counts an allocation, if it is made by the task that is watched.
 fn count() {
-    // Interrupts that come while the task runs allocate for others.
-    // SAFETY: May be called anywhere.
+    // Allocations of interrupts that arrive while the task runs are not those of the task.
+    // SAFETY: The function only reads the preemption count, which is possible in any context.
     if WATCHED.load(Relaxed) == Task::current_raw() && unsafe { helpers::rfutex_in_task() } {
         SEEN.add(1, Relaxed);
     }
@@ -62,7 +63,7 @@ extern "C" fn on_page_alloc(
     count();
 }
 
-/// A tracepoint with our probe on it.
+/// A probe that is registered with a tracepoint, until this is dropped.
 struct Probe {
     tracepoint: *mut bindings::tracepoint,
     probe: *mut c_void,
@@ -74,11 +75,14 @@ impl Probe {
             name: &'static CStr,
             found: *mut bindings::tracepoint,
         }
+        /// Looks at one tracepoint.
+        ///
         /// # Safety
         ///
-        /// `tracepoint` must be one, and `search` a `Search`.
+        /// `tracepoint` must be valid, and `search` must point to a `Search` that nobody else uses.
         unsafe extern "C" fn look(tracepoint: *mut bindings::tracepoint, search: *mut c_void) {
-            // SAFETY: By the function's requirements. Tracepoints have names.
+            // SAFETY: By the function's requirements, both pointers are valid, and nobody else uses
+            // the `Search`. The name of a tracepoint is a C string.
             unsafe {
                 let search = &mut *search.cast::<Search>();
                 if CStr::from_char_ptr((*tracepoint).name) == search.name {
@@ -90,13 +94,16 @@ impl Probe {
             name,
             found: ptr::null_mut(),
         };
-        // SAFETY: `search` outlives the call, and is what `look` takes it for.
+        // SAFETY: The function calls `look` with valid tracepoints and with the pointer to
+        // `search`, which is a `Search` that exists until the call returns, and is not used
+        // otherwise.
         unsafe { bindings::for_each_kernel_tracepoint(Some(look), (&raw mut search).cast()) };
         let tracepoint = search.found;
         if tracepoint.is_null() {
             return Err(ENOENT);
         }
-        // SAFETY: The tracepoint is the kernel's own, and `probe` has its prototype.
+        // SAFETY: The tracepoint is one of the kernel itself, so that it is always valid. The
+        // callers pass a `probe` that has the prototype of the tracepoint of that name.
         to_result(unsafe {
             bindings::tracepoint_probe_register(tracepoint, probe, ptr::null_mut())
         })?;
@@ -106,7 +113,8 @@ impl Probe {
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        // SAFETY: It was registered like this. After the second call nobody is in the probe.
+        // The second call waits until no processor runs the probe any more.
+        // SAFETY: The probe was registered with this tracepoint, and with this data.
         unsafe {
             bindings::tracepoint_probe_unregister(self.tracepoint, self.probe, ptr::null_mut());
             helpers::rfutex_tracepoint_synchronize();
@@ -114,12 +122,12 @@ impl Drop for Probe {
     }
 }
 
-/// Runs `what`, and returns how many times the current task allocated memory meanwhile, too: from a
-/// slab, or pages. Only one at a time.
+/// Runs `what`. Returns its result, and how many times the current task has allocated memory
+/// meanwhile, either from a slab or as pages. Only one task can use this at a time.
 ///
 /// # Errors
 ///
-/// `ENOENT`: the kernel lacks the tracepoints.
+/// `ENOENT`: the kernel does not have the tracepoints.
 pub(crate) fn allocations<T>(what: impl FnOnce() -> T) -> Result<(T, u32)> {
     let _probes = [
         Probe::new(c"kmalloc", on_kmalloc as *mut c_void)?,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tasks beside a case's own, and what happens to tasks.
+//! Tasks that run beside that of a test case, and what can happen to tasks.
 
 use super::read;
 use crate::bindings as helpers;
@@ -26,14 +26,14 @@ use kernel::{
     }, //
 };
 
-/// How long anything that has to happen may take.
+/// How long to wait for something that has to happen, before the test fails.
 const PATIENCE: Delta = Delta::from_secs(20);
 
-/// Waits until `condition` holds.
+/// Waits until `condition` returns true.
 ///
 /// # Errors
 ///
-/// `ETIMEDOUT`: it does not come to hold.
+/// `ETIMEDOUT`: it has not returned true for a long time.
 pub(crate) fn until(mut condition: impl FnMut() -> bool) -> Result {
     let began = Instant::<Monotonic>::now();
     while !condition() {
@@ -45,12 +45,14 @@ pub(crate) fn until(mut condition: impl FnMut() -> bool) -> Result {
     Ok(())
 }
 
-/// Runs `what` with a fatal signal pending.
+/// Runs `what` while a fatal signal is pending for the current task.
 pub(crate) fn killed<T>(what: impl FnOnce() -> T) -> T {
-    // SAFETY: We are a kernel thread, whose signals are nobody else's business.
+    // SAFETY: The thread of a test case is a kernel thread, which may allow signals for itself.
+    // Nothing else uses its signals.
     unsafe { helpers::rfutex_kill_current() };
     let result = what();
-    // SAFETY: As above.
+    // SAFETY: The signal was made pending above, by this kernel thread for itself, so it may flush
+    // it.
     unsafe { helpers::rfutex_revive_current() };
     result
 }
@@ -58,18 +60,19 @@ pub(crate) fn killed<T>(what: impl FnOnce() -> T) -> T {
 /// How urgent a task is.
 #[derive(Clone, Copy)]
 pub(crate) enum Urgency {
-    /// Real-time, in the middle of the range.
+    /// A real-time task, with a priority in the middle of the range.
     Fifo,
-    /// Real-time, the lowest.
+    /// A real-time task, with the lowest priority.
     FifoLow,
-    /// Not real-time, with that nice value.
+    /// Not a real-time task. It has this nice value.
     Nice(i32),
 }
 
 impl Urgency {
+    /// Makes the current task that urgent.
     fn apply(self) {
         let current = Task::current_raw();
-        // SAFETY: `current` is valid.
+        // SAFETY: The current task is valid, and a task may change its own scheduling policy.
         unsafe {
             match self {
                 Urgency::Fifo => bindings::sched_set_fifo(current),
@@ -79,7 +82,7 @@ impl Urgency {
         }
     }
 
-    /// Runs `what` as a task that is that urgent.
+    /// Runs `what` while the current task is that urgent.
     pub(crate) fn run<T>(self, what: impl FnOnce() -> T) -> T {
         self.apply();
         let result = what();
@@ -88,20 +91,22 @@ impl Urgency {
     }
 }
 
-/// How many references there are on the task.
+/// The number of references on the task.
 pub(crate) fn usage(task: &Task) -> i32 {
-    // SAFETY: The task is alive for as long as the borrow.
+    // SAFETY: The task is valid for as long as it is borrowed.
     unsafe { read(&raw const (*task.as_ptr()).usage.refs) }
 }
 
-/// Whether the task is about to sleep, or sleeps. Not so who has been woken, and does not run yet.
+/// Whether the task sleeps, or is about to. This is false of a task that was woken, even if it does
+/// not run yet.
 pub(crate) fn is_asleep(task: &Task) -> bool {
-    // SAFETY: The task is alive for as long as the borrow. Others change the field.
+    // SAFETY: The task is valid for as long as it is borrowed. Other tasks may change the field at
+    // the same time, hence the volatile read.
     let state = unsafe { (&raw const (*task.as_ptr()).__state).read_volatile() };
     state & bindings::TASK_NORMAL != 0
 }
 
-/// What a task beside ours does, and what came of it.
+/// The work of a task that runs beside the test case, and its result.
 #[pin_data]
 struct Job<F, T> {
     mm: ARef<MmWithUser>,
@@ -114,32 +119,36 @@ struct Job<F, T> {
 }
 
 impl<F: FnOnce() -> T + Unpin, T: Unpin> Job<F, T> {
+    /// Does the work of `job`. This is the function of the thread.
+    ///
     /// # Safety
     ///
-    /// `job` must be a `Job<F, T>` that outlives the thread that runs this.
+    /// `job` must point to a `Job<F, T>` that exists until the thread that runs this has ended.
     unsafe extern "C" fn run(job: *mut c_void) -> c_int {
-        // SAFETY: By the function's requirements.
+        // SAFETY: By the function's requirements, the pointer is to a `Job<F, T>`, which exists for
+        // as long as this function runs. Its fields are protected by locks, or do not change.
         let job = unsafe { &*job.cast::<Self>() };
-        // SAFETY: The mm has users for as long as the job lives. We are a kernel thread without one.
+        // SAFETY: This is a kernel thread, which has no mm yet. The job has a reference on this
+        // one, so that it has users for as long as the job exists.
         unsafe { bindings::kthread_use_mm(job.mm.as_raw()) };
         let work = job.work.lock().take();
         let result = work.map(|work| work());
         *job.result.lock() = result;
-        // SAFETY: Pairs with the one above.
+        // SAFETY: This thread has taken the mm with `kthread_use_mm()` above.
         unsafe { bindings::kthread_unuse_mm(job.mm.as_raw()) };
         job.done.complete_all();
         0
     }
 }
 
-/// A task that runs beside ours, on the same mm. It has to be joined.
+/// A task that runs beside the test case, with the same mm. It has to be joined.
 #[must_use = "has to be joined"]
 pub(crate) struct Beside<F, T> {
     job: Pin<KBox<Job<F, T>>>,
     task: ARef<Task>,
 }
 
-/// Starts a task that does `work`.
+/// Starts a task that does `work` with the mm of the current task.
 pub(crate) fn beside<F, T>(work: F) -> Result<Beside<F, T>>
 where
     F: FnOnce() -> T + Send + Unpin + 'static,
@@ -157,7 +166,8 @@ where
         GFP_KERNEL,
     )?;
     let data = core::ptr::from_ref(&*job).cast_mut().cast();
-    // SAFETY: The job outlives the thread: dropping `Beside` waits for its end.
+    // SAFETY: `data` points to a `Job<F, T>`, as `run` requires. The job is freed only when
+    // `Beside` is dropped, which waits for the end of the thread first.
     let raw = from_err_ptr(unsafe {
         bindings::kthread_create_on_node(
             Some(Job::<F, T>::run),
@@ -166,8 +176,8 @@ where
             c"rfutex_kunit".as_char_ptr(),
         )
     })?;
-    // SAFETY: The thread does not end before somebody wakes it. `Task` is a transparent wrapper of
-    // `task_struct`.
+    // SAFETY: The thread does not run, and so does not end, before it is woken below, so the task
+    // is valid. `Task` is a transparent wrapper of `task_struct`.
     let task = ARef::from(unsafe { &*raw.cast::<Task>() });
     task.wake_up();
     Ok(Beside { job, task })
@@ -179,11 +189,11 @@ impl<F, T: Unpin> Beside<F, T> {
         &self.task
     }
 
-    /// Waits until the work is done, and the task is gone.
+    /// Waits until the work is done and the thread has ended. Returns the result of the work.
     ///
     /// # Errors
     ///
-    /// `ECHILD`: the work did not come to an end.
+    /// `ECHILD`: there is no result, because the work was not completed.
     pub(crate) fn join(self) -> Result<T> {
         self.job.done.wait_for_completion();
         self.job.result.lock().take().ok_or(ECHILD)
@@ -192,9 +202,11 @@ impl<F, T: Unpin> Beside<F, T> {
 
 impl<F, T> Drop for Beside<F, T> {
     fn drop(&mut self) {
-        // Not before: a thread that is stopped before it started does not start.
+        // A thread that is stopped before it has started would never run its function. So this
+        // waits for the end of the work first.
         self.job.done.wait_for_completion();
-        // SAFETY: We have a reference on the thread. This returns when it has ended.
+        // SAFETY: `self` has a reference on the task, which is a kernel thread. The function
+        // returns when the thread has ended.
         unsafe { bindings::kthread_stop(self.task.as_ptr()) };
     }
 }
