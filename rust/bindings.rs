@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What bindgen made of `include/uapi/linux/rfutex.h` and of `helpers.c`.
+//! The bindings that bindgen generates from `bindings_helper.h`: those of the user interface, and
+//! of the module's own C helpers.
 //!
-//! The only file with allowances for generated code. Nothing but [`crate::mm`], [`crate::request`]
-//! and [`crate::device`] uses it.
+//! Lints are allowed for generated code in this file only.
 
 #[allow(
     clippy::all,
@@ -29,14 +29,14 @@ use kernel::transmute::{
     FromBytes, //
 };
 
-/// Declares that any bytes are a value of these structs, and that all bytes of a value are
-/// initialised.
+/// Implements [`FromBytes`] and [`AsBytes`] for structs of the interface.
 macro_rules! plain_data {
     ($($name:ident),* $(,)?) => {$(
-        // SAFETY: The structs of the interface are integers, without implicit padding (see the
-        // assertions on their sizes in `request.rs`): every bit pattern is a value.
+        // SAFETY: The fields of these structs are integers, so that any bytes are a valid value.
         unsafe impl FromBytes for $name {}
-        // SAFETY: For the same reason, every byte of a value is initialised.
+        // SAFETY: The fields of these structs are integers, and there is no implicit padding
+        // between them (see the assertions on the sizes in `request.rs` and `request/multi.rs`). So
+        // all bytes of a value are initialised.
         unsafe impl AsBytes for $name {}
     )*};
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What bindgen reads for rust/bindings.rs: the interface, the constants that
- * it cannot evaluate by itself, and the helpers of helpers.c.
+ * The declarations from which bindgen generates the bindings for bindings.rs:
+ * the user interface, constants that bindgen cannot evaluate by itself, and the
+ * C helpers.
  */
 
 #include <linux/compiler.h>
@@ -21,7 +22,7 @@ struct mm_struct;
 struct page;
 struct vm_area_struct;
 
-/* Command numbers: bindgen does not evaluate _IOW(). */
+/* Command numbers, because bindgen does not evaluate _IOW(). */
 static const u32 RFUTEX_CMD_QUERY = RFUTEX_QUERY;
 static const u32 RFUTEX_CMD_WAIT = RFUTEX_WAIT;
 static const u32 RFUTEX_CMD_WAKE = RFUTEX_WAKE;
@@ -36,7 +37,7 @@ static const u32 RFUTEX_CMD_WAKE_ALL = RFUTEX_WAKE_ALL;
 static const u32 RFUTEX_CMD_WAKE_ONE_PRIVATE = RFUTEX_WAKE_ONE_PRIVATE;
 static const u32 RFUTEX_CMD_WAKE_ALL_PRIVATE = RFUTEX_WAKE_ALL_PRIVATE;
 
-/* Nor BIT(). */
+/* Flags, because bindgen does not evaluate BIT() either. */
 static const unsigned long RFUTEX_SB_KERNMOUNT = SB_KERNMOUNT;
 
 /* Module parameters (parameters.c). */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/dev/rfutex`: decodes a command, calls the operation, encodes the result. No logic.
+//! `/dev/rfutex`: decodes a command, calls the operation, and encodes the result. There is no other
+//! logic here.
 
 use crate::{
     bindings as uapi,
@@ -32,7 +33,8 @@ use kernel::{
     sync::Arc, //
 };
 
-/// A command number without the size of its struct, which differs between versions.
+/// A command number without the size of its struct, which differs between versions of the
+/// interface.
 const fn unsized_command(cmd: u32) -> u32 {
     cmd & !(kernel::uapi::_IOC_SIZEMASK << kernel::uapi::_IOC_SIZESHIFT)
 }
@@ -49,12 +51,12 @@ const KEY_INFO: u32 = unsized_command(uapi::RFUTEX_CMD_KEY_INFO);
 /// An open file.
 pub(crate) struct Device {
     table: Arc<Table>,
-    /// What finds the keys of words.
+    /// The resolver that finds the keys of words.
     resolver: AtomicResolver,
 }
 
 impl Device {
-    /// What an operation that begins now works with.
+    /// The context for an operation that begins now.
     #[inline]
     fn context(&self) -> Context<'_> {
         Context::new(&self.table, self.resolver.get())
@@ -66,9 +68,10 @@ impl MiscDevice for Device {
     type Ptr = KBox<Self>;
 
     fn open(_file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
-        // SAFETY: `Rfutex::init` makes the only registration of this device, in that field of the
-        // module's data, which lives until the device is unregistered. That `open` runs means that
-        // it is not yet, and that the fields before it are initialised.
+        // SAFETY: The only registration of this device is the field `device` of `Rfutex`, the
+        // module's data. The device is registered only after the other fields were initialised, and
+        // the module's data is freed only after it was unregistered. `open` runs in between, so the
+        // fields are valid.
         let (table, resolver) = unsafe {
             let module = container_of!(ptr::from_ref(misc).cast_mut(), Rfutex, device);
             ((*module).table.clone(), (*module).resolver)
@@ -80,10 +83,11 @@ impl MiscDevice for Device {
         Ok(KBox::new(Self { table, resolver }, GFP_KERNEL)?)
     }
 
-    // Inlined into the function that the kernel calls.
+    // This is inlined into the function that the kernel calls.
     #[inline(always)]
     fn ioctl(device: &Self, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
-        // These carry no struct; with a size they are other commands.
+        // The argument of these commands is not a struct. Their numbers are compared as a whole:
+        // with another size, a number is that of another command.
         let result = match cmd {
             uapi::RFUTEX_CMD_WAKE_ONE_PRIVATE => wake_at(device, arg, true, 1),
             uapi::RFUTEX_CMD_WAKE_ALL_PRIVATE => wake_at(device, arg, true, u32::MAX),
@@ -96,7 +100,8 @@ impl MiscDevice for Device {
     }
 }
 
-/// `RFUTEX_SET_RESOLVER`: what finds the keys of words, for operations that begin later.
+/// `RFUTEX_SET_RESOLVER`: sets the resolver that operations which begin later use to find the keys
+/// of words.
 ///
 /// # Errors
 ///
@@ -107,14 +112,14 @@ fn set_resolver(device: &Device, arg: usize) -> Result {
     Ok(())
 }
 
-/// The wakes whose argument is the address.
+/// Carries out the commands whose argument is the address of a word to wake on.
 #[inline]
 fn wake_at(device: &Device, addr: usize, private: bool, nr: u32) -> Result<u32> {
     let word = Word::at(addr, private);
     op::wake::wake(device.context(), word, uapi::RFUTEX_MASK_ANY as u64, nr)
 }
 
-/// The commands whose argument is a struct.
+/// Carries out the commands whose argument is a struct.
 #[inline]
 fn with_struct(device: &Device, cmd: u32, arg: usize) -> Result<u32> {
     let argument = Argument::new(arg, _IOC_SIZE(cmd));
@@ -160,8 +165,10 @@ fn with_struct(device: &Device, cmd: u32, arg: usize) -> Result<u32> {
     }
 }
 
-/// Reads a request and carries it out. A function of its own for each command: together, all would
-/// pay for the stack of the largest.
+/// Reads a request and carries it out.
+///
+/// This is compiled as a separate function for each command. Otherwise every command would use as
+/// much stack as the one that needs most.
 #[inline(never)]
 fn call<R>(
     device: &Device,

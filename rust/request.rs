@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Raw structs of the interface, checked once and turned into requests.
+//! The structs of the user interface, which are checked here once and turned into requests.
 //!
-//! Past this file nothing is unaligned, unknown or out of range.
+//! The code that uses a request can rely on it that words are aligned, and that there are no
+//! unknown flags and no values out of range.
 
 #![deny(unsafe_code)]
 
@@ -49,33 +50,39 @@ use kernel::{
     },
 };
 
-// The sizes of the structs, without any implicit padding.
+// These are the sums of the sizes of the fields, so that the structs have no implicit padding.
 static_assert!(size_of::<rfutex_word>() == 16);
 static_assert!(size_of::<rfutex_query>() == 32);
 static_assert!(size_of::<rfutex_wait>() == 48);
 static_assert!(size_of::<rfutex_wake>() == 32);
 static_assert!(size_of::<rfutex_key_info>() == 80);
 
-/// A struct of the interface in the caller's memory.
+/// A struct of the interface in the memory of the calling process.
 #[derive(Clone, Copy)]
 pub(crate) struct Argument {
     addr: usize,
-    /// The size that the caller knows, in bytes, as the command number carries it.
+    /// The size of the version of the struct that the process has, in bytes. It is a part of the
+    /// command number.
     size: usize,
 }
 
 impl Argument {
-    /// The argument `addr` of a command that carries `size`.
+    /// The struct at the address `addr`, of which the process has a version of `size` bytes.
     #[inline]
     pub(crate) fn new(addr: usize, size: usize) -> Self {
         Self { addr, size }
     }
 
-    /// Copies the struct in, older and newer versions of it too.
+    /// Copies the struct from user memory. It may be an older or a newer version than that of the
+    /// module.
     ///
     /// # Errors
     ///
     /// As [`uaccess::copy_struct_from_user`].
+    ///
+    /// # Context
+    ///
+    /// Process context, no locks held. May sleep.
     #[inline]
     fn read<T: FromBytes>(self) -> Result<T> {
         if lab::fault(Point::CopyIn) {
@@ -84,11 +91,16 @@ impl Argument {
         uaccess::copy_struct_from_user(self.addr, self.size)
     }
 
-    /// Copies the struct out, as much of it as the caller knows; zeroes what only the caller knows.
+    /// Copies the struct to user memory, as far as the process has room for it. If the version of
+    /// the process is longer, its rest is set to zero.
     ///
     /// # Errors
     ///
     /// As [`uaccess::copy_struct_to_user`].
+    ///
+    /// # Context
+    ///
+    /// Process context, no locks held. May sleep.
     fn write<T: AsBytes>(self, value: &T) -> Result {
         if lab::fault(Point::CopyOut) {
             return Err(EFAULT);
@@ -98,13 +110,19 @@ impl Argument {
 }
 
 /// Checks a word.
+///
+/// # Errors
+///
+/// `EINVAL`: a flag is unknown, the size is not valid, or the address is not a multiple of the
+/// size. `EFAULT`: the address does not fit into a pointer.
 #[inline]
 fn check_word(raw: &rfutex_word) -> Result<Word> {
     if raw.flags & !uapi::RFUTEX_WORD_PRIVATE != 0 {
         return Err(EINVAL);
     }
     let size = Size::from_bytes(raw.size).ok_or(EINVAL)?;
-    // What is wrong with the address as a number comes before what cannot be an address here.
+    // A misaligned address is EINVAL even if it does not fit into a pointer, so this is checked
+    // first.
     if raw.addr & (u64::from(raw.size) - 1) != 0 {
         return Err(EINVAL);
     }
@@ -112,10 +130,14 @@ fn check_word(raw: &rfutex_word) -> Result<Word> {
     Word::new(addr, size, raw.flags != 0)
 }
 
-/// Whether a value fits in a word.
+/// Checks that `value` fits into `word`, and returns it.
+///
+/// # Errors
+///
+/// `EINVAL`: it does not fit.
 #[inline]
 fn check_value(word: Word, value: u64) -> Result<u64> {
-    // In two steps: all 64 bits at once cannot be shifted out.
+    // This shifts in two steps, because a shift by all 64 bits at once is not defined.
     if value >> (word.size().bits() - 1) >> 1 == 0 {
         Ok(value)
     } else {
@@ -123,7 +145,11 @@ fn check_value(word: Word, value: u64) -> Result<u64> {
     }
 }
 
-/// The deadline of a wait; `None` for none.
+/// Checks the deadline of a wait, in nanoseconds on `clock`. Returns `None` if the wait has none.
+///
+/// # Errors
+///
+/// `EINVAL`: the clock is unknown, or the time is negative; or there is a time without a clock.
 #[inline]
 fn check_deadline(clock: u32, ns: i64) -> Result<Option<Deadline>> {
     if clock == uapi::RFUTEX_CLOCK_NONE {
@@ -132,7 +158,7 @@ fn check_deadline(clock: u32, ns: i64) -> Result<Option<Deadline>> {
     deadline(clock, ns).map(Some)
 }
 
-/// The deadline of a wait that has one.
+/// Checks the deadline of a wait that has one.
 fn deadline(clock: u32, ns: i64) -> Result<Deadline> {
     let clock = match clock {
         uapi::RFUTEX_CLOCK_MONOTONIC => Clock::Monotonic,
@@ -146,6 +172,7 @@ fn deadline(clock: u32, ns: i64) -> Result<Deadline> {
     Ok(Deadline::new(clock, ns))
 }
 
+/// Checks that a mask has at least one bit set, and returns it.
 #[inline]
 fn check_mask(mask: u64) -> Result<u64> {
     if mask == 0 {
@@ -155,6 +182,7 @@ fn check_mask(mask: u64) -> Result<u64> {
     }
 }
 
+/// Checks that a field that has no meaning is zero.
 #[inline]
 fn check_zero(padding: u32) -> Result {
     if padding != 0 {
@@ -164,7 +192,7 @@ fn check_zero(padding: u32) -> Result {
     }
 }
 
-/// `RFUTEX_WAIT`
+/// The request of `RFUTEX_WAIT`.
 #[derive(Clone, Copy)]
 pub(crate) struct Wait {
     pub(crate) word: Word,
@@ -178,7 +206,7 @@ impl Wait {
     ///
     /// # Errors
     ///
-    /// `EINVAL`: a field has a value that means nothing. Others as
+    /// `EINVAL`: a field has a value that is not valid. Others as
     /// [`uaccess::copy_struct_from_user`].
     ///
     /// # Context
@@ -189,6 +217,7 @@ impl Wait {
         Self::new(&argument.read()?)
     }
 
+    /// Checks the request.
     #[inline]
     fn new(raw: &rfutex_wait) -> Result<Self> {
         check_zero(raw.pad)?;
@@ -202,7 +231,7 @@ impl Wait {
     }
 }
 
-/// `RFUTEX_WAKE`
+/// The request of `RFUTEX_WAKE`.
 pub(crate) struct Wake {
     pub(crate) word: Word,
     pub(crate) mask: u64,
@@ -231,7 +260,7 @@ impl Wake {
     }
 }
 
-/// `RFUTEX_KEY_INFO`
+/// The request of `RFUTEX_KEY_INFO`.
 pub(crate) struct KeyInfo {
     pub(crate) word: Word,
     raw: rfutex_word,
@@ -239,7 +268,7 @@ pub(crate) struct KeyInfo {
 }
 
 impl KeyInfo {
-    /// Reads and checks the request. What is there for results is not looked at.
+    /// Reads and checks the request. The fields that are meant for the answer may have any value.
     ///
     /// # Errors
     ///
@@ -257,11 +286,11 @@ impl KeyInfo {
         })
     }
 
-    /// Writes the results back beside the word.
+    /// Writes the answer, with the word as the process has given it.
     ///
     /// # Errors
     ///
-    /// `EFAULT`: the memory is not writable.
+    /// `EFAULT`: the memory cannot be written to.
     ///
     /// # Context
     ///
@@ -278,7 +307,7 @@ impl KeyInfo {
 ///
 /// # Errors
 ///
-/// `EFAULT`: the memory is not writable.
+/// `EFAULT`: the memory cannot be written to.
 ///
 /// # Context
 ///

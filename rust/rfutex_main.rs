@@ -1,39 +1,43 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! rfutex: wait on, and wake, words of memory, through `/dev/rfutex`.
+//! rfutex: waiting on words of memory, and waking those who wait, through `/dev/rfutex`.
 //!
 //! # Where things are
 //!
 //! | | |
 //! |---|---|
-//! | [`device`] | the char device: from a command number to an operation |
-//! | [`request`], [`word`] | structs of the interface, checked; what names a word |
+//! | [`device`] | the char device, which calls the operation for a command number |
+//! | [`request`], [`word`] | the structs of the interface, checked; and what identifies a word |
 //! | [`op`] | the operations |
 //! | [`context`] | what an operation works with: the table and the resolver of the open file |
-//! | [`key`] | from an address to a key: the subject of this module |
+//! | [`key`] | how an address is turned into a key, which is the subject of this module |
 //! | [`table`], [`queue`], [`wake_chain`] | where waiters queue, and how they are woken |
-//! | [`mm`] | what the `kernel` crate lacks, wrapped |
+//! | [`mm`], [`time`] | safe wrappers of what the `kernel` crate lacks |
 //! | [`lab`] | what only tests need |
 //!
 //! # Lock order
 //!
-//! 1. The folio lock ([`mm::folio`]), and mmap_lock inside `get_user_pages_fast()`: each alone, never
-//!    while anything below is held.
-//! 2. RCU, or a VMA's read lock, or mmap_lock for reading ([`mm::vma`]), for as long as a
-//!    [`key::Borrowed`] lives.
-//! 3. A bucket's spinlock ([`queue::Bucket`]): two of them in the order of their addresses, and
-//!    nothing of the above. Nothing sleeps, faults or is released under it.
+//! 1. The folio lock ([`mm::folio`]), and mmap_lock inside `get_user_pages_fast()`. They are never
+//!    taken while a lock that follows below is held, nor both at once.
+//! 2. While there is a [`key::Borrowed`]: an RCU read-side critical section, or the read lock of a
+//!    VMA, or mmap_lock for reading ([`mm::vma`]).
+//! 3. The spinlock of a bucket ([`queue::Bucket`]). Two of them are taken in the order of their
+//!    addresses. They are never taken while one of the above is held. Under them, nothing sleeps or
+//!    faults, and no reference is put that might be the last.
 //!
-//! No lock is held while a task sleeps, nor while a page is faulted in.
+//! The module holds no lock of its own while a task sleeps in a wait, or while it faults a page in.
 //!
 //! # Lifetimes
 //!
-//! - A waiter lies on the stack of the task that waits ([`queue`]).
-//! - A key is made of numbers and keeps nothing alive ([`key`]). A waiter may hold the inode that its
-//!   word is on, and the superblock ([`key::OwnedKey`]): the module parameter `hold` decides. What it
-//!   holds is given back by the task that waited, with no lock held.
-//! - No page is referenced while a task sleeps, nor while another page is faulted in.
-//! - The table lives as long as an open file, or the module. An open file keeps the module.
+//! - A waiter lies on the stack of the task that waits ([`queue`]), or, for a wait on many words,
+//!   in memory that this task frees before it returns.
+//! - A key consists of numbers and keeps nothing alive ([`key`]). The module parameter `hold`
+//!   decides whether a waiter holds the inode that its word lies on, and the superblock
+//!   ([`key::OwnedKey`]). The task that waited puts these references, with no lock held.
+//! - There is no reference on a page while a task sleeps in a wait, or while another page is
+//!   faulted in.
+//! - The table exists for as long as the module is loaded, or a file is open. An open file keeps
+//!   the module from being unloaded.
 
 mod bindings;
 mod context;
@@ -84,7 +88,8 @@ module! {
     },
 }
 
-/// The module's data. Fields are dropped from the top: first nobody can open the device any more.
+/// The data of the module. The fields are dropped in this order: the device comes first, so that
+/// nobody can open it any more.
 #[pin_data]
 pub(crate) struct Rfutex {
     #[pin]
@@ -93,14 +98,14 @@ pub(crate) struct Rfutex {
     #[pin]
     lab: lab::Lab,
     table: Arc<Table>,
-    /// What new open files begin with.
+    /// The resolver that new open files start with.
     resolver: Resolver,
 }
 
 impl kernel::InPlaceModule for Rfutex {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         mm::number::begin();
-        // The device comes last: it can be opened at once.
+        // The device is registered last, because it can be opened as soon as it is.
         try_pin_init!(Self {
             table: Table::new(module_parameters::buckets.value(), Hold::from_parameter())?,
             resolver: Resolver::from_uapi(module_parameters::resolver.value())?,

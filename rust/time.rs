@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Deadlines: absolute times on one of three clocks.
+//! Deadlines, which are absolute times on one of three clocks.
 //!
-//! Being absolute, a deadline needs no restart block: an interrupted wait is restarted with the
-//! same arguments. A restart block would hold a pointer to a function of this module, and might
-//! outlive it.
+//! Because they are absolute, a wait that was interrupted can be restarted with the same arguments,
+//! and needs no restart block. A restart block would have a pointer to a function of this module,
+//! and might still be used after the module was unloaded.
 
 use crate::bindings as helpers;
 use kernel::bindings;
@@ -18,7 +18,8 @@ pub(crate) enum Clock {
     Boottime = bindings::CLOCK_BOOTTIME as i32,
 }
 
-/// A point in time, as the timer code wants it. Like an `Option` of one, it fits into two registers.
+/// A point in time, in the form that timers use. It fits into two registers, and so does an
+/// `Option` of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Deadline {
     clock: Clock,
@@ -26,19 +27,20 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// The time `ns` (nanoseconds) on `clock`, as the current task's time namespace has it.
+    /// The time `ns`, in nanoseconds on `clock`, as seen in the time namespace of the current task.
     pub(crate) fn new(clock: Clock, ns: i64) -> Self {
-        // SAFETY: Reads the current task's namespace, which it alone replaces.
+        // SAFETY: The function reads the offsets in the time namespace of the current task. Only
+        // the task itself ever replaces its namespaces, so that this one is valid during the call.
         let expires = unsafe { helpers::rfutex_timens_to_host(clock as i32, ns) };
         Self { clock, expires }
     }
 
-    /// The clock's number.
+    /// The number of the clock (`CLOCK_*`).
     pub(crate) fn clock(&self) -> i32 {
         self.clock as i32
     }
 
-    /// Nanoseconds on that clock, outside of any time namespace.
+    /// The time in nanoseconds on that clock, in the initial time namespace.
     pub(crate) fn expires(&self) -> i64 {
         self.expires
     }

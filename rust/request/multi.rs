@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests about more than one word.
+//! The requests that have more than one word.
 
 use super::{
     check_deadline,
@@ -37,11 +37,11 @@ static_assert!(size_of::<rfutex_waitv_entry>() == 32);
 static_assert!(size_of::<rfutex_waitv>() == 32);
 static_assert!(size_of::<rfutex_swap>() == 64);
 
-/// `RFUTEX_REQUEUE`
+/// The request of `RFUTEX_REQUEUE`.
 pub(crate) struct Requeue {
     pub(crate) from: Word,
     pub(crate) to: Word,
-    /// The value that `from` must have, if any.
+    /// The value that `from` must have; `None` if it may have any.
     pub(crate) val: Option<u64>,
     pub(crate) nr_wake: u32,
     pub(crate) nr_move: u32,
@@ -77,7 +77,7 @@ impl Requeue {
     }
 }
 
-/// What `RFUTEX_WAKE_OP` does to the word.
+/// What `RFUTEX_WAKE_OP` does to the target word.
 #[derive(Clone, Copy)]
 enum Op {
     Set,
@@ -87,7 +87,7 @@ enum Op {
     Xor,
 }
 
-/// How it compares the value that the word had.
+/// How `RFUTEX_WAKE_OP` compares the old value of the target word.
 #[derive(Clone, Copy)]
 enum Compare {
     Equal,
@@ -98,7 +98,7 @@ enum Compare {
     GreaterOrEqual,
 }
 
-/// `RFUTEX_WAKE_OP`
+/// The request of `RFUTEX_WAKE_OP`.
 pub(crate) struct WakeOp {
     pub(crate) word: Word,
     pub(crate) target: Word,
@@ -150,7 +150,8 @@ impl WakeOp {
         })
     }
 
-    /// The target's new value. What does not fit the word is to be cut off.
+    /// The new value of the target, whose old value is `old`. The caller has to truncate it to the
+    /// size of the target.
     pub(crate) fn apply(&self, old: u64) -> u64 {
         match self.op {
             Op::Set => self.operand,
@@ -161,7 +162,8 @@ impl WakeOp {
         }
     }
 
-    /// Whether the target's old value compares; both are taken as signed.
+    /// Whether the comparison is true of the target's old value. Both values are compared as signed
+    /// numbers of the size of the target.
     pub(crate) fn compares(&self, old: u64) -> bool {
         let old = sign_extend(self.target.size(), old);
         let comparand = sign_extend(self.target.size(), self.comparand);
@@ -176,15 +178,17 @@ impl WakeOp {
     }
 }
 
+/// The number of the given size that `value` is, taken as signed.
 fn sign_extend(size: Size, value: u64) -> i64 {
     let above = 64 - size.bits();
     ((value << above) as i64) >> above
 }
 
-/// The longest entry of a `RFUTEX_WAITV`, in bytes. The same for all sizes of pages.
+/// The largest size of an entry of `RFUTEX_WAITV`, in bytes. It does not depend on the size of a
+/// page.
 const MAX_ENTRY_SIZE: usize = 4096;
 
-/// `RFUTEX_WAITV`
+/// The request of `RFUTEX_WAITV`.
 pub(crate) struct Waitv {
     pub(crate) deadline: Option<Deadline>,
     entries: usize,
@@ -192,7 +196,7 @@ pub(crate) struct Waitv {
     nr: usize,
 }
 
-/// One word of it.
+/// An entry of `RFUTEX_WAITV`, which describes one word.
 pub(crate) struct WaitvEntry {
     pub(crate) word: Word,
     pub(crate) val: u64,
@@ -200,7 +204,7 @@ pub(crate) struct WaitvEntry {
 }
 
 impl Waitv {
-    /// Reads and checks the request, but for its entries.
+    /// Reads and checks the request, but not its entries.
     ///
     /// # Errors
     ///
@@ -213,7 +217,7 @@ impl Waitv {
         let raw: rfutex_waitv = argument.read()?;
         check_zero(raw.pad)?;
         let entry_size = raw.entry_size as usize;
-        // No shorter one was ever in use.
+        // There has never been a version of the entry that is shorter.
         if !(1..=uapi::RFUTEX_WAITV_MAX).contains(&raw.nr)
             || !(size_of::<rfutex_waitv_entry>()..=MAX_ENTRY_SIZE).contains(&entry_size)
         {
@@ -227,12 +231,12 @@ impl Waitv {
         })
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     pub(crate) fn nr(&self) -> usize {
         self.nr
     }
 
-    /// Reads and checks one of the entries.
+    /// Reads and checks the entry with this `index`.
     ///
     /// # Errors
     ///
@@ -254,7 +258,7 @@ impl Waitv {
     }
 }
 
-/// `RFUTEX_SWAP`
+/// The request of `RFUTEX_SWAP`.
 #[derive(Clone, Copy)]
 pub(crate) struct Swap {
     pub(crate) wait: Wait,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is accepted from user space, and what is refused.
+//! Tests of what is accepted from user space, and what is refused.
 
 use super::*;
 use crate::lab::{
@@ -19,7 +19,7 @@ use kernel::{
     page::PAGE_SIZE, //
 };
 
-/// A page of a process, where its structs are put.
+/// Memory of a process, in which the tests put the structs.
 struct User(Mapping);
 
 impl User {
@@ -50,7 +50,7 @@ fn word(addr: u64, size: u32, flags: u32) -> rfutex_word {
     rfutex_word { addr, size, flags }
 }
 
-/// A wait that is in order.
+/// A wait that is valid.
 fn good_wait() -> rfutex_wait {
     rfutex_wait {
         word: word(0x1000, 4, 0),
@@ -69,7 +69,7 @@ fn good_wake() -> rfutex_wake {
     }
 }
 
-/// Why it was refused.
+/// The error with which a request was refused; `None` if it was accepted.
 fn refusal<T>(result: Result<T>) -> Option<Error> {
     result.err()
 }
@@ -166,7 +166,7 @@ mod cases {
                 assert!(refusal(wake) == (!fits).then_some(EINVAL));
             }
         }
-        // Which addresses there are is not asked here.
+        // Whether the address is one of user space is not checked here.
         let word = word(u64::MAX - 7, 8, 0);
         assert!(user
             .wake(&rfutex_wake {
@@ -280,19 +280,19 @@ mod cases {
     fn shorter_struct_is_taken_as_if_zeros_followed() -> Result {
         let user = User::new()?;
         let raw = good_wake();
-        // As far as the mask; what is behind it in memory is not looked at.
+        // This struct ends after the mask. What follows it in memory is not read.
         let wake = Wake::read(user.argument(&raw, 24)?)?;
         assert_eq!((wake.mask, wake.nr), (5, 0));
-        // As far as the word; then the mask is 0.
+        // These end after the word, or have nothing at all, so that the mask is 0.
         assert!(refusal(Wake::read(user.argument(&raw, 16)?)) == Some(EINVAL));
         assert!(refusal(Wake::read(user.argument(&raw, 0)?)) == Some(EINVAL));
-        // In the middle of a field: its low bytes.
+        // This one ends in the middle of a field, of which the low byte remains.
         let raw = rfutex_wake {
             mask: 0x1122_3344,
             ..raw
         };
         assert_eq!(Wake::read(user.argument(&raw, 17)?)?.mask, 0x44);
-        // A wait without clock and deadline.
+        // This is a wait without a clock and a deadline.
         let wait = Wait::read(user.argument(&good_wait(), 32)?)?;
         assert_eq!((wait.val, wait.mask), (7, 5));
         Ok(())
@@ -309,7 +309,7 @@ mod cases {
             user.0.write(size - 1, &[0])?;
             assert!(refused == Some(E2BIG));
         }
-        // What is behind the struct does not matter.
+        // What follows the struct in memory does not matter.
         user.0.write(known, &[1])?;
         assert!(user.wake(&good_wake()).is_ok());
         assert!(Wake::read(user.argument(&good_wake(), known + 1)?).is_err());
@@ -322,7 +322,8 @@ mod cases {
         let end = user.0.at(2 * PAGE_SIZE);
         user.0.write(2 * PAGE_SIZE - 32, good_wake().as_bytes())?;
         assert!(Wake::read(Argument::new(end - 32, 32)).is_ok());
-        // Cut off; the unknown part cut off; nothing; the kernel's.
+        // In turn: the struct is not all there; its unknown part is not there; nothing is mapped
+        // there; and the last two addresses are not of user space.
         assert!(refusal(Wake::read(Argument::new(end - 24, 32))) == Some(EFAULT));
         assert!(refusal(Wake::read(Argument::new(end - 32, 40))) == Some(EFAULT));
         assert!(refusal(Wake::read(Argument::new(0, 32))) == Some(EFAULT));
