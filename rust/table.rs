@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The table: which key queues in which bucket.
+//! The hash table, which decides in which bucket the waiters on a key queue.
 
 #![deny(unsafe_code)]
 
@@ -27,40 +27,48 @@ use kernel::{
     sync::Arc, //
 };
 
-/// The number of buckets where the user asks for none. More are not worth their memory: with a
-/// hundred thousand waiters, a bucket has two of them, and one in six of its counters counts
-/// somebody, so that a wake for somebody else seldom has to look at who it is.
+/// The number of buckets, on a machine with enough memory, if the user does not choose one.
+///
+/// More would not be worth their memory: with a hundred thousand waiters, there are two per bucket
+/// on average, and about one counter in six is not zero. So a wake that finds nobody seldom has to
+/// search a queue.
 const DEFAULT_BUCKETS: usize = 1 << 16;
 
-/// The default takes no more than this part of memory.
+/// If the user does not choose the number, the buckets use at most one part in this many of the
+/// memory.
 const DEFAULT_SHARE: usize = 256;
 
-/// The default has no fewer than this for each possible CPU, so that they seldom want the same lock.
+/// If the user does not choose the number, there are at least this many buckets for each possible
+/// CPU, so that CPUs seldom compete for the same lock.
 const MIN_PER_CPU: usize = 256;
 
-/// The most that one may ask for.
+/// The largest number of buckets that the user can choose.
 const MAX_BUCKETS: u32 = 1 << 20;
 
-/// A table: buckets, and the secret that says which key goes where.
+/// A hash table of waiters.
 pub(crate) struct Table {
     buckets: Buckets,
+    /// The key of the hash that chooses the bucket.
     secret: Secret,
-    /// What hides objects' numbers from users.
+    /// The key of the hash that hides the numbers of objects from users.
     cookie_key: siphash::Key,
     hold: Hold,
 }
 
-/// The hash's key: whoever does not know it, and cannot time the buckets either, cannot choose words
-/// that collide. The hash is made to be fast, and is no cryptographic one.
+/// The key of the table's hash.
+///
+/// Without knowing it, and without measuring how long operations on buckets take, nobody can choose
+/// words whose keys collide. The hash is made to be fast. It is not a cryptographic hash.
 #[derive(Clone, Copy)]
 pub(crate) struct Secret([u64; 3]);
 
 impl Secret {
     fn new([a, b]: [u64; 2]) -> Self {
-        // The last is the first made odd, to multiply by.
+        // The third part is a multiplier. It is the first part, made odd.
         Self([a, b, a | 1])
     }
 
+    /// A random secret, which nobody can guess.
     fn random() -> Self {
         Self::new([random::number(), random::number()])
     }
@@ -72,8 +80,12 @@ impl Secret {
         Self::new(parts)
     }
 
-    /// The hash of a key: a folded multiplication of its two parts, each masked with a part of the
-    /// secret, and a second one that spreads what the first left in a few bits.
+    /// The hash of a key.
+    ///
+    /// The two numbers of the key are each combined with a part of the secret, multiplied, and the
+    /// two halves of the product are folded into one. This is then done a second time, with the
+    /// third part of the secret, because the first result may differ from that of another key in a
+    /// few bits only.
     #[inline]
     pub(crate) fn hash(self, id: KeyId) -> u64 {
         let fold = |a: u64, b: u64| {
@@ -85,10 +97,10 @@ impl Secret {
     }
 }
 
-/// How many buckets suit a machine with so much memory and so many CPUs.
+/// The default number of buckets on a machine with `ram_bytes` of memory and `cpus` possible CPUs.
 fn by_default(ram_bytes: usize, cpus: usize) -> usize {
     let affordable = ram_bytes / DEFAULT_SHARE / size_of::<Bucket>();
-    // The power of two that is no larger.
+    // Round down to a power of two.
     let affordable = (affordable / 2 + 1).next_power_of_two();
     affordable
         .min(DEFAULT_BUCKETS)
@@ -97,16 +109,16 @@ fn by_default(ram_bytes: usize, cpus: usize) -> usize {
 }
 
 impl Table {
-    /// Makes a table of `nr_buckets` buckets, rounded up to a power of two; 0 for as many as suit
-    /// the machine. Those who sleep on words of files hold what `hold` says.
+    /// Makes a table of `nr_buckets` buckets, which is rounded up to a power of two. 0 means the
+    /// default number for this machine. Tasks that sleep on words of files hold what `hold` says.
     ///
     /// # Errors
     ///
-    /// `EINVAL`: more than there may be. `ENOMEM`.
+    /// `EINVAL`: `nr_buckets` is too large. `ENOMEM`: there is no memory.
     ///
     /// # Context
     ///
-    /// May sleep.
+    /// Process context, no locks held. May sleep.
     pub(crate) fn new(nr_buckets: u32, hold: Hold) -> Result<Arc<Self>> {
         if nr_buckets > MAX_BUCKETS {
             return Err(EINVAL);
@@ -119,7 +131,7 @@ impl Table {
         if lab::fault(lab::Point::Allocate) {
             return Err(ENOMEM);
         }
-        // The memory is not charged to the cgroup of whoever loads the module.
+        // The memory is not charged to the cgroup of the task that loads the module.
         let table = Self {
             buckets: Buckets::new(nr)?,
             secret: Secret::random(),
@@ -129,41 +141,41 @@ impl Table {
         Ok(Arc::new(table, GFP_KERNEL)?)
     }
 
-    /// Where the waiters under a key are.
+    /// Where the waiters on the key `id` are.
     #[inline]
     pub(crate) fn slot(&self, id: KeyId) -> BucketSlot<'_> {
         self.buckets.at_hash(self.secret.hash(id))
     }
 
-    /// Locks where the waiters under two keys are: see [`Buckets::pair`].
+    /// Locks the buckets of two keys. See [`Buckets::pair`].
     ///
     /// # Context
     ///
-    /// Does not sleep. No bucket may be locked.
+    /// Does not sleep. The caller must not hold the lock of any bucket.
     #[inline]
     pub(crate) fn pair(&self, from: KeyId, to: KeyId) -> Pair<'_> {
         self.buckets
             .pair(self.secret.hash(from), self.secret.hash(to))
     }
 
-    /// A number that stands for the key's object, as long as the table lives, and tells nothing else
-    /// about it.
+    /// A number that stands for the object of the key for as long as the table exists, and reveals
+    /// nothing else about the object.
     pub(crate) fn object_cookie(&self, id: KeyId) -> u64 {
         self.cookie_key.hash(id.object())
     }
 
-    /// What those who sleep on words of files hold.
+    /// What tasks hold while they sleep on words of files.
     #[inline]
     pub(crate) fn hold(&self) -> Hold {
         self.hold
     }
 
-    /// How many buckets there are.
+    /// The number of buckets.
     pub(crate) fn nr_buckets(&self) -> usize {
         self.buckets.as_slice().len()
     }
 
-    /// How many waiters each counter of each bucket counts.
+    /// The values of all counters of all buckets.
     #[cfg(RFUTEX_LAB)]
     pub(crate) fn nr_waiters(&self) -> impl Iterator<Item = i32> + '_ {
         self.buckets.as_slice().iter().flat_map(Bucket::nr_waiters)
@@ -187,7 +199,7 @@ mod tests {
 
     const NR_BUCKETS: usize = 256;
 
-    /// Secrets that look random and are the same each time.
+    /// Secrets that look random, but are the same in each run.
     fn secrets(nr: u64) -> impl Iterator<Item = Secret> {
         let number = |seed: u64| {
             let z = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -202,13 +214,13 @@ mod tests {
         Buckets::index(NR_BUCKETS, secret.hash(id)).0
     }
 
-    /// The counter of a key where there are as many counters as above buckets.
+    /// The counter of a key in a table that has [`NR_BUCKETS`] counters, and so fewer buckets.
     fn counter_of(secret: Secret, id: KeyId) -> usize {
         let (bucket, counter) = Buckets::index(NR_BUCKETS / NR_COUNTERS, secret.hash(id));
         bucket * NR_COUNTERS + counter
     }
 
-    /// How many of the keys are in each place.
+    /// The number of keys in each place.
     fn spread(
         place_of: impl Fn(KeyId) -> usize,
         keys: impl Iterator<Item = KeyId>,
@@ -218,11 +230,11 @@ mod tests {
         places
     }
 
-    /// Whether 4096 keys are spread as a random function would spread them, over buckets and over
-    /// counters, for each secret.
+    /// Whether 4096 keys are spread over the buckets, and over the counters, as a random function
+    /// would spread them. This is checked for several secrets.
     ///
-    /// Chi-square has a mean of 255 and a deviation of 23 here; the longest of 256 chains with 16
-    /// keys each on average is around 29.
+    /// The chi-square statistic has a mean of 255 and a standard deviation of 23 here. There are
+    /// 256 chains, with 16 keys on average, and the longest of them is expected to have about 29.
     fn spreads(key: impl Fn(u64) -> KeyId) -> bool {
         let keys = || (0..4096).map(&key);
         secrets(8).all(|secret| {
@@ -237,22 +249,24 @@ mod tests {
         })
     }
 
-    /// The place of a key's counter among all of a table.
+    /// The index of a key's counter among all counters of a table.
     fn place(table: &Table, id: KeyId) -> Option<usize> {
-        // Who enters is counted there.
+        // The counter counts the caller between `enter()` and the drop of the entry.
         let entry = table.slot(id).enter();
         let place = table.nr_waiters().position(|nr| nr == 1);
         drop(entry);
         place
     }
 
-    // As they are given out: a bit that marks them, and the time since boot.
+    // These are like the numbers that the module gives out: a bit that marks them, and a counter
+    // that starts at the time since boot.
     const INODE: u64 = 1 << 61 | 35_123_456_789;
     const MM: u64 = INODE + 1000;
 
     #[test]
     fn pages_of_a_file_spread() -> Result {
-        // In a row; every second, fourth, ... page: a stride of a huge page, and more.
+        // The words are on consecutive pages, on every second page, on every fourth, and so on. The
+        // strides include that of a huge page, and larger ones.
         for shift in 12..32 {
             assert!(spreads(|i| KeyId::made_up(Kind::Inode, INODE, i << shift)));
         }
@@ -293,7 +307,7 @@ mod tests {
 
     #[test]
     fn files_numbered_in_a_row_spread() -> Result {
-        // The first word of many files. The numbers of the kernel are small ones.
+        // These are the first words of many files. The kernel's own numbers are small.
         for first in [1, INODE] {
             for step in [1, 2, 3, 7, 64, 1000] {
                 assert!(spreads(|i| KeyId::made_up(
@@ -308,7 +322,7 @@ mod tests {
 
     #[test]
     fn processes_numbered_in_a_row_spread() -> Result {
-        // The same address in many processes, as after fork.
+        // This is the same address in many processes, as after fork.
         for first in [1, MM] {
             for step in [1, 2, 3, 7, 64, 1000] {
                 assert!(spreads(|i| {
@@ -321,7 +335,7 @@ mod tests {
 
     #[test]
     fn objects_and_positions_together_spread() -> Result {
-        // 64 files of 64 pages; both of them moving in step.
+        // These are 64 files of 64 pages each; then many files, with another page in each.
         assert!(spreads(|i| {
             KeyId::made_up(Kind::Inode, INODE + i / 64, (i % 64) << 12)
         }));
@@ -333,8 +347,8 @@ mod tests {
 
     #[test]
     fn each_bit_of_object_and_position_counts() -> Result {
-        // A hash over the wrong bytes (8d67743653dc) misses some: each bit must change both the
-        // bucket and the counter under nearly all of 64 secrets.
+        // A hash that is computed over the wrong bytes (8d67743653dc) ignores some bits. Each bit
+        // must change both the bucket and the counter with nearly all of 64 secrets.
         let changes = |other: KeyId| {
             let key = KeyId::made_up(Kind::Inode, INODE, 5 << 12);
             let places = [bucket_of, counter_of];
@@ -424,7 +438,7 @@ mod tests {
         );
         assert!(bytes <= share);
         assert!(by_default.nr_buckets() == DEFAULT_BUCKETS || 2 * bytes > share);
-        // Each on cache lines of its own.
+        // Each bucket begins at a cache line.
         let aligned = |bucket| ptr::from_ref::<Bucket>(bucket).addr() % 64 == 0;
         assert!(by_default.buckets.as_slice().iter().all(aligned));
         assert!(by_default.nr_waiters().all(|nr| nr == 0));
@@ -434,7 +448,8 @@ mod tests {
     #[test]
     fn default_follows_memory_and_cpus() -> Result {
         const BUCKET: usize = size_of::<Bucket>();
-        // Never more than their part of memory, never less than half of it.
+        // The buckets never use more than their share of the memory, and never less than half of
+        // it.
         for kib in (1..4096).map(|n| n * 97) {
             let (nr, share) = (by_default(kib << 10, 1), (kib << 10) / DEFAULT_SHARE);
             if nr > MIN_PER_CPU && nr < DEFAULT_BUCKETS {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tasks to be woken after the lock is released: any number, without allocating.
+//! Lists of tasks to be woken after a lock was released. They can have any number of tasks, and
+//! need no allocation.
 //!
-//! One task, which is the commonest, is remembered by itself, and woken as it is. More are linked
-//! through `task->wake_q`, by the protocol of the kernel's own `wake_q_add()` and `wake_up_q()`
-//! (kernel/sched/core.c), which are not exported. A task can be in one chain at a time; who finds it
-//! in another one leaves the wake to that one.
+//! A single task, which is the most common case, is just remembered. Several are linked through
+//! `task->wake_q`, with the protocol of the kernel's `wake_q_add()` and `wake_up_q()`
+//! (kernel/sched/core.c), which are not exported to modules. A task can be linked into only one
+//! chain at a time. If it is already in another one, waking it is left to that one.
 
 use crate::bindings as helpers;
 use core::{
@@ -29,23 +30,24 @@ use kernel::{
     task::Task, //
 };
 
-/// The end of a chain: not null, which stands for "in no chain".
+/// Marks the end of a chain. It is not null, because null means that a task is in no chain.
 const TAIL: *mut bindings::wake_q_node = ptr::without_provenance_mut(1);
 
 /// Tasks that are to be woken, in order.
 ///
-/// They must not be forgotten: tasks that are linked count as about to be woken for everybody else.
+/// This must not be leaked with `mem::forget()`: everybody else relies on it that a task which is
+/// linked into a chain is going to be woken.
 ///
 /// # Invariants
 ///
-/// - If `nr` is 1, `first` is the `wake_q` of a task on which we own a reference. It is in no chain
-///   of ours.
-/// - Otherwise, `first` leads over `next` to [`TAIL`], through the `wake_q` of tasks on each of
-///   which we own a reference.
+/// - If `nr` is 1, `first` is the `wake_q` of a task on which this owns a reference. The task is
+///   not linked into a chain by this.
+/// - Otherwise, `first` and the `next` pointers that follow it lead to [`TAIL`], through the
+///   `wake_q` of tasks. This owns a reference on each of these tasks, and their `wake_q`.
 #[must_use = "the tasks are to be woken"]
 pub(crate) struct Tasks {
     first: *mut bindings::wake_q_node,
-    /// How many were added.
+    /// The number of tasks that were added, including those that were left to another chain.
     nr: u32,
 }
 
@@ -53,146 +55,166 @@ impl Tasks {
     /// No tasks.
     #[inline]
     pub(crate) fn none() -> Self {
-        // INVARIANT: There are none.
+        // INVARIANT: `first` is `TAIL`, and there is no task before it.
         Self { first: TAIL, nr: 0 }
     }
 
-    /// One.
+    /// A single task.
     #[inline]
     pub(crate) fn one(task: ARef<Task>) -> Self {
         let task = ARef::into_raw(task).cast::<bindings::task_struct>();
-        // SAFETY: We have a reference on the task.
+        // SAFETY: `task` came from a reference on the task, which `into_raw` has not put. So the
+        // task is valid.
         let first = unsafe { &raw mut (*task.as_ptr()).wake_q };
-        // INVARIANT: The reference is ours from here on.
+        // INVARIANT: The new object owns the reference that `into_raw` has not put.
         Self { first, nr: 1 }
     }
 
-    /// Wakes all.
+    /// Wakes all tasks.
+    ///
+    /// # Context
+    ///
+    /// Any. Does not sleep. The caller should not hold a lock that the tasks are going to need.
     #[inline]
     pub(crate) fn wake(self) {
         match self.nr {
             0 => {}
-            // SAFETY: By the type invariants, it is a task's, and the reference is ours.
+            // SAFETY: By the type invariants, `first` is the `wake_q` of a task on which this owns
+            // a reference. `self` is consumed, so the reference is used only here.
             1 => unsafe { wake_one(self.first) },
             _ => self.wake_many(),
         }
     }
 
-    /// The same where there are many.
+    /// Wakes all tasks of a chain.
     #[inline(never)]
     fn wake_many(self) {
         let mut node = self.first;
         while node != TAIL {
-            // SAFETY: By the type invariants, `node` is the `wake_q` of a task that is alive; the
-            // field is ours until it is null.
+            // SAFETY: By the type invariants, `node` is the `wake_q` of a task on which this owns a
+            // reference, so it is valid. Nobody else writes to it until `next` is null.
             let next = unsafe { (*node).next };
-            // SAFETY: The field is still ours. From here on, another chain may take the task.
+            // After this, another chain may link the task.
+            // SAFETY: `node` is still valid, as above, because the reference is put only below.
+            // Other tasks access the field only atomically.
             unsafe { atomic_store(&raw mut (*node).next, ptr::null_mut(), Relaxed) };
-            // SAFETY: By the type invariants, the reference on the task is ours.
+            // SAFETY: By the type invariants, this owns a reference on the task. It was not yet
+            // used, because each node is in the chain once.
             unsafe { wake_one(node) };
             node = next;
         }
     }
 }
 
-/// The task that `node` is the `wake_q` of, with the reference that the chain had.
+/// The task whose `wake_q` is `node`, with a reference on it.
 ///
 /// # Safety
 ///
-/// The caller must give a reference on that task.
+/// `node` must be the `wake_q` of a task. The caller must own a reference on that task, and passes
+/// it to this function.
 #[inline]
 unsafe fn task_of(node: *mut bindings::wake_q_node) -> ARef<Task> {
-    // SAFETY: By the function's requirements, `node` is in a task.
+    // SAFETY: By the function's requirements, `node` is the `wake_q` of a task, which is valid,
+    // because the caller owns a reference on it.
     let task = unsafe { container_of!(node, bindings::task_struct, wake_q) };
-    // SAFETY: By the function's requirements, the reference is ours. `Task` is a transparent wrapper
-    // of `task_struct`, and no task is at address 0.
+    // SAFETY: By the function's requirements, the caller passes a reference on the task. `Task` is
+    // a transparent wrapper of `task_struct`, and a pointer to a task is never null.
     unsafe { ARef::from_raw(NonNull::new_unchecked(task.cast())) }
 }
 
-/// Wakes the task that `node` is the `wake_q` of, and gives back a reference on it.
+/// Wakes the task whose `wake_q` is `node`, and puts a reference on it.
 ///
 /// # Safety
 ///
-/// The caller must give that reference.
+/// `node` must be the `wake_q` of a task. The caller must own a reference on that task, and passes
+/// it to this function.
 #[inline]
 unsafe fn wake_one(node: *mut bindings::wake_q_node) {
-    // SAFETY: By the function's requirements.
+    // SAFETY: The requirements of this function include that `node` is the `wake_q` of a task, and
+    // that the caller passes a reference on it, which is passed on here.
     let task = unsafe { task_of(node) };
-    // Implies a full barrier: the task sees why it was woken.
-    // SAFETY: We have a reference on the task.
+    // This implies a full barrier, so that the task sees why it was woken.
+    // SAFETY: `task` has a reference on the task, which is therefore valid.
     unsafe { bindings::wake_up_process(task.as_ptr()) };
 }
 
-/// A chain of tasks that are to be woken, in order, when it is dropped, and to which more can be
-/// added.
+/// A list of tasks to which more tasks can be added. When it is dropped, they are woken in order.
 ///
 /// # Invariants
 ///
-/// If `tasks` has more than one, `last` is the last that is linked; null if none is.
+/// `last` is the last node that is linked into the chain of `tasks`; null if none is.
 pub(crate) struct WakeChain {
     tasks: Tasks,
     last: *mut bindings::wake_q_node,
 }
 
 impl WakeChain {
-    /// An empty chain.
+    /// A list without any tasks.
     #[inline]
     pub(crate) fn new() -> Self {
-        // INVARIANT: It is empty.
+        // INVARIANT: No node is linked, and `last` is null.
         Self {
             tasks: Tasks::none(),
             last: ptr::null_mut(),
         }
     }
 
-    /// Adds a task, which must be ready to be woken at once: another chain may do that.
+    /// Adds a task. Whatever the task has to see when it is woken must have been written before,
+    /// because another chain may wake it at once.
     #[inline]
     pub(crate) fn add(&mut self, task: ARef<Task>) {
         let one = Tasks::one(task);
         if self.last.is_null() {
-            // None is linked yet.
+            // No task is linked yet.
             if self.tasks.nr == 0 {
                 self.tasks = one;
                 return;
             }
             if self.tasks.nr == 1 {
                 let first = mem::replace(&mut self.tasks.first, TAIL);
-                // SAFETY: By the type invariants, the reference is ours.
+                // SAFETY: By the invariants of `Tasks`, `first` was the `wake_q` of a task on which
+                // `tasks` owned a reference. It was just taken out of `tasks`.
                 unsafe { self.link(first) };
             }
         }
         self.tasks.nr += 1;
-        // SAFETY: The reference is `one`'s.
+        // SAFETY: By the invariants of `Tasks`, `one.first` is the `wake_q` of a task on which
+        // `one` owns a reference. `one` has no destructor that would put it.
         unsafe { self.link(one.first) };
     }
 
-    /// Puts a task, given by its `wake_q`, at the end; unless it is in another chain, which is then
-    /// the one to wake it.
+    /// Links the task whose `wake_q` is `node` at the end of the chain. If the task is already in a
+    /// chain, that one will wake it, and this function only puts the reference.
     ///
     /// # Safety
     ///
-    /// `node` must be the `wake_q` of a task. The caller must give a reference on it.
+    /// `node` must be the `wake_q` of a task. The caller must own a reference on that task, and
+    /// passes it to this function.
     #[inline]
     unsafe fn link(&mut self, node: *mut bindings::wake_q_node) {
-        // SAFETY: By the function's requirements, the task is valid.
+        // SAFETY: By the function's requirements, there is a reference on the task, so it is valid.
         let next = unsafe { &raw mut (*node).next };
-        // What made the task ready comes before the wake, also if it is another chain's: the barrier
-        // is there whether or not the exchange succeeds.
-        // SAFETY: A barrier may be anywhere.
+        // What the task has to see must be ordered before the wake, even if another chain wakes it.
+        // The barrier is needed whether or not the exchange succeeds, so that an ordering of the
+        // exchange itself would not suffice.
+        // SAFETY: A memory barrier may be used anywhere.
         unsafe { helpers::rfutex_smp_mb__before_atomic() };
-        // SAFETY: The field is valid, and only ever accessed atomically by those who do not own it.
+        // SAFETY: The field is in a valid task. Tasks that do not own it access it only atomically.
         if unsafe { cmpxchg(next, ptr::null_mut(), TAIL, Relaxed) }.is_err() {
-            // SAFETY: The reference is ours to give back.
+            // SAFETY: By the function's requirements, the caller has passed a reference on the
+            // task, and it was not linked.
             drop(unsafe { task_of(node) });
             return;
         }
         if self.last.is_null() {
             self.tasks.first = node;
         } else {
-            // SAFETY: `last` is in our chain, so the task is alive, and the field is ours.
+            // SAFETY: By the type invariants, `last` is linked into this chain, which owns a
+            // reference on its task and may change its `next`.
             unsafe { atomic_store(&raw mut (*self.last).next, node, Relaxed) };
         }
-        // INVARIANT: `node` leads to `TAIL`, and what was the last one to `node`.
+        // INVARIANT: `node` is linked behind the node that was the last one, and its `next` is
+        // `TAIL`.
         self.last = node;
     }
 }
@@ -231,7 +253,8 @@ mod tests {
         }, //
     };
 
-    /// Drops the chain while the current task is about to sleep. True if that woke it.
+    /// Drops the chain while the current task is about to sleep. Returns whether that woke the
+    /// task.
     fn wakes_us(chain: WakeChain) -> bool {
         task::prepare_to_sleep();
         drop(chain);
@@ -240,13 +263,15 @@ mod tests {
         woken
     }
 
+    /// The `wake_q` of the task.
     fn node(task: &Task) -> *mut bindings::wake_q_node {
-        // SAFETY: The task is alive.
+        // SAFETY: A reference to a `Task` is to a valid task.
         unsafe { &raw mut (*task.as_ptr()).wake_q }
     }
 
+    /// The node that follows `node`, which must be that of a task which the caller keeps.
     fn next(node: *mut bindings::wake_q_node) -> *mut bindings::wake_q_node {
-        // SAFETY: It is the node of a task that is alive.
+        // SAFETY: All callers are tests that have a reference on the task, so the node is valid.
         unsafe { (*node).next }
     }
 
@@ -265,14 +290,14 @@ mod tests {
             let during = usage(current!());
             assert_eq!(during, before + 1);
             assert!(wakes_us(chain));
-            // It can be added again.
+            // The task can be added to a chain again.
             assert!(next(node(current!())).is_null());
             assert_eq!(usage(current!()), before);
         }
         Ok(())
     }
 
-    /// Adds the current task twice, which links it.
+    /// Adds the current task twice. Only with the second one is it linked.
     fn add_twice(chain: &mut WakeChain) {
         chain.add(ARef::from(&**current!()));
         chain.add(ARef::from(&**current!()));
@@ -361,7 +386,7 @@ mod tests {
         let during = sleepers.each_ref().map(|sleeper| usage(sleeper.task()));
         go.store(true, Relaxed);
         drop(chain);
-        // Nothing else wakes them: without the chain this does not end.
+        // Nothing but the chain wakes the sleepers, so that this would not end without it.
         for sleeper in sleepers {
             sleeper.join()?;
         }
