@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What Rust cannot call: static inlines and macros. No logic here.
+ * Wrappers of inline functions and macros, which Rust cannot call. There is no
+ * other logic here.
  */
 
 #include <linux/fs.h>
@@ -18,7 +19,10 @@
 
 #include "bindings_helper.h"
 
-/* Where the kernel inlines its helpers into Rust, ours are: see Kbuild. */
+/*
+ * If the kernel inlines its own helpers into Rust, those of the module are
+ * inlined as well. See Kbuild.
+ */
 #ifdef CONFIG_RUST_INLINE_HELPERS
 #define __rfutex_helper __always_inline
 #else
@@ -75,7 +79,10 @@ __rfutex_helper bool rfutex_access_ok(unsigned long addr, unsigned long size)
 	return access_ok((void __user *)addr, size);
 }
 
-/* Each also as it can be called under a lock: without faulting the word in. */
+/*
+ * For each size, there is also a function that does not fault the word in, so
+ * that it can be called under a lock.
+ */
 #define DEFINE_GET_USER(bits)						\
 __rfutex_helper int rfutex_get_user_u##bits(u##bits val[], unsigned long addr)		\
 {									\
@@ -109,7 +116,10 @@ __rfutex_helper int rfutex_copy_struct_to_user(unsigned long dst, size_t usize,
 	return copy_struct_to_user((void __user *)dst, usize, src, ksize, NULL);
 }
 
-/* 0: done. 1: the word was not *old, which now has its value. */
+/*
+ * These return 0 if the word was changed, 1 if its value was not *old, which is
+ * then set to that value, or a negative error number.
+ */
 #ifdef unsafe_try_cmpxchg_user
 __rfutex_helper int rfutex_cmpxchg_user_u8(u8 *old, u8 new, unsigned long addr)
 {
@@ -131,7 +141,7 @@ __rfutex_helper int rfutex_cmpxchg_user_u64(u64 *old, u64 new, unsigned long add
 	return __try_cmpxchg_user((u64 __user *)addr, old, new, efault);
 }
 #else
-/* This architecture can only do what futex(2) needs. */
+/* This architecture has only what futex(2) needs. */
 __rfutex_helper int rfutex_cmpxchg_user_u8(u8 *old, u8 new, unsigned long addr)
 {
 	return -EINVAL;
@@ -253,7 +263,7 @@ __rfutex_helper bool rfutex_mmap_lock_speculate_retry(struct mm_struct *mm, unsi
 
 __rfutex_helper void rfutex_smp_mb__before_atomic(void)
 {
-	/* What it is for is said where it is called. */
+	/* The caller, in wake_chain.rs, says what this barrier orders. */
 	smp_mb__before_atomic();
 }
 

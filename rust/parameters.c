@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The module parameter that is a word: the module! macro knows numbers only,
- * and shows none of them in sysfs.
+ * The module parameter whose values are words. The module! macro supports only
+ * numbers, and does not show its parameters in sysfs.
  */
 
 #include <linux/moduleparam.h>
