@@ -365,8 +365,9 @@ impl Queue {
         let mut next = self.first_meeting(self.first, id, mask);
         while let Some(mut waiter) = next {
             // Neighbours are taken out together, so that the links around them are changed only
-            // once. SAFETY: `waiter` is in the queue, so it is alive. Its links change only under
-            // the lock, which is held.
+            // once.
+            // SAFETY: `waiter` is in the queue, so it is alive. Its links change only under the
+            // lock, which is held.
             let before = unsafe { (*waiter.as_ref().links.get()).prev };
             let behind = loop {
                 // SAFETY: `waiter` is in the queue and not yet marked as woken, so it is alive. Its

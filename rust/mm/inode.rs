@@ -68,7 +68,7 @@ impl Host<'_> {
     /// `inode` must not be freed during the lifetime that the caller chooses.
     #[inline]
     pub(crate) unsafe fn from_raw(inode: NonNull<bindings::inode>) -> Self {
-        // INVARIANT: By the function's safety requirements.
+        // INVARIANT: The inode is not freed during `'a`, which the caller has to ensure.
         Self {
             inode,
             _guard: PhantomData,

@@ -32,9 +32,9 @@ pub(crate) struct Timer(Opaque<bindings::hrtimer_sleeper>);
 pub(crate) fn with<R>(deadline: Deadline, f: impl FnOnce(&Timer) -> R) -> R {
     let timer = Timer(Opaque::uninit());
     let sleeper = timer.0.get();
-    // The slack is 0 for real-time tasks. SAFETY: The current task is valid. Another task may
-    // change the field at the same time, hence the volatile read, and any value that the field has
-    // had will do.
+    // The slack is 0 for real-time tasks.
+    // SAFETY: The current task is valid. Another task may change the field at the same time, hence
+    // the volatile read, and any value that the field has had will do.
     let slack = unsafe { (&raw const (*arch::current()).timer_slack_ns).read_volatile() };
     let mode = bindings::hrtimer_mode_HRTIMER_MODE_ABS;
     // SAFETY: `sleeper` is memory for a sleeper on the stack, which does not move until `timer` is

@@ -231,7 +231,7 @@ impl<'a> Area<'a> {
     /// The invariants of the type must hold for the lifetime that the caller chooses.
     #[inline(always)]
     pub(super) unsafe fn from_raw(vma: NonNull<bindings::vm_area_struct>) -> Self {
-        // INVARIANT: By the function's safety requirements.
+        // INVARIANT: The caller has chosen a lifetime for which the invariants hold, as it must.
         Self(vma, PhantomData)
     }
 

@@ -76,7 +76,7 @@ fn attempt<'t>(
         deadline,
     } = request.wait;
     let table = context.table();
-    // As in a wait, the locks are released before the key is dropped.
+    // As in a wait, the locks are released before `key` is dropped if the word has another value.
     let exchange = Exchange::enter(table.slot(target), table.slot(key.id()));
     uaccess::compare_inatomic(word, val)?;
     let waiter = place.prepare(key, mask);

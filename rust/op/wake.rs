@@ -26,7 +26,8 @@ use kernel::prelude::*;
 /// Process context, no locks held. May sleep.
 #[inline(always)]
 pub(crate) fn wake(context: Context<'_>, word: Word, mask: u64, nr: u32) -> Result<u32> {
-    // Two functions: a private word needs nothing of what the other has to prepare.
+    // These are two functions, so that a wake on a private word does not pay for the registers and
+    // the stack that resolving a shared one needs.
     if word.private() {
         wake_private(context, word, mask, nr)
     } else {
@@ -34,17 +35,19 @@ pub(crate) fn wake(context: Context<'_>, word: Word, mask: u64, nr: u32) -> Resu
     }
 }
 
+/// Carries out a wake on a private word.
 #[inline(never)]
 fn wake_private(context: Context<'_>, word: Word, mask: u64, nr: u32) -> Result<u32> {
     Ok(wake_at(context, context.resolve_private(word)?, mask, nr))
 }
 
+/// Carries out a wake on a word that is not private.
 #[inline(never)]
 fn wake_shared(context: Context<'_>, word: Word, mask: u64, nr: u32) -> Result<u32> {
     Ok(wake_at(context, context.resolve(word)?, mask, nr))
 }
 
-/// Wakes those who wait under the key `id`.
+/// Wakes waiters whose key is `id`. Returns their number.
 #[inline(always)]
 fn wake_at(context: Context<'_>, id: KeyId, mask: u64, nr: u32) -> u32 {
     let slot = context.table().slot(id);

@@ -113,8 +113,8 @@ impl Buckets {
         }
     }
 
-    /// Locks the buckets that the two hashes choose, so that waiters can be woken in both of them, or
-    /// moved from the first to the second. See [`Pair::lock`].
+    /// Locks the buckets that the two hashes choose, so that waiters can be woken in both of them,
+    /// or moved from the first to the second. See [`Pair::lock`].
     ///
     /// # Context
     ///
@@ -237,7 +237,7 @@ impl LockedSlot<'_> {
         woken
     }
 
-    /// Whether more than `nr` waiters with the key `id`, which must belong to this slot, are queued.
+    /// Whether more than `nr` waiters are queued whose key is `id`, which must belong to this slot.
     #[inline]
     pub(crate) fn has_more_than(&self, id: KeyId, nr: u32) -> bool {
         self.queue.under(id).nth(nr as usize).is_some()
