@@ -264,6 +264,21 @@ mod tests {
     const MM: u64 = INODE + 1000;
 
     #[test]
+    fn cookie_stands_for_the_object_in_one_table_alone() -> Result {
+        let tables = [Table::new(1, Hold::Inode)?, Table::new(1, Hold::Inode)?];
+        let cookie = |table: &Table, number, position| {
+            table.object_cookie(KeyId::made_up(Kind::Inode, number, position))
+        };
+        let [first, second] = tables.each_ref().map(|table| cookie(table, INODE, 0));
+        // Whoever knows the cookie does not know the number, nor another table's cookie.
+        assert!(first != second);
+        assert!(first != KeyId::made_up(Kind::Inode, INODE, 0).object());
+        assert!(cookie(&tables[0], INODE, 4096) == first);
+        assert!(cookie(&tables[0], INODE + 1, 0) != first);
+        Ok(())
+    }
+
+    #[test]
     fn pages_of_a_file_spread() -> Result {
         // The words are on consecutive pages, on every second page, on every fourth, and so on. The
         // strides include that of a huge page, and larger ones.

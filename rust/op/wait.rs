@@ -246,6 +246,45 @@ mod tests {
     }
 
     #[test]
+    fn sleeping_task_refers_to_nothing_where_nothing_is_held() -> Result {
+        let table = Table::new(4, Hold::Nothing)?;
+        let on_file = OnFile::new()?;
+        let word = on_file.word(8)?;
+        let before = on_file.counts();
+        let theirs = table.clone();
+        let waiter = beside(move || wait(by_page(&theirs), &request(word, 0)))?;
+        until(|| waiting(&table, word) == Ok(1) && is_asleep(waiter.task()))?;
+        let during = on_file.counts();
+        let woken = wake(by_page(&table), word, u64::MAX, 1);
+        let result = waiter.join()?;
+        assert!(during == before);
+        assert!(woken == Ok(1));
+        assert!(result == Ok(()));
+        assert!(on_file.counts() == before);
+        assert!(nobody_waits(&table));
+        Ok(())
+    }
+
+    #[test]
+    fn other_value_takes_no_reference() -> Result {
+        let table = Table::new(4, Hold::Inode)?;
+        let on_file = OnFile::new()?;
+        let word = on_file.word(8)?;
+        // Step 6 would fail.
+        let (result, hits) = forced(Point::InodeGoing, 1, || {
+            wait(by_page(&table), &request(word, 1))
+        });
+        assert!(result == Err(EAGAIN));
+        assert_eq!(hits, 0);
+        let (result, hits) = forced(Point::InodeGoing, 1, || {
+            wait(by_page(&table), &expired(word, Clock::Monotonic))
+        });
+        assert!(result == Err(ETIMEDOUT));
+        assert_eq!(hits, 1);
+        Ok(())
+    }
+
+    #[test]
     fn wake_for_no_reason_is_slept_over() -> Result {
         let table = Table::new(4, Hold::Inode)?;
         let memory = Mapping::anonymous(1, ReadWrite)?;
