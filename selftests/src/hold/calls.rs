@@ -49,7 +49,8 @@ fn wait_any() {
         let other = Word::at(word.addr() + 64, 4);
         let words = [map.word(0), word, map.word(4).private(), other];
         let entries = words.map(|word| WaitEntry::new(word, 0));
-        via.sleeper(word, move |fx| {
+        // Words are queued in their order: before the last one is, the call still reads the file.
+        via.sleeper(other, move |fx| {
             fx.wait_any(&entries, Some(deadline)).map(drop)
         })
     });
