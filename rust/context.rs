@@ -134,10 +134,10 @@ impl<'t> Context<'t> {
     pub(crate) fn own_unconditionally(self, word: Word) -> Result<OwnedKey> {
         match self.table.hold() {
             Hold::Nothing => Ok(OwnedKey::bare(self.resolve(word)?)),
-            Hold::Inode => match key::own(self.resolver, word, || Ok::<_, Infallible>(()))? {
-                Ok(key) => Ok(key),
-                Err(never) => match never {},
-            },
+            Hold::Inode => {
+                let Ok(key) = key::own(self.resolver, word, || Ok::<_, Infallible>(()))?;
+                Ok(key)
+            }
         }
     }
 
