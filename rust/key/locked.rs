@@ -71,14 +71,11 @@ fn attempt<R>(
     };
     let rcu = rcu::read_lock();
     let result = match page.host(mapping, &rcu) {
-        Some(host) if !any_file && !host.can_be_held() => return Err(EFAULT),
+        // The folio lock keeps the inode from being freed. But its reference count may be zero
+        // already, so that no reference can be taken.
         Some(host) => {
-            let position = super::position(page.index(), word);
-            // The folio lock keeps the inode from being freed. But its reference count may be zero
-            // already, so that no reference can be taken.
             let object = Object::Kept(host);
-            let key = Borrowed::in_file(host.number_or_give(), position, Some(&page), object);
-            visitor.visit(&key)
+            visitor.visit(&Borrowed::on_page(host, &page, word, any_file, object)?)
         }
         None => Err(DeferredPut::Nothing),
     };

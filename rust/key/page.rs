@@ -238,16 +238,9 @@ fn borrow<'a>(
     rcu: &'a rcu::Guard,
 ) -> Result<Option<Borrowed<'a>>> {
     match page.host(mapping, rcu) {
-        Some(host) if !any_file && !host.can_be_held() => Err(EFAULT),
         Some(host) if !lab::fault(Point::HostGone) => {
             let object = Object::Seen(host, Check::Page(mapping), rcu);
-            let position = super::position(page.index(), word);
-            Ok(Some(Borrowed::in_file(
-                host.number_or_give(),
-                position,
-                Some(page),
-                object,
-            )))
+            Borrowed::on_page(host, page, word, any_file, object).map(Some)
         }
         _ => Ok(None),
     }

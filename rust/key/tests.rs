@@ -22,6 +22,7 @@ use crate::lab::kunit::{
     },
     TestFile, //
 };
+use crate::mm::gup::PageRef;
 use kernel::page::PAGE_SIZE;
 
 /// The key of a word, if a wait, a wake and `RFUTEX_KEY_INFO` find the same one.

@@ -96,14 +96,25 @@ fn speculate<R>(word: Word, visitor: &mut impl Visit<R>) -> Result<Option<Result
 
 /// Makes one attempt with the read lock of the VMA, or else with mmap_lock.
 fn attempt<R>(word: Word, visitor: &mut impl Visit<R>) -> Result<Result<R, DeferredPut>> {
-    let number = |host: Host<'_>| Some(host.number_or_give());
     if let Some(lock) = VmaLock::try_take(word.addr()) {
-        let key = key(lock.area(), word, number, Object::Kept)?;
-        return Ok(key.map_or(Err(DeferredPut::Nothing), |key| visitor.visit(&key)));
+        return visit_kept(lock.area(), word, visitor);
     }
     let lock = MmapLock::take()?;
-    let key = key(lock.area(word.addr())?, word, number, Object::Kept)?;
-    Ok(key.map_or(Err(DeferredPut::Nothing), |key| visitor.visit(&key)))
+    visit_kept(lock.area(word.addr())?, word, visitor)
+}
+
+/// Visits the key of `word`, which lies in `area`, while a lock keeps what is mapped there. So an
+/// inode that has no number yet can be given one.
+fn visit_kept<R>(
+    area: Area<'_>,
+    word: Word,
+    visitor: &mut impl Visit<R>,
+) -> Result<Result<R, DeferredPut>> {
+    let number = |host: Host<'_>| Some(host.number_or_give());
+    match key(area, word, number, Object::Kept)? {
+        Some(key) => Ok(visitor.visit(&key)),
+        None => Ok(Err(DeferredPut::Nothing)),
+    }
 }
 
 /// The key of `word`, which lies in `area`; `None` if the inode has no number.
