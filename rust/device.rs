@@ -176,5 +176,6 @@ fn call<R>(
     read: impl FnOnce(Argument) -> Result<R>,
     op: impl FnOnce(Context<'_>, R) -> Result<u32>,
 ) -> Result<u32> {
-    op(device.context(), read(argument)?)
+    let request = read(argument)?;
+    op(device.context(), request)
 }

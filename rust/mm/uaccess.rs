@@ -50,14 +50,17 @@ pub(crate) fn copy_struct_from_user<T: FromBytes>(addr: usize, user_size: usize)
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: `value` has room for the `size_of::<T>()` bytes that the function writes. The
     // function checks the address in user memory, which may be any.
-    to_result(unsafe {
+    let errno = unsafe {
         helpers::rfutex_copy_struct_from_user(
             value.as_mut_ptr().cast(),
             size_of::<T>(),
             addr,
             user_size,
         )
-    })?;
+    };
+    if errno != 0 {
+        return Err(Error::from_errno(errno));
+    }
     // SAFETY: The function has succeeded, so that it has written all bytes of `value`. Any bytes
     // are a valid `T`, because `T` implements `FromBytes`.
     Ok(unsafe { value.assume_init() })
