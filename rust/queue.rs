@@ -357,10 +357,25 @@ impl Queue {
     /// number.
     ///
     /// The caller has to count them out.
+    #[inline]
     fn wake(&mut self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
-        if nr == 0 {
-            return 0;
+        match nr {
+            0 => 0,
+            // Most wakes are meant for one waiter.
+            1 => match self.wake_one(id, mask) {
+                Some(task) => {
+                    chain.add(task);
+                    1
+                }
+                None => 0,
+            },
+            _ => self.wake_many(id, mask, nr, chain),
         }
+    }
+
+    /// Does what [`Self::wake`] does, for an `nr` that is not 0.
+    #[inline(never)]
+    fn wake_many(&mut self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
         let mut woken = 0;
         let mut next = self.first_meeting(self.first, id, mask);
         while let Some(mut waiter) = next {
@@ -395,13 +410,13 @@ impl Queue {
         woken
     }
 
-    /// Takes the first waiter whose key is `id` out of the queue, and marks it as woken. Returns
-    /// its task.
+    /// Takes the first waiter out of the queue whose key is `id`, and whose mask has a bit in common
+    /// with `mask`. Marks it as woken, and returns its task.
     ///
     /// The caller has to count it out.
     #[inline]
-    fn wake_one(&mut self, id: KeyId) -> Option<ARef<Task>> {
-        let waiter = self.first_meeting(self.first, id, u64::MAX)?;
+    fn wake_one(&mut self, id: KeyId, mask: u64) -> Option<ARef<Task>> {
+        let waiter = self.first_meeting(self.first, id, mask)?;
         // SAFETY: The waiter is in the queue, so it is alive.
         let waiter = unsafe { waiter.as_ref() };
         self.unlink(waiter);

@@ -220,7 +220,7 @@ impl<'t> Exchange<'t> {
         if kernel::warn_on!(!waiter.is_woken()) {
             return Tasks::none();
         }
-        let woken = from.wake_one(id);
+        let woken = from.wake_one(id, u64::MAX);
         to.as_mut().unwrap_or(&mut from).link(&waiter);
         waiter.linked_at(counted.keep());
         match woken {
