@@ -72,20 +72,6 @@ impl<'t> Context<'t> {
         key::resolve(self.resolver, word, Access::Read, self.table.hold())
     }
 
-    /// The key of `word`, which must be private.
-    ///
-    /// # Errors
-    ///
-    /// As [`key::private()`].
-    ///
-    /// # Context
-    ///
-    /// Process context. Does not sleep.
-    #[inline]
-    pub(crate) fn resolve_private(self, word: Word) -> Result<KeyId> {
-        key::private(word)
-    }
-
     /// Finds the key of `word`, which the caller is going to write to.
     ///
     /// # Errors

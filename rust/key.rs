@@ -61,7 +61,10 @@ use crate::{
     },
     word::Word,
 };
-use core::mem;
+use core::{
+    mem,
+    num::NonZero, //
+};
 use kernel::{
     page::PAGE_SHIFT,
     prelude::*, //
@@ -89,12 +92,15 @@ impl Kind {
     }
 }
 
+/// The position of the kind in [`KeyId::object`]. All numbers are below 2 to this power.
+const KIND_SHIFT: u32 = 62;
+
 /// A key. Two keys are equal only if they are of the same word, even if they were resolved at
 /// different times.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyId {
-    /// The object's number, with the kind in the low bits.
-    object: u64,
+    /// The object's number, with the kind in the two bits above it.
+    object: NonZero<u64>,
     /// The position in the object in bytes: an address, or an offset in a file.
     position: u64,
 }
@@ -103,7 +109,7 @@ impl KeyId {
     #[inline]
     fn new(kind: Kind, number: Number, position: u64) -> Self {
         Self {
-            object: number.get() << 2 | kind as u64,
+            object: number.get() | (kind as u64) << KIND_SHIFT,
             position,
         }
     }
@@ -121,7 +127,7 @@ impl KeyId {
 
     /// The kind of this key.
     pub(crate) fn kind(self) -> Kind {
-        match self.object & 3 {
+        match self.object.get() >> KIND_SHIFT {
             0 => Kind::Private,
             1 => Kind::Mm,
             _ => Kind::Inode,
@@ -130,7 +136,7 @@ impl KeyId {
 
     /// A number that stands for the object and the kind. It is meant to be hashed, not to be shown.
     pub(crate) fn object(self) -> u64 {
-        self.object
+        self.object.get()
     }
 
     /// The index of the word's page in the address space or in the file, in pages.
@@ -146,7 +152,7 @@ impl KeyId {
     /// The two numbers that the key consists of, to compute its hash from.
     #[inline]
     pub(crate) fn parts(self) -> (u64, u64) {
-        (self.object, self.position)
+        (self.object.get(), self.position)
     }
 
     /// Whether the object is the inode with this number.
@@ -236,11 +242,12 @@ fn visit<R>(
     // Waiters that hold nothing may wait on any file. So wakes have to find the key of any file
     // too.
     let any_file = hold == Hold::Nothing;
+    let addr = word.addr();
     match resolver {
-        Resolver::Page => page::Page::resolve(word, access, any_file, visitor),
-        Resolver::Vma => vma::Vma::resolve(word, access, any_file, visitor),
+        Resolver::Page => page::Page::resolve(addr, access, any_file, visitor),
+        Resolver::Vma => vma::Vma::resolve(addr, access, any_file, visitor),
         #[cfg(RFUTEX_LAB)]
-        Resolver::Locked => locked::Locked::resolve(word, access, any_file, visitor),
+        Resolver::Locked => locked::Locked::resolve(addr, access, any_file, visitor),
     }
 }
 
@@ -251,8 +258,17 @@ fn visit<R>(
 /// `EFAULT`: the address is not one of user space, or the task has no mm.
 #[inline]
 pub(crate) fn private(word: Word) -> Result<KeyId> {
-    check_range(word)?;
+    check_range(word.addr())?;
     KeyId::in_current_mm(Kind::Private, word.addr())
+}
+
+/// Does what [`private()`] does, but gives the mm no number. Returns `None` where it has none yet,
+/// and where [`private()`] returns an error.
+#[inline]
+pub(crate) fn private_if_numbered(word: Word) -> Option<KeyId> {
+    let number = task::current_mm_number_if_given()?;
+    check_range(word.addr()).ok()?;
+    Some(KeyId::new(Kind::Private, number, word.addr() as u64))
 }
 
 /// Finds the key of `word` by means of `resolver`.
@@ -349,14 +365,14 @@ pub(crate) fn describe(
     })
 }
 
-/// Checks that `word` lies in user space.
+/// Checks that `addr` lies in user space.
 ///
 /// # Errors
 ///
 /// `EFAULT`: it does not.
 #[inline]
-fn check_range(word: Word) -> Result {
-    if uaccess::access_ok(word) {
+fn check_range(addr: usize) -> Result {
+    if uaccess::access_ok(addr) {
         Ok(())
     } else {
         Err(EFAULT)

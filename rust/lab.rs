@@ -49,6 +49,8 @@ pub(crate) enum Point {
     MappingChanged,
     /// The VMA resolver finds that somebody is changing the address space.
     MmapLocked,
+    /// The VMA resolver finds that somebody has changed the address space while it looked.
+    AreaChanged,
     /// The VMA resolver finds that somebody is changing the VMA.
     VmaLocked,
 }

@@ -121,13 +121,7 @@ fn check_word(raw: &rfutex_word) -> Result<Word> {
         return Err(EINVAL);
     }
     let size = Size::from_bytes(raw.size).ok_or(EINVAL)?;
-    // A misaligned address is EINVAL even if it does not fit into a pointer, so this is checked
-    // first.
-    if raw.addr & (u64::from(raw.size) - 1) != 0 {
-        return Err(EINVAL);
-    }
-    let addr = raw.addr.try_into().map_err(|_| EFAULT)?;
-    Word::new(addr, size, raw.flags != 0)
+    Word::new(raw.addr, size, raw.flags != 0)
 }
 
 /// Checks that `value` fits into `word`, and returns it.

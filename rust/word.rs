@@ -6,20 +6,19 @@
 
 use kernel::prelude::*;
 
-/// The size of a word.
+/// The size of a word. The numbers are the binary logarithms of the sizes in bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Size {
-    U8 = 1,
-    U16 = 2,
-    U32 = 4,
-    U64 = 8,
+    U8 = 0,
+    U16 = 1,
+    U32 = 2,
+    U64 = 3,
 }
 
 impl Size {
     /// All sizes in bytes, or-ed together.
-    pub(crate) const ALL: u32 =
-        Size::U8 as u32 | Size::U16 as u32 | Size::U32 as u32 | Size::U64 as u32;
+    pub(crate) const ALL: u32 = 1 | 2 | 4 | 8;
 
     /// The size that has this number of `bytes`; `None` if there is none.
     #[inline]
@@ -36,13 +35,13 @@ impl Size {
     /// The size in bytes.
     #[inline]
     pub(crate) fn bytes(self) -> usize {
-        self as usize
+        1 << self as u32
     }
 
     /// The size in bits.
     #[inline]
     pub(crate) fn bits(self) -> u32 {
-        8 * self as u32
+        8 << self as u32
     }
 }
 
@@ -65,12 +64,14 @@ impl Word {
     ///
     /// # Errors
     ///
-    /// `EINVAL`: `addr` is not a multiple of the size.
+    /// `EINVAL`: `addr` is not a multiple of the size. `EFAULT`: it is, but does not fit into a
+    /// pointer.
     #[inline]
-    pub(crate) fn new(addr: usize, size: Size, private: bool) -> Result<Self> {
-        if addr & (size.bytes() - 1) != 0 {
+    pub(crate) fn new(addr: u64, size: Size, private: bool) -> Result<Self> {
+        if addr & (size.bytes() as u64 - 1) != 0 {
             return Err(EINVAL);
         }
+        let addr = addr.try_into().map_err(|_| EFAULT)?;
         // INVARIANT: `addr` is a multiple of the size, as was just checked.
         Ok(Self {
             addr,

@@ -23,7 +23,6 @@ use crate::{
         number::Number,
         speculation::Speculation, //
     },
-    word::Word,
 };
 use kernel::{
     page::{
@@ -68,15 +67,15 @@ pub(super) enum Check<'a> {
 }
 
 impl<'a> Borrowed<'a> {
-    /// The key of a word in anonymous memory of the current process.
+    /// The key of the word at `addr`, in anonymous memory of the current process.
     ///
     /// # Errors
     ///
     /// `EFAULT`: the task has no mm.
     #[inline]
-    pub(super) fn in_process(word: Word, page: Option<&'a PageRef>) -> Result<Self> {
+    pub(super) fn in_process(addr: usize, page: Option<&'a PageRef>) -> Result<Self> {
         Ok(Self {
-            id: KeyId::in_current_mm(Kind::Mm, word.addr())?,
+            id: KeyId::in_current_mm(Kind::Mm, addr)?,
             page,
             object: Object::Mm,
         })
@@ -97,8 +96,8 @@ impl<'a> Borrowed<'a> {
         }
     }
 
-    /// The key of `word`, which lies on `page`, a page of the file whose inode is `host`. Gives the
-    /// inode a number if it has none yet.
+    /// The key of the word at `addr`, which lies on `page`, a page of the file whose inode is
+    /// `host`. Gives the inode a number if it has none yet.
     ///
     /// # Errors
     ///
@@ -107,14 +106,14 @@ impl<'a> Borrowed<'a> {
     pub(super) fn on_page(
         host: Host<'a>,
         page: &'a PageRef,
-        word: Word,
+        addr: usize,
         any_file: bool,
         object: Object<'a>,
     ) -> Result<Self> {
         if !any_file && !host.can_be_held() {
             return Err(EFAULT);
         }
-        let position = position(page.index(), word);
+        let position = position(page.index(), addr);
         Ok(Self::in_file(
             host.number_or_give(),
             position,
@@ -208,9 +207,9 @@ pub(crate) struct FolioPosition {
     pub(crate) index: usize,
 }
 
-/// The position, in bytes, of `word` in a file, if it lies on the page with this `index`.
+/// The position in a file, in bytes, of what lies at `addr`, on the page with this `index`.
 #[inline]
-fn position(index: usize, word: Word) -> u64 {
-    let offset = word.addr() & !PAGE_MASK;
+fn position(index: usize, addr: usize) -> u64 {
+    let offset = addr & !PAGE_MASK;
     (index as u64) << PAGE_SHIFT | offset as u64
 }

@@ -13,19 +13,16 @@ use super::{
     Resolve,
     Visit, //
 };
-use crate::{
-    mm::{
-        folio::{
-            FolioLock,
-            Mapping, //
-        },
-        gup::{
-            Access,
-            PageRef, //
-        },
-        inode::DeferredPut, //
+use crate::mm::{
+    folio::{
+        FolioLock,
+        Mapping, //
     },
-    word::Word,
+    gup::{
+        Access,
+        PageRef, //
+    },
+    inode::DeferredPut, //
 };
 use kernel::{
     prelude::*,
@@ -37,26 +34,26 @@ pub(crate) struct Locked;
 
 impl Resolve for Locked {
     fn resolve<R>(
-        word: Word,
+        addr: usize,
         access: Access,
         any_file: bool,
         mut visitor: impl Visit<R>,
     ) -> Result<R> {
-        super::resolver::repeat(|| attempt(word, access, any_file, &mut visitor))
+        super::resolver::repeat(|| attempt(addr, access, any_file, &mut visitor))
     }
 }
 
 /// Makes one attempt. See [`super::page`] for the steps that both resolvers have in common.
 fn attempt<R>(
-    word: Word,
+    addr: usize,
     access: Access,
     any_file: bool,
     visitor: &mut impl Visit<R>,
 ) -> Result<Result<R, DeferredPut>> {
-    super::check_range(word)?;
-    let (page, writable) = match PageRef::get(word.addr(), Access::Write) {
+    super::check_range(addr)?;
+    let (page, writable) = match PageRef::get(addr, Access::Write) {
         Err(error) if error == EFAULT && access == Access::Read => {
-            (PageRef::get(word.addr(), Access::Read)?, false)
+            (PageRef::get(addr, Access::Read)?, false)
         }
         page => (page?, true),
     };
@@ -64,7 +61,7 @@ fn attempt<R>(
     let mapping = match page.mapping() {
         Mapping::File(mapping) => mapping,
         Mapping::Anonymous if writable => {
-            return Ok(visitor.visit(&Borrowed::in_process(word, Some(&page))?));
+            return Ok(visitor.visit(&Borrowed::in_process(addr, Some(&page))?));
         }
         Mapping::None if lock.is_moving() => return Ok(Err(DeferredPut::Nothing)),
         _ => return Err(EFAULT),
@@ -75,7 +72,7 @@ fn attempt<R>(
         // already, so that no reference can be taken.
         Some(host) => {
             let object = Object::Kept(host);
-            visitor.visit(&Borrowed::on_page(host, &page, word, any_file, object)?)
+            visitor.visit(&Borrowed::on_page(host, &page, addr, any_file, object)?)
         }
         None => Err(DeferredPut::Nothing),
     };
@@ -98,16 +95,19 @@ mod tests {
         },
         *, //
     };
-    use crate::lab::kunit::{
-        self,
-        killed,
-        resolve,
-        Access::{
-            Read,
-            ReadWrite, //
+    use crate::{
+        lab::kunit::{
+            self,
+            killed,
+            resolve,
+            Access::{
+                Read,
+                ReadWrite, //
+            },
+            Mapping as Memory,
+            OnFile, //
         },
-        Mapping as Memory,
-        OnFile, //
+        word::Word, //
     };
 
     /// The key that a wait finds.

@@ -39,7 +39,6 @@ use crate::{
         inode::DeferredPut,
         task, //
     },
-    word::Word,
 };
 use kernel::{
     prelude::*,
@@ -52,18 +51,18 @@ pub(crate) struct Page;
 impl Resolve for Page {
     #[inline(always)]
     fn resolve<R>(
-        word: Word,
+        addr: usize,
         access: Access,
         any_file: bool,
         mut visitor: impl Visit<R>,
     ) -> Result<R> {
         // This first attempt has only what the two most common cases need: a page of a file, and a
         // writable anonymous page. Its steps 1 to 3 are the same as in `find`.
-        let unwritable = match PageRef::get(word.addr(), Access::Write) {
+        let unwritable = match PageRef::get(addr, Access::Write) {
             Ok(page) => {
                 let attempt = match look(&page) {
-                    Mapping::File(mapping) => on_file(page, mapping, word, any_file, &mut visitor)?,
-                    Mapping::Anonymous => on_anonymous(&page, word, &mut visitor)?,
+                    Mapping::File(mapping) => on_file(page, mapping, addr, any_file, &mut visitor)?,
+                    Mapping::Anonymous => on_anonymous(&page, addr, &mut visitor)?,
                     Mapping::None => {
                         wait_until_settled(&page)?;
                         drop(page);
@@ -80,7 +79,7 @@ impl Resolve for Page {
             }
             Err(error) => Some(error),
         };
-        slowly(unwritable, word, access, any_file, visitor)
+        slowly(unwritable, addr, access, any_file, visitor)
     }
 }
 
@@ -92,19 +91,19 @@ impl Resolve for Page {
 #[inline(never)]
 fn slowly<R>(
     mut unwritable: Option<Error>,
-    word: Word,
+    addr: usize,
     access: Access,
     any_file: bool,
     mut visitor: impl Visit<R>,
 ) -> Result<R> {
     super::resolver::repeat(|| {
         let found = match unwritable.take() {
-            Some(error) => find_unwritable(word, access, error)?,
-            None => find(word, access)?,
+            Some(error) => find_unwritable(addr, access, error)?,
+            None => find(addr, access)?,
         };
         match found {
-            Found::File(page, mapping) => on_file(page, mapping, word, any_file, &mut visitor),
-            Found::Anonymous(page) => on_anonymous(&page, word, &mut visitor),
+            Found::File(page, mapping) => on_file(page, mapping, addr, any_file, &mut visitor),
+            Found::Anonymous(page) => on_anonymous(&page, addr, &mut visitor),
             Found::Moving => Ok(Err(DeferredPut::Nothing)),
         }
     })
@@ -115,10 +114,10 @@ fn slowly<R>(
 #[inline(always)]
 fn on_anonymous<R>(
     page: &PageRef,
-    word: Word,
+    addr: usize,
     visitor: &mut impl Visit<R>,
 ) -> Result<Result<R, DeferredPut>> {
-    Ok(visitor.visit(&Borrowed::in_process(word, Some(page))?))
+    Ok(visitor.visit(&Borrowed::in_process(addr, Some(page))?))
 }
 
 /// What steps 1 to 3 found.
@@ -133,28 +132,28 @@ enum Found {
 }
 
 /// Steps 1 to 3: finds the page, and what it belongs to.
-fn find(word: Word, access: Access) -> Result<Found> {
+fn find(addr: usize, access: Access) -> Result<Found> {
     // 1. Get the page. That takes mmap_lock only if the page has to be faulted in.
     // 2. Get its folio. From here on, our reference keeps the folio from being split.       (004)
-    match PageRef::get(word.addr(), Access::Write) {
+    match PageRef::get(addr, Access::Write) {
         // 3. Read what it belongs to.
         Ok(page) => match look(&page) {
             Mapping::File(mapping) => Ok(Found::File(page, mapping)),
             mapping => judge(page, mapping, true),
         },
-        Err(error) => find_unwritable(word, access, error),
+        Err(error) => find_unwritable(addr, access, error),
     }
 }
 
 /// Does what [`find`] does, after looking for a writable page has failed with `error`.
-fn find_unwritable(word: Word, access: Access, error: Error) -> Result<Found> {
+fn find_unwritable(addr: usize, access: Access, error: Error) -> Result<Found> {
     // `get_user_pages_fast()` may return another error than EFAULT for an address that is not one
     // of user space, because the end of the range overflows before the range is checked.
-    super::check_range(word)?;
+    super::check_range(addr)?;
     if error != EFAULT || access == Access::Write {
         return Err(error);
     }
-    let page = PageRef::get(word.addr(), Access::Read)?;
+    let page = PageRef::get(addr, Access::Read)?;
     let mapping = look(&page);
     judge(page, mapping, false)
 }
@@ -204,13 +203,13 @@ fn wait_until_settled(page: &PageRef) -> Result {
 fn on_file<R>(
     page: PageRef,
     mapping: FileMapping,
-    word: Word,
+    addr: usize,
     any_file: bool,
     visitor: &mut impl Visit<R>,
 ) -> Result<Result<R, DeferredPut>> {
     // 4. Enter an RCU read-side critical section: no inode is freed from here on.
     let rcu = rcu::read_lock();
-    let result = match borrow(&page, mapping, word, any_file, &rcu)? {
+    let result = match borrow(&page, mapping, addr, any_file, &rcu)? {
         // Steps 6 and 7 are in `Borrowed::own` and `Borrowed::id`.
         Some(key) => visitor.visit(&key),
         None => Err(DeferredPut::Nothing),
@@ -233,14 +232,14 @@ fn on_file<R>(
 fn borrow<'a>(
     page: &'a PageRef,
     mapping: FileMapping,
-    word: Word,
+    addr: usize,
     any_file: bool,
     rcu: &'a rcu::Guard,
 ) -> Result<Option<Borrowed<'a>>> {
     match page.host(mapping, rcu) {
         Some(host) if !lab::fault(Point::HostGone) => {
             let object = Object::Seen(host, Check::Page(mapping), rcu);
-            Borrowed::on_page(host, page, word, any_file, object).map(Some)
+            Borrowed::on_page(host, page, addr, any_file, object).map(Some)
         }
         _ => Ok(None),
     }
@@ -258,13 +257,16 @@ mod tests {
         },
         *, //
     };
-    use crate::lab::kunit::{
-        self,
-        forced,
-        killed,
-        Access::ReadWrite,
-        Mapping as Memory,
-        OnFile, //
+    use crate::{
+        lab::kunit::{
+            self,
+            forced,
+            killed,
+            Access::ReadWrite,
+            Mapping as Memory,
+            OnFile, //
+        },
+        word::Word, //
     };
 
     /// The key that a wait finds.
@@ -386,7 +388,7 @@ mod tests {
             return Err(EINVAL);
         };
         let rcu = rcu::read_lock();
-        let again = matches!(borrow(&page, left, word, false, &rcu), Ok(None));
+        let again = matches!(borrow(&page, left, word.addr(), false, &rcu), Ok(None));
         drop(rcu);
         assert!(again);
         Ok(())

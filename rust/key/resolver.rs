@@ -10,7 +10,6 @@ use crate::{
         inode::DeferredPut,
         task, //
     },
-    word::Word,
 };
 use kernel::{
     prelude::*,
@@ -120,7 +119,7 @@ impl<R, F: FnMut(&Borrowed<'_>) -> Result<R, DeferredPut>> Visit<R> for F {
 
 /// What every resolver implements.
 pub(crate) trait Resolve {
-    /// Finds the key of `word`, which must not be private, and passes it to `visitor`. Does so
+    /// Finds the key of the word at `addr`, which is not private, and passes it to `visitor`. Does so
     /// again until the visitor returns a result.
     ///
     /// `access` says how the caller is going to access the word. Where `any_file` is false, words
@@ -139,7 +138,8 @@ pub(crate) trait Resolve {
     /// # Context
     ///
     /// Process context, no locks held. May sleep. The visitor must not sleep.
-    fn resolve<R>(word: Word, access: Access, any_file: bool, visitor: impl Visit<R>) -> Result<R>;
+    fn resolve<R>(addr: usize, access: Access, any_file: bool, visitor: impl Visit<R>)
+        -> Result<R>;
 }
 
 /// Calls `attempt` until it has a result, and lets other tasks run between two attempts.

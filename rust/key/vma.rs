@@ -22,6 +22,10 @@ use super::{
     Visit, //
 };
 use crate::{
+    lab::{
+        self,
+        Point, //
+    },
     mm::{
         gup::Access,
         inode::{
@@ -36,7 +40,6 @@ use crate::{
             VmaLock, //
         },
     },
-    word::Word,
 };
 use kernel::{
     prelude::*,
@@ -51,18 +54,18 @@ impl Resolve for Vma {
     /// may not; and `any_file`, because it always refuses what `Host::mappable_by_users` does.
     #[inline(always)]
     fn resolve<R>(
-        word: Word,
+        addr: usize,
         _access: Access,
         _any_file: bool,
         mut visitor: impl Visit<R>,
     ) -> Result<R> {
         // The most common case is that nobody changes the address space.
-        match speculate(word, &mut visitor)? {
+        match speculate(addr, &mut visitor)? {
             Some(Ok(result)) => return Ok(result),
             Some(Err(deferred)) => drop(deferred),
             None => {}
         }
-        locked(word, visitor)
+        locked(addr, visitor)
     }
 }
 
@@ -70,54 +73,58 @@ impl Resolve for Vma {
 /// somebody may be changing the address space.
 #[cold]
 #[inline(never)]
-fn locked<R>(word: Word, mut visitor: impl Visit<R>) -> Result<R> {
-    repeat(|| attempt(word, &mut visitor))
+fn locked<R>(addr: usize, mut visitor: impl Visit<R>) -> Result<R> {
+    repeat(|| attempt(addr, &mut visitor))
 }
 
 /// Makes one attempt without a lock. Returns `None` if only an attempt with a lock can tell.
 #[inline(always)]
-fn speculate<R>(word: Word, visitor: &mut impl Visit<R>) -> Result<Option<Result<R, DeferredPut>>> {
+fn speculate<R>(
+    addr: usize,
+    visitor: &mut impl Visit<R>,
+) -> Result<Option<Result<R, DeferredPut>>> {
     let rcu = rcu::read_lock();
     let Some(speculation) = Speculation::begin(&rcu) else {
         return Ok(None);
     };
+    let Some(area) = speculation.area(addr) else {
+        return Ok(None);
+    };
     // What was seen may already be something else, which must not be given a number. So the number
     // is only read here.
-    let key = speculation.look(word.addr(), |area| {
-        let object = |host| Object::Seen(host, Check::Mapped(speculation), &rcu);
-        key(area, word, Host::number, object)
+    let key = key(area, addr, Host::number, |host| {
+        Object::Seen(host, Check::Mapped(speculation), &rcu)
     });
-    match key {
-        Some(Ok(Some(key))) => Ok(Some(visitor.visit(&key))),
-        Some(Err(error)) => Err(error),
-        Some(Ok(None)) | None => Ok(None),
+    if !speculation.holds() || lab::fault(Point::AreaChanged) {
+        return Ok(None);
     }
+    Ok(key?.map(|key| visitor.visit(&key)))
 }
 
 /// Makes one attempt with the read lock of the VMA, or else with mmap_lock.
-fn attempt<R>(word: Word, visitor: &mut impl Visit<R>) -> Result<Result<R, DeferredPut>> {
-    if let Some(lock) = VmaLock::try_take(word.addr()) {
-        return visit_kept(lock.area(), word, visitor);
+fn attempt<R>(addr: usize, visitor: &mut impl Visit<R>) -> Result<Result<R, DeferredPut>> {
+    if let Some(lock) = VmaLock::try_take(addr) {
+        return visit_kept(lock.area(), addr, visitor);
     }
     let lock = MmapLock::take()?;
-    visit_kept(lock.area(word.addr())?, word, visitor)
+    visit_kept(lock.area(addr)?, addr, visitor)
 }
 
-/// Visits the key of `word`, which lies in `area`, while a lock keeps what is mapped there. So an
-/// inode that has no number yet can be given one.
+/// Visits the key of the word at `addr`, which lies in `area`, while a lock keeps what is mapped
+/// there. So an inode that has no number yet can be given one.
 fn visit_kept<R>(
     area: Area<'_>,
-    word: Word,
+    addr: usize,
     visitor: &mut impl Visit<R>,
 ) -> Result<Result<R, DeferredPut>> {
     let number = |host: Host<'_>| Some(host.number_or_give());
-    match key(area, word, number, Object::Kept)? {
+    match key(area, addr, number, Object::Kept)? {
         Some(key) => Ok(visitor.visit(&key)),
         None => Ok(Err(DeferredPut::Nothing)),
     }
 }
 
-/// The key of `word`, which lies in `area`; `None` if the inode has no number.
+/// The key of the word at `addr`, which lies in `area`; `None` if the inode has no number.
 ///
 /// `number` returns the number of an inode, and `object` says what keeps that inode valid.
 ///
@@ -127,12 +134,12 @@ fn visit_kept<R>(
 #[inline(always)]
 fn key<'a>(
     area: Area<'a>,
-    word: Word,
+    addr: usize,
     number: impl FnOnce(Host<'a>) -> Option<Number>,
     object: impl FnOnce(Host<'a>) -> Object<'a>,
 ) -> Result<Option<Borrowed<'a>>> {
-    match area.shared_file(word.addr())? {
-        None => Borrowed::in_process(word, None).map(Some),
+    match area.shared_file(addr)? {
+        None => Borrowed::in_process(addr, None).map(Some),
         Some((host, position)) if host.mappable_by_users() => {
             let number = number(host);
             Ok(number.map(|number| Borrowed::in_file(number, position, None, object(host))))
@@ -155,8 +162,8 @@ mod tests {
         },
         *, //
     };
-    use crate::lab::{
-        kunit::{
+    use crate::{
+        lab::kunit::{
             self,
             forced,
             killed,
@@ -165,7 +172,7 @@ mod tests {
             Mapping,
             OnFile, //
         },
-        Point, //
+        word::Word, //
     };
 
     /// The key that a wait finds.
@@ -261,6 +268,20 @@ mod tests {
             let resolved = locked(mmap_lock, || found(word))?;
             assert!(resolved? == undisturbed);
             assert!(on_file.counts() == before);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_counts_that_was_seen_while_it_changed() -> Result {
+        let on_file = numbered()?;
+        let anonymous = Mapping::anonymous(1, ReadWrite)?;
+        // With a lock, the same is found.
+        for word in [on_file.word(8)?, anonymous.word(8)] {
+            let undisturbed = found(word)?;
+            let (again, hits) = forced(Point::AreaChanged, 1, || found(word));
+            assert!(again? == undisturbed);
+            assert_eq!(hits, 1);
         }
         Ok(())
     }

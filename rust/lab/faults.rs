@@ -61,7 +61,7 @@ impl Fault {
 }
 
 /// The faults of all points, in the order of [`Point`].
-pub(super) static FAULTS: [Fault; 10] = [
+pub(super) static FAULTS: [Fault; 11] = [
     Fault::new(Point::Allocate, "allocate"),
     Fault::new(Point::CopyIn, "copy-in"),
     Fault::new(Point::CopyOut, "copy-out"),
@@ -71,6 +71,7 @@ pub(super) static FAULTS: [Fault; 10] = [
     Fault::new(Point::InodeGoing, "inode-going"),
     Fault::new(Point::MappingChanged, "mapping-changed"),
     Fault::new(Point::MmapLocked, "mmap-locked"),
+    Fault::new(Point::AreaChanged, "area-changed"),
     Fault::new(Point::VmaLocked, "vma-locked"),
 ];
 

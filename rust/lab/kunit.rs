@@ -397,7 +397,7 @@ pub(crate) fn own(resolver: Resolver, word: Word) -> Result<OwnedKey> {
 /// The word at `addr` that has this number of `bytes`, with the checks that words from user space
 /// get.
 pub(crate) fn sized(addr: usize, bytes: u32) -> Result<Word> {
-    Word::new(addr, Size::from_bytes(bytes).ok_or(EINVAL)?, false)
+    Word::new(addr as u64, Size::from_bytes(bytes).ok_or(EINVAL)?, false)
 }
 
 /// The number of waiters that are queued on the word.

@@ -13,6 +13,7 @@
 //!
 //! C implementation: `get_object_id()` in [`kernel/futex/core.c`](srctree/kernel/futex/core.c)
 
+use core::num::NonZero;
 use kernel::{
     bindings,
     sync::atomic::{
@@ -44,14 +45,14 @@ pub(crate) fn begin() {
 ///
 /// # Invariants
 ///
-/// It is not 0, and below 2^62.
+/// It is below 2^62.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Number(u64);
+pub(crate) struct Number(NonZero<u64>);
 
 impl Number {
     /// The number as an integer, whose two highest bits are 0.
     #[inline]
-    pub(crate) fn get(self) -> u64 {
+    pub(crate) fn get(self) -> NonZero<u64> {
         self.0
     }
 
@@ -60,12 +61,9 @@ impl Number {
     /// Implies acquire ordering: what is read after this is read after the number.
     #[inline]
     pub(super) fn read(field: &Atomic<i64>) -> Option<Self> {
-        match field.load(Acquire) {
-            0 => None,
-            // INVARIANT: The number is not 0. The kernel's numbers come from a counter that starts
-            // at 0 and is incremented by 1, and those of the module are below 2^62.
-            number => Some(Self(number as u64)),
-        }
+        // INVARIANT: The kernel's numbers come from a counter that starts at 0 and is incremented
+        // by 1, and those of the module are below 2^62.
+        NonZero::new(field.load(Acquire) as u64).map(Self)
     }
 
     /// The number in the `field` of an object. The field is filled in if the object has none yet.
@@ -90,12 +88,12 @@ impl Number {
         let _ = field.cmpxchg(0, (OURS | next & (OURS - 1)) as i64, Full);
     }
 
-    /// A number that a test makes up. It must not be 0, and must be below 2^62.
+    /// A number that a test makes up, which must be below 2^62. 0 stands for 1.
     #[cfg(CONFIG_KUNIT)]
     #[cfg(RFUTEX_LAB)]
     pub(crate) fn made_up(number: u64) -> Self {
         // INVARIANT: The caller has chosen a number within the limits.
-        Self(number)
+        Self(NonZero::new(number).unwrap_or(NonZero::<u64>::MIN))
     }
 }
 
@@ -112,7 +110,7 @@ mod tests {
         assert!(Number::read(&one).is_none());
         let (first, second) = (Number::read_or_give(&one), Number::read_or_give(&other));
         assert!(first != second);
-        assert!(first.get() & OURS != 0 && first.get() < 2 * OURS);
+        assert!(first.get().get() & OURS != 0 && first.get().get() < 2 * OURS);
         // A number that was given does not change.
         assert!(Number::read_or_give(&one) == first);
         assert!(Number::read(&one) == Some(first));
@@ -122,7 +120,7 @@ mod tests {
     #[test]
     fn number_of_the_kernel_is_taken() -> Result {
         let field = Atomic::new(4711);
-        assert!(Number::read_or_give(&field).get() == 4711);
+        assert!(Number::read_or_give(&field).get().get() == 4711);
         assert!(field.load(Relaxed) == 4711);
         Ok(())
     }
@@ -133,17 +131,17 @@ mod tests {
         // This is what happens if the field was 0 when it was read, and is filled in by somebody
         // else just then.
         Number::give(&field);
-        assert!(Number::read(&field).map(Number::get) == Some(5));
+        assert!(Number::read(&field).map(|number| number.get().get()) == Some(5));
         Ok(())
     }
 
     #[test]
     fn no_number_is_below_the_time() -> Result {
         let field = Atomic::new(0);
-        let given = Number::read_or_give(&field).get() & (OURS - 1);
+        let given = Number::read_or_give(&field).get().get() & (OURS - 1);
         begin();
         let again = Atomic::new(0);
-        assert!(Number::read_or_give(&again).get() & (OURS - 1) > given);
+        assert!(Number::read_or_give(&again).get().get() & (OURS - 1) > given);
         Ok(())
     }
 }

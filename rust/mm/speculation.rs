@@ -66,11 +66,12 @@ impl<'a> Speculation<'a> {
         !unsafe { helpers::rfutex_mmap_lock_speculate_retry(self.mm.as_ptr(), self.seq) }
     }
 
-    /// Calls `look` with what is mapped at the address `addr`, and returns its result. Returns
-    /// `None` if nothing is mapped there, or if the address space has changed, in which case `look`
-    /// may have seen a state that never existed.
+    /// What is mapped at the address `addr`; `None` if nothing is.
+    ///
+    /// What the caller reads there counts only if [`Self::holds`] returns true afterwards.
+    /// Otherwise it may be a state that never existed.
     #[inline(always)]
-    pub(crate) fn look<R>(self, addr: usize, look: impl FnOnce(Area<'a>) -> R) -> Option<R> {
+    pub(crate) fn area(self, addr: usize) -> Option<Area<'a>> {
         // SAFETY: This is the current task's mm, on which the task has a reference. The function
         // walks a tree that is protected by RCU, and `self` borrows an RCU read-side critical
         // section.
@@ -80,8 +81,7 @@ impl<'a> Speculation<'a> {
         // may be freed at any time, and VMAs and files may then be reused. But the memory of VMAs
         // and files remains that of a VMA or file until the section ends (SLAB_TYPESAFE_BY_RCU),
         // and inodes are freed by `call_rcu()`. So all of them are valid memory for `'a`.
-        let seen = look(unsafe { Area::from_raw(vma) });
-        self.holds().then_some(seen)
+        Some(unsafe { Area::from_raw(vma) })
     }
 
     /// The sequence count at which this began.
@@ -113,47 +113,40 @@ mod tests {
     };
     use kernel::prelude::*;
 
-    /// Whether a speculation that began before `change` still holds after it, first according to
-    /// `holds()`, then according to `look()`.
-    fn holds_over(addr: usize, change: impl FnOnce() -> Result) -> Result<(bool, bool)> {
+    /// Whether a speculation that began before `change` still holds after it.
+    fn holds_over(change: impl FnOnce() -> Result) -> Result<bool> {
         let seq = Speculation::begin(&rcu::read_lock()).ok_or(EDOM)?.seq();
         change()?;
         let rcu = rcu::read_lock();
         let speculation = Speculation::begin(&rcu).ok_or(EDOM)?;
-        let seen = speculation.look(addr, |_| ());
-        let old = speculation.begun_at(seq);
-        let result = (old.holds(), old.look(addr, |_| ()).is_some());
-        drop(rcu);
-        // If nothing is mapped there, `look()` returns `None` in any case.
-        seen.ok_or(EDOM)?;
-        Ok(result)
+        Ok(speculation.begun_at(seq).holds())
     }
 
     #[test]
     fn holds_while_nothing_changes() -> Result {
         let memory = Mapping::anonymous(1, ReadWrite)?;
-        let undisturbed = holds_over(memory.at(0), || Ok(()))?;
+        let undisturbed = holds_over(|| Ok(()))?;
         // To fault in a page does not change what is mapped.
-        let touched = holds_over(memory.at(0), || memory.write(0, &[1]))?;
-        assert!(undisturbed == (true, true));
-        assert!(touched == (true, true));
+        let touched = holds_over(|| memory.write(0, &[1]))?;
+        assert!(undisturbed);
+        assert!(touched);
         Ok(())
     }
 
     #[test]
     fn what_is_mapped_or_unmapped_is_noticed() -> Result {
-        let memory = Mapping::anonymous(1, ReadWrite)?;
+        attach_mm()?;
         let mut other = None;
-        let mapped = holds_over(memory.at(0), || {
+        let mapped = holds_over(|| {
             other = Some(Mapping::anonymous(1, ReadWrite)?);
             Ok(())
         })?;
-        let unmapped = holds_over(memory.at(0), || {
+        let unmapped = holds_over(|| {
             other = None;
             Ok(())
         })?;
-        assert!(mapped == (false, false));
-        assert!(unmapped == (false, false));
+        assert!(!mapped);
+        assert!(!unmapped);
         Ok(())
     }
 
@@ -165,7 +158,7 @@ mod tests {
         let look = || {
             let rcu = rcu::read_lock();
             let speculation = Speculation::begin(&rcu)?;
-            speculation.look(addr, |_| ())
+            speculation.area(addr).map(|_| ())
         };
         let mapped = look();
         drop(memory);

@@ -43,17 +43,31 @@ pub(crate) fn current_mm() -> usize {
     current_mm_raw().addr()
 }
 
-/// The number of the current task's mm; `None` for a kernel thread that has no mm.
+/// The number of the current task's mm, which is given one if it has none yet; `None` for a kernel
+/// thread that has no mm.
 #[inline]
 pub(crate) fn current_mm_number() -> Option<Number> {
+    current_mm_number_field().map(Number::read_or_give)
+}
+
+/// The number of the current task's mm; `None` if it has none yet, or if there is no mm.
+#[inline]
+pub(crate) fn current_mm_number_if_given() -> Option<Number> {
+    current_mm_number_field().and_then(Number::read)
+}
+
+/// The field for the number in the current task's mm; `None` for a kernel thread that has no mm.
+///
+/// It stays valid until the task takes another mm, which it does not do within an operation.
+#[inline]
+fn current_mm_number_field<'mm>() -> Option<&'mm Atomic<i64>> {
     let mm = current_mm_raw();
     if mm.is_null() {
         return None;
     }
     // SAFETY: This is the current task's mm, on which the task has a reference. The field is an
     // `atomic64_t`, which consists of one `i64` and is only ever accessed atomically.
-    let field = unsafe { Atomic::from_ptr(helpers::rfutex_mm_unique_id(mm).cast::<i64>()) };
-    Some(Number::read_or_give(field))
+    Some(unsafe { Atomic::from_ptr(helpers::rfutex_mm_unique_id(mm).cast::<i64>()) })
 }
 
 /// The current task's mm, on which the task has a reference; null for a kernel thread that has

@@ -28,10 +28,11 @@ use kernel::{
     },
 };
 
-/// Whether the word lies below the end of user space.
+/// Whether the address lies below the end of user space. If so, a word that begins there lies below
+/// it as a whole, because it is aligned, and the end is that of a page.
 #[inline]
-pub(crate) fn access_ok(word: Word) -> bool {
-    arch::access_ok(word.addr(), word.size().bytes())
+pub(crate) fn access_ok(addr: usize) -> bool {
+    arch::access_ok(addr)
 }
 
 /// Copies a struct from the address `addr`, where user space has a version of it that is

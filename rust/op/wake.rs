@@ -5,7 +5,10 @@
 
 use crate::{
     context::Context,
-    key::KeyId,
+    key::{
+        self,
+        KeyId, //
+    },
     queue::BucketSlot,
     wake_chain::WakeChain,
     word::Word, //
@@ -26,25 +29,37 @@ use kernel::prelude::*;
 /// Process context, no locks held. May sleep.
 #[inline(always)]
 pub(crate) fn wake(context: Context<'_>, word: Word, mask: u64, nr: u32) -> Result<u32> {
-    // These are two functions, so that a wake on a private word does not pay for the registers and
-    // the stack that resolving a shared one needs.
+    // The second is not inlined, so that a wake on a private word does not pay for the registers
+    // and the stack that it needs. The size of the word does not matter to a wake.
     if word.private() {
-        wake_private(context, word, mask, nr)
+        wake_private(context, word.addr(), mask, nr)
     } else {
-        wake_shared(context, word, mask, nr)
+        wake_shared(context, word.addr(), mask, nr)
     }
 }
 
-/// Carries out a wake on a private word.
-#[inline(never)]
-fn wake_private(context: Context<'_>, word: Word, mask: u64, nr: u32) -> Result<u32> {
-    Ok(wake_at(context, context.resolve_private(word)?, mask, nr))
+/// Carries out a wake on the private word at `addr`.
+#[inline(always)]
+fn wake_private(context: Context<'_>, addr: usize, mask: u64, nr: u32) -> Result<u32> {
+    match key::private_if_numbered(Word::at(addr, true)) {
+        Some(id) => Ok(wake_at(context, id, mask, nr)),
+        None => wake_private_slowly(context, addr, mask, nr),
+    }
 }
 
-/// Carries out a wake on a word that is not private.
+/// Does what [`wake_private`] does, where the key is an error, or the mm has no number yet.
+#[cold]
 #[inline(never)]
-fn wake_shared(context: Context<'_>, word: Word, mask: u64, nr: u32) -> Result<u32> {
-    Ok(wake_at(context, context.resolve(word)?, mask, nr))
+fn wake_private_slowly(context: Context<'_>, addr: usize, mask: u64, nr: u32) -> Result<u32> {
+    let id = key::private(Word::at(addr, true))?;
+    Ok(wake_at(context, id, mask, nr))
+}
+
+/// Carries out a wake on the word at `addr`, which is not private.
+#[inline(never)]
+fn wake_shared(context: Context<'_>, addr: usize, mask: u64, nr: u32) -> Result<u32> {
+    let id = context.resolve(Word::at(addr, false))?;
+    Ok(wake_at(context, id, mask, nr))
 }
 
 /// Wakes waiters whose key is `id`. Returns their number.

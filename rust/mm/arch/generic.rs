@@ -21,13 +21,12 @@ pub(crate) fn current() -> *mut bindings::task_struct {
     Task::current_raw()
 }
 
-/// Whether the `size` bytes at `addr`, which must be a multiple of `size`, lie in user space. This
-/// is `access_ok()` in C.
+/// Whether the byte at `addr` lies in user space. This is `access_ok()` in C.
 #[inline]
-pub(crate) fn access_ok(addr: usize, size: usize) -> bool {
+pub(crate) fn access_ok(addr: usize) -> bool {
     // SAFETY: The function only compares the two numbers with limits. It accesses no memory at the
     // address.
-    unsafe { crate::bindings::rfutex_access_ok(addr, size) }
+    unsafe { crate::bindings::rfutex_access_ok(addr, 1) }
 }
 
 /// A full memory barrier. This is `smp_mb()` in C.

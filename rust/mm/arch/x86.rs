@@ -31,10 +31,9 @@ pub(crate) fn current() -> *mut bindings::task_struct {
     task
 }
 
-/// Whether the word at `addr`, which must be a multiple of the word's size, lies in user space.
-/// This is `access_ok()` in C.
+/// Whether the byte at `addr` lies in user space. This is `access_ok()` in C.
 #[inline(always)]
-pub(crate) fn access_ok(addr: usize, _size: usize) -> bool {
+pub(crate) fn access_ok(addr: usize) -> bool {
     // The limit itself is accepted as well, as by the C function. Nothing is ever mapped there. It
     // is at the end of a page, so an aligned word that begins below it also ends below it.
     // SAFETY: The variable is only written while the kernel boots.
