@@ -178,18 +178,21 @@ impl KeyId {
 ///
 /// # Invariants
 ///
-/// If there is an inode, it is the one that `id` names.
+/// If `held` has references on an inode, it is the one that `id` names.
 pub(crate) struct OwnedKey {
     id: KeyId,
-    inode: Option<InodeRef>,
+    held: Held,
 }
 
 impl OwnedKey {
     /// A key without any references.
     #[inline]
     pub(crate) fn bare(id: KeyId) -> Self {
-        // INVARIANT: There is no inode, so there is nothing to show.
-        Self { id, inode: None }
+        // INVARIANT: There are no references, so there is nothing to show.
+        Self {
+            id,
+            held: Held(None),
+        }
     }
 
     /// The key itself.
@@ -198,19 +201,27 @@ impl OwnedKey {
         self.id
     }
 
-    /// Turns this key, which must be equal to `from`, into one that is equal to `to`, with
-    /// references on the same objects that `to` has references on.
+    /// The key itself, and what is held with it.
+    #[inline]
+    pub(crate) fn into_parts(self) -> (KeyId, Held) {
+        (self.id, self.held)
+    }
+}
+
+/// What a waiter holds while it waits: references on the inode that its word lies on, or nothing.
+/// [`InodeRef`] says where those may be dropped, and so where this may be dropped.
+pub(crate) struct Held(Option<InodeRef>);
+
+impl Held {
+    /// Exchanges what a waiter on the key `from` holds for what a waiter on the key `to` holds.
     ///
     /// # Context
     ///
     /// Any. Does not sleep: because `from` has references on the same objects, those that are given
     /// back here are not the last ones.
-    pub(crate) fn replace(&mut self, from: &OwnedKey, to: &OwnedKey) {
-        let old = mem::replace(&mut self.inode, to.inode.as_ref().map(InodeRef::again));
-        // INVARIANT: By the invariants of `to`, its inode is the one that `to.id` names, and the
-        // new reference is on that inode.
-        self.id = to.id;
-        if let (Some(old), Some(witness)) = (old, &from.inode) {
+    pub(crate) fn exchange(&mut self, from: &OwnedKey, to: &OwnedKey) {
+        let old = mem::replace(&mut self.0, to.held.0.as_ref().map(InodeRef::again));
+        if let (Some(old), Some(witness)) = (old, &from.held.0) {
             if let Err(old) = witness.release_other(old) {
                 // Equal keys name the same inode, so this cannot happen. If it does, to leak a
                 // reference is better than to drop one here, where nothing may sleep.

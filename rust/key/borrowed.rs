@@ -4,6 +4,7 @@
 //! the steps.
 
 use super::{
+    Held,
     KeyId,
     Kind,
     OwnedKey, //
@@ -185,7 +186,7 @@ impl<'a> Borrowed<'a> {
         }
         Ok(OwnedKey {
             id: self.id,
-            inode: Some(inode),
+            held: Held(Some(inode)),
         })
     }
 

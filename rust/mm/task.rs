@@ -37,12 +37,6 @@ pub(crate) fn current_priority() -> i32 {
     priority.min(NORMAL_PRIORITY)
 }
 
-/// The address of the current task's mm; 0 for a kernel thread that has none.
-#[inline]
-pub(crate) fn current_mm() -> usize {
-    current_mm_raw().addr()
-}
-
 /// The number of the current task's mm, which is given one if it has none yet; `None` for a kernel
 /// thread that has no mm.
 #[inline]

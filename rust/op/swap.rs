@@ -21,7 +21,8 @@ use crate::{
         Exchange,
         Place, //
     },
-    request, //
+    request,
+    wake_chain::WakeChain, //
 };
 use kernel::prelude::*;
 
@@ -80,7 +81,9 @@ fn attempt<'t>(
     let exchange = Exchange::enter(table.slot(target), table.slot(key.id()));
     uaccess::compare_inatomic(word, val)?;
     let waiter = place.prepare(key, mask);
-    exchange.swap(target, waiter).wake();
+    let mut chain = WakeChain::new();
+    exchange.swap(target, waiter, &mut chain);
+    drop(chain);
     Ok(wait::sleep(waiter, deadline))
 }
 

@@ -6,6 +6,7 @@
 use super::{
     bucket::Counted,
     BucketSlot,
+    Kind,
     Queue,
     Waiter, //
 };
@@ -18,10 +19,7 @@ use crate::{
         spinlock::lock_nested,
         task, //
     },
-    wake_chain::{
-        Tasks,
-        WakeChain, //
-    },
+    wake_chain::WakeChain,
 };
 use core::{
     pin::Pin,
@@ -115,12 +113,13 @@ impl<'t> Pair<'t> {
     /// Whether there are tasks of other processes among the first `nr` waiters whose key is `id`,
     /// not counting the first `skip` of them. `id` must belong to the first slot.
     pub(crate) fn any_foreign(&self, id: KeyId, skip: u32, nr: u32) -> bool {
-        let mm = task::current_mm();
+        let mm = task::current_mm_number();
         self.from_queue
             .under(id)
             .skip(skip as usize)
             .take(nr as usize)
-            .any(|waiter| waiter.mm != mm)
+            // SAFETY: The node is in the queue, which is borrowed, so it is alive.
+            .any(|node| !unsafe { node.as_ref() }.is_of(mm))
     }
 
     /// Moves up to `nr` waiters from the key `from` to the key `to`, and returns their number. They
@@ -136,27 +135,33 @@ impl<'t> Pair<'t> {
         }
         let mut moved = 0;
         let mut next = self.from_queue.first;
-        while let Some(waiter) = next {
+        while let Some(link) = next {
             if moved == nr {
                 break;
             }
-            // SAFETY: The waiter is in the queue, so it is alive.
-            let waiter = unsafe { waiter.as_ref() };
-            // SAFETY: The links of a waiter in the queue change only under the bucket's lock, which
+            // SAFETY: The node is in the queue, so it is alive.
+            let node = unsafe { link.as_ref() };
+            // SAFETY: The links of a node in the queue change only under the bucket's lock, which
             // this pair holds.
-            next = unsafe { &*waiter.links.get() }.next;
-            // SAFETY: The waiter is in the queue of the first bucket, whose lock this pair holds.
-            if unsafe { waiter.id() } != from.id() {
+            next = unsafe { &*node.links.get() }.next;
+            // SAFETY: The node is in the queue of the first bucket, whose lock this pair holds.
+            if unsafe { node.id() } != from.id() {
                 continue;
             }
             moved += 1;
-            // SAFETY: The key of a waiter in the queue is accessed only under the bucket's lock,
-            // which this pair holds. No other reference to the key is in use here.
-            let key = unsafe { &mut *waiter.key.get() };
-            key.replace(from, to);
-            self.from_queue.unlink(waiter);
-            self.second_queue().link(waiter);
-            waiter.linked_at(self.to);
+            match node.kind() {
+                // SAFETY: The node is that of a task, and is in the queue of the first bucket,
+                // whose lock this pair holds. No other reference to what the task holds is in use.
+                Kind::Task => unsafe { Waiter::held(link) }.exchange(from, to),
+            }
+            // SAFETY: The node is in the queue of the first bucket, whose lock this pair holds, and
+            // is moved to the slot of the new key at once.
+            unsafe { node.set_id(to.id()) };
+            self.from_queue.unlink(node);
+            // SAFETY: The node was just taken out of a queue whose lock is still held, so that it
+            // is alive, and nobody else accesses its links.
+            unsafe { self.second_queue().link(link) };
+            node.linked_at(self.to);
         }
         // Both counters change while the buckets are locked, and the one goes up before the other
         // goes down.
@@ -205,11 +210,11 @@ impl<'t> Exchange<'t> {
     }
 
     /// Takes one waiter whose key is `id` out of its queue and marks it as woken, queues `waiter`
-    /// at the second slot, and unlocks both buckets. Returns the tasks that the caller has to wake.
+    /// at the second slot, and unlocks both buckets. Adds whom the caller has to wake to `chain`.
     ///
     /// `id` must belong to the first slot, and `waiter`, which must be in no queue, to the second.
     #[inline]
-    pub(crate) fn swap(self, id: KeyId, waiter: Pin<&Waiter<'t>>) -> Tasks {
+    pub(crate) fn swap(self, id: KeyId, waiter: Pin<&Waiter<'t>>, chain: &mut WakeChain) {
         let Self {
             slot,
             counted,
@@ -218,17 +223,14 @@ impl<'t> Exchange<'t> {
         } = self;
         // A waiter can be in one queue at a time only.
         if kernel::warn_on!(!waiter.is_woken()) {
-            return Tasks::none();
+            return;
         }
-        let woken = from.wake_one(id, u64::MAX);
-        to.as_mut().unwrap_or(&mut from).link(&waiter);
-        waiter.linked_at(counted.keep());
-        match woken {
-            Some(task) => {
-                slot.waiters_dec(1);
-                Tasks::one(task)
-            }
-            None => Tasks::none(),
+        if from.wake_one(id, u64::MAX, chain) {
+            slot.waiters_dec(1);
         }
+        // SAFETY: The waiter is in no queue, and this is its task. It stays alive until it has left
+        // the queue, because its destructor leaves it.
+        unsafe { to.as_mut().unwrap_or(&mut from).link(waiter.as_node()) };
+        waiter.node.linked_at(counted.keep());
     }
 }

@@ -24,13 +24,16 @@ use crate::{
     },
     op,
     table::Table,
+    wake_chain::WakeChain,
     word::Word, //
 };
+use core::ptr;
 use kernel::{
     current,
     sync::{
         atomic::{
             Acquire,
+            Atomic,
             Release, //
         },
         Arc, //
@@ -333,7 +336,7 @@ mod cases {
             assert!(waiter.leave());
             assert_eq!(slot.nr_waiters(), 0);
             let queue = slot.bucket.queue.lock();
-            let empty = queue.first.is_none() && queue.last.is_none();
+            let empty = queue.is_empty();
             drop(queue);
             assert!(empty);
         }

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The intrusive list of the waiters in a bucket.
+
+use super::{
+    node::{
+        Link,
+        Links, //
+    },
+    Kind,
+    Node,
+    Waiter, //
+};
+use crate::{
+    key::KeyId,
+    wake_chain::WakeChain, //
+};
+use core::{
+    mem,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
+};
+
+/// The waiters of one bucket. Real-time tasks come first, ordered by priority. Waiters of the same
+/// urgency are in the order in which they came.
+///
+/// # Invariants
+///
+/// `first` and `last` are the ends of a doubly linked list of nodes whose `bucket` is the one that
+/// contains this queue. In the middle of [`Queue::wake`], it may also contain nodes that were just
+/// marked as woken.
+#[derive(Default)]
+pub(super) struct Queue {
+    pub(super) first: Link,
+    last: Link,
+}
+
+// SAFETY: Any task that holds the lock around the queue may follow the links: the nodes that they
+// lead to stay valid until they are taken out of the queue, for which that lock is needed.
+unsafe impl Send for Queue {}
+
+impl Queue {
+    /// The links of a node in this queue.
+    ///
+    /// # Safety
+    ///
+    /// `node` must be in this queue, and no other reference to its links may be in use.
+    #[inline]
+    unsafe fn links<'q>(&'q mut self, node: NonNull<Node>) -> &'q mut Links {
+        // SAFETY: By the function's requirements, the node is in this queue, so it is alive, and
+        // its links are accessed only under the lock, which is held because `self` is borrowed
+        // mutably. There is no other reference to them.
+        unsafe { &mut *node.as_ref().links.get() }
+    }
+
+    /// Links a node behind all nodes that are at least as urgent.
+    ///
+    /// # Safety
+    ///
+    /// `node` must be valid, must stay so until it is unlinked, and must be in no queue. Nobody else
+    /// may access its links now.
+    #[inline]
+    pub(super) unsafe fn link(&mut self, node: NonNull<Node>) {
+        // SAFETY: By the function's requirements, the node is valid.
+        let priority = unsafe { node.as_ref() }.priority;
+        // A waiter that is no more urgent than the last one goes to the end, without a search.
+        let next = match self.last {
+            // SAFETY: `last` is in this queue, and a node in the queue is alive.
+            Some(last) if unsafe { last.as_ref() }.priority > priority => {
+                self.first_less_urgent(priority)
+            }
+            _ => None,
+        };
+        let link = Some(node);
+        let prev = match next {
+            // SAFETY: `next` was found in this queue, and there is no other reference to its links.
+            Some(next) => unsafe { mem::replace(&mut self.links(next).prev, link) },
+            None => mem::replace(&mut self.last, link),
+        };
+        match prev {
+            // SAFETY: `prev` was found in this queue, and there is no other reference to its links.
+            Some(prev) => unsafe { self.links(prev) }.next = link,
+            None => self.first = link,
+        }
+        // SAFETY: By the function's requirements, the node is valid, and nobody else accesses its
+        // links.
+        unsafe { *node.as_ref().links.get() = Links { prev, next } };
+    }
+
+    /// Takes up to `nr` waiters out of the queue whose key is `id`, and whose mask has a bit in
+    /// common with `mask`. Marks them as woken, and adds whom they stand for to `chain`. Returns
+    /// their number.
+    ///
+    /// The caller has to count them out.
+    #[inline]
+    pub(super) fn wake(&mut self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
+        match nr {
+            0 => 0,
+            // Most wakes are meant for one waiter.
+            1 => self.wake_one(id, mask, chain).into(),
+            _ => self.wake_many(id, mask, nr, chain),
+        }
+    }
+
+    /// Does what [`Self::wake`] does, for an `nr` that is not 0.
+    #[inline(never)]
+    fn wake_many(&mut self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
+        let mut woken = 0;
+        let mut next = self.first_meeting(self.first, id, mask);
+        while let Some(mut node) = next {
+            // Neighbours are taken out together, so that the links around them are changed only
+            // once.
+            // SAFETY: `node` is in the queue, so it is alive. Its links change only under the lock,
+            // which is held.
+            let before = unsafe { (*node.as_ref().links.get()).prev };
+            let behind = loop {
+                // SAFETY: `node` is in the queue and not yet marked as woken, so it is alive. Its
+                // links change only under the lock, which is held.
+                let behind = unsafe { (*node.as_ref().links.get()).next };
+                // SAFETY: `node` is in this queue, whose lock is held, and not yet marked, so it is
+                // alive. The loop goes on behind it, and the links that lead to it are closed
+                // before they are followed again.
+                unsafe { take(node, chain) };
+                woken += 1;
+                match behind {
+                    // SAFETY: `next` is in the queue, so it is alive, and the lock is held.
+                    Some(next) if woken != nr && unsafe { next.as_ref().meets(id, mask) } => {
+                        node = next;
+                    }
+                    _ => break behind,
+                }
+            };
+            self.close(before, behind);
+            if woken == nr {
+                break;
+            }
+            next = self.first_meeting(behind, id, mask);
+        }
+        woken
+    }
+
+    /// Does what [`Self::wake`] does, for a single waiter. Returns whether there was one.
+    #[inline]
+    pub(super) fn wake_one(&mut self, id: KeyId, mask: u64, chain: &mut WakeChain) -> bool {
+        let Some(node) = self.first_meeting(self.first, id, mask) else {
+            return false;
+        };
+        // SAFETY: The node is in the queue, so it is alive.
+        self.unlink(unsafe { node.as_ref() });
+        // SAFETY: The node was in this queue, whose lock is held. Now that it is unlinked, nothing
+        // leads to it any more.
+        unsafe { take(node, chain) };
+        true
+    }
+
+    /// The first node, from `next` on, whose key is `id` and whose mask has a bit in common with
+    /// `mask`. `next` must be in this queue.
+    #[inline]
+    fn first_meeting(&self, mut next: Link, id: KeyId, mask: u64) -> Link {
+        while let Some(node) = next {
+            // SAFETY: The node is in the queue, so it is alive.
+            let node = unsafe { node.as_ref() };
+            // SAFETY: The queue can only be borrowed while its lock is held, and the node is in it.
+            if unsafe { node.meets(id, mask) } {
+                break;
+            }
+            // SAFETY: The links of a node in the queue change only while the queue is borrowed
+            // mutably, and `self` borrows it now.
+            next = unsafe { &*node.links.get() }.next;
+        }
+        next
+    }
+
+    /// The first node that is less urgent than `priority`.
+    #[cold]
+    #[inline(never)]
+    fn first_less_urgent(&self, priority: i32) -> Link {
+        self.nodes()
+            // SAFETY: The node is in the queue, so it is alive.
+            .find(|node| unsafe { node.as_ref() }.priority > priority)
+    }
+
+    /// Takes a node out of this queue, which it must be in.
+    #[inline]
+    pub(super) fn unlink(&mut self, node: &Node) {
+        // SAFETY: The node is in this queue. Its links change only while the queue is borrowed
+        // mutably, which only this function does now.
+        let Links { prev, next } = unsafe { ptr::read(node.links.get()) };
+        self.close(prev, next);
+    }
+
+    /// Links `prev` and `next` to each other, so that the nodes between them are no longer in the
+    /// queue. Each is in this queue, or `None` for the end of the queue.
+    #[inline]
+    fn close(&mut self, prev: Link, next: Link) {
+        match prev {
+            // SAFETY: `prev` is in this queue, and there is no other reference to its links.
+            Some(prev) => unsafe { self.links(prev) }.next = next,
+            None => self.first = next,
+        }
+        match next {
+            // SAFETY: `next` is in this queue, and there is no other reference to its links.
+            Some(next) => unsafe { self.links(next) }.prev = prev,
+            None => self.last = prev,
+        }
+    }
+
+    /// Whether nobody is in the queue.
+    #[cfg(CONFIG_KUNIT)]
+    #[cfg(RFUTEX_LAB)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.last.is_none()
+    }
+
+    /// The nodes whose key is `id`, in the order of the queue.
+    pub(super) fn under(&self, id: KeyId) -> impl Iterator<Item = NonNull<Node>> + '_ {
+        self.nodes()
+            // SAFETY: The queue can only be borrowed while its lock is held, and the node is in it.
+            .filter(move |node| unsafe { node.as_ref().id() } == id)
+    }
+
+    /// All nodes, in the order of the queue. Each stays valid for as long as the queue is borrowed.
+    fn nodes(&self) -> impl Iterator<Item = NonNull<Node>> + '_ {
+        core::iter::successors(self.first, |node| {
+            // SAFETY: The node is in the queue, so it is alive. Its links change only while the
+            // queue is borrowed mutably, and the iterator borrows it.
+            unsafe { (*node.as_ref().links.get()).next }
+        })
+    }
+}
+
+/// Ends the wait of the waiter whose node is `node`, and adds whom it stands for to `chain`.
+///
+/// # Safety
+///
+/// As [`Node::mark`].
+#[inline]
+unsafe fn take(node: NonNull<Node>, chain: &mut WakeChain) {
+    // SAFETY: The node is not yet marked, so it is alive.
+    match unsafe { node.as_ref() }.kind() {
+        // SAFETY: The node is that of a task. The caller ensures the rest.
+        Kind::Task => chain.add(unsafe { Waiter::mark(node) }),
+    }
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is linked into a queue, whatever kind of waiter it is a part of.
+
+use super::{
+    Bucket,
+    BucketSlot, //
+};
+use crate::{
+    key::KeyId,
+    mm::{
+        arch,
+        number::Number, //
+    }, //
+};
+use core::{
+    cell::{
+        Cell,
+        UnsafeCell, //
+    },
+    ptr::{
+        self,
+        NonNull, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    static_assert,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
+};
+
+/// A link to a node in a queue.
+pub(super) type Link = Option<NonNull<Node>>;
+
+/// The links from a node to its neighbours in the queue.
+#[derive(Default)]
+pub(super) struct Links {
+    pub(super) prev: Link,
+    pub(super) next: Link,
+}
+
+/// What kind of waiter a node is a part of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// A task that sleeps ([`Waiter`](super::Waiter)).
+    Task,
+}
+
+/// The part of a waiter that queues, which is the first field of every kind of waiter.
+///
+/// # Invariants
+///
+/// - The node is the first field of a waiter of the kind `kind`, whose fields are laid out as in C.
+/// - `bucket` is null, or points to a bucket of a table that is alive for as long as the node.
+/// - While `bucket` is not null, the node is linked into the queue of that bucket, and counted by
+///   the bucket's counter with the index `counter`. Both are the ones that `id` belongs to.
+///   `links`, `id`, `bucket` and `counter` change only under the bucket's lock, and the waiter
+///   stays alive and does not move.
+/// - While `bucket` is null, the node is in no queue, and is accessed by the owner of the waiter
+///   only.
+#[repr(C)]
+pub(crate) struct Node {
+    pub(super) links: UnsafeCell<Links>,
+    id: UnsafeCell<KeyId>,
+    pub(super) bucket: Atomic<*mut Bucket>,
+    mask: u64,
+    /// The number of the mm of the process that waits.
+    mm: Option<Number>,
+    /// The urgency of the task. Smaller numbers are more urgent.
+    pub(super) priority: i32,
+    counter: Cell<u8>,
+    kind: Kind,
+}
+
+// A node fills one cache line.
+static_assert!(size_of::<Node>() == 64);
+
+impl Node {
+    /// A node of a waiter of this `kind` on the key `id`, which is in no queue.
+    ///
+    /// # Safety
+    ///
+    /// The invariants of the type must hold of the place where the node is put.
+    #[inline]
+    pub(super) unsafe fn new(
+        kind: Kind,
+        id: KeyId,
+        mask: u64,
+        mm: Option<Number>,
+        priority: i32,
+    ) -> Self {
+        // INVARIANT: `bucket` is null. The caller ensures the rest.
+        Self {
+            links: UnsafeCell::new(Links::default()),
+            id: UnsafeCell::new(id),
+            bucket: Atomic::new(ptr::null_mut()),
+            mask,
+            mm,
+            priority,
+            counter: Cell::new(0),
+            kind,
+        }
+    }
+
+    /// Whether the node is in no queue, because it was woken, has left, or was never queued.
+    #[inline]
+    pub(crate) fn is_woken(&self) -> bool {
+        // This pairs with the release in `mark`: whoever sees the mark also sees what the waker did
+        // before it.
+        arch::load_acquire(&self.bucket).is_null()
+    }
+
+    /// Marks the node as woken, after it was taken out of its queue.
+    ///
+    /// # Safety
+    ///
+    /// The node must have been in a queue whose lock is still held, and must not have been marked
+    /// before. It must not be accessed again, because its memory may be reused at any moment.
+    #[inline]
+    pub(super) unsafe fn mark(&self) {
+        // INVARIANT: The node is in no queue any more.
+        arch::store_release(&self.bucket, ptr::null_mut());
+    }
+
+    /// What kind of waiter this is.
+    #[inline]
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether the process that waits has the mm with this number.
+    pub(super) fn is_of(&self, mm: Option<Number>) -> bool {
+        self.mm == mm
+    }
+
+    /// Notes that the node was just linked into the queue of this slot's bucket, and is counted by
+    /// this slot's counter. The caller holds the bucket's lock.
+    #[inline]
+    pub(super) fn linked_at(&self, slot: BucketSlot<'_>) {
+        self.counter.set(slot.counter as u8);
+        // INVARIANT: The caller has linked and counted the node. A waiter is queued only in a table
+        // that is alive for longer than the waiter, and is then moved only between buckets of that
+        // table.
+        self.bucket
+            .store(ptr::from_ref(slot.bucket).cast_mut(), Relaxed);
+    }
+
+    /// Takes the node out of its queue. Returns false if it was in none, because a waker has taken
+    /// it out before.
+    ///
+    /// # Context
+    ///
+    /// Does not sleep. Takes the bucket's lock, unless the node was woken.
+    #[inline]
+    pub(crate) fn leave(&self) -> bool {
+        !self.is_woken() && self.leave_queue()
+    }
+
+    /// Does what [`Self::leave`] does, for a node that may be in a queue. Most waiters were woken,
+    /// so this is not inlined.
+    #[inline(never)]
+    fn leave_queue(&self) -> bool {
+        loop {
+            let raw = arch::load_acquire(&self.bucket);
+            // SAFETY: By the type invariants, the pointer is null, or points to a bucket of a table
+            // that is alive for as long as the node, which is longer than this borrow of it.
+            let Some(bucket) = (unsafe { raw.as_ref() }) else {
+                return false;
+            };
+            let mut queue = bucket.queue.lock();
+            if !ptr::eq(self.bucket.load(Relaxed), raw) {
+                // While this task waited for the lock, the waiter was woken, or moved to another
+                // bucket.
+                continue;
+            }
+            queue.unlink(self);
+            // INVARIANT: The node is no longer linked, and is counted out below, under the lock.
+            self.bucket.store(ptr::null_mut(), Relaxed);
+            let counter = self.counter.get().into();
+            BucketSlot { bucket, counter }.waiters_dec(1);
+            return true;
+        }
+    }
+
+    /// The key that the waiter waits on.
+    ///
+    /// # Safety
+    ///
+    /// The caller must hold the lock of the bucket that the node is queued in, or own the waiter
+    /// while the node is in no queue.
+    #[inline]
+    pub(super) unsafe fn id(&self) -> KeyId {
+        // SAFETY: By the type invariants, the key of a queued node changes only under the bucket's
+        // lock, and that of any other node is accessed by the waiter's owner only. By the
+        // function's requirements, the caller holds that lock or is that owner.
+        unsafe { *self.id.get() }
+    }
+
+    /// Changes the key that the waiter waits on.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::id`]. If the node is queued, the caller has to move it to the slot that the new
+    /// key belongs to before it releases the lock.
+    #[inline]
+    pub(super) unsafe fn set_id(&self, id: KeyId) {
+        // SAFETY: As in `id()`, nobody else accesses the key now.
+        unsafe { *self.id.get() = id };
+    }
+
+    /// Whether a wake on the key `id` with this `mask` wakes this waiter.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::id`].
+    #[inline]
+    pub(super) unsafe fn meets(&self, id: KeyId, mask: u64) -> bool {
+        // SAFETY: The caller holds the lock, or owns the waiter, as `id` requires, because the
+        // requirements of this function demand just that.
+        unsafe { self.id() == id && self.mask & mask != 0 }
+    }
+}
