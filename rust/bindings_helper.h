@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The declarations from which bindgen generates the bindings for bindings.rs:
- * the user interface, constants that bindgen cannot evaluate by itself, and the
- * C helpers.
+ * the user interface, constants that bindgen cannot evaluate by itself, the
+ * C helpers, and the magic numbers of file systems, which the kernel's own
+ * bindings have with some configurations only.
  */
 
 #include <linux/compiler.h>
 #include <linux/fs.h>
 #include <linux/ktime.h>
+#include <linux/magic.h>
 #include <linux/mman.h>
 #include <linux/spinlock_types.h>
 #include <linux/types.h>

@@ -266,7 +266,7 @@ mod cases {
         for (internal, magic, can_be_held) in [
             (false, 4711, true),
             (true, 4711, false),
-            (true, kernel::bindings::RAMFS_MAGIC as usize, true),
+            (true, crate::bindings::RAMFS_MAGIC as usize, true),
         ] {
             let file_system = if internal {
                 FileSystem::mount_internal(c"ramfs")?

@@ -39,10 +39,10 @@ use kernel::{
 /// internal mount does not keep that module loaded. Without CONFIG_SHMEM, shared memory is on a
 /// ramfs.
 const BUILT_IN_MAGIC: [u64; 5] = [
-    bindings::TMPFS_MAGIC as u64,
-    bindings::HUGETLBFS_MAGIC as u64,
-    bindings::BDEVFS_MAGIC as u64,
-    bindings::RAMFS_MAGIC as u64,
+    helpers::TMPFS_MAGIC as u64,
+    helpers::HUGETLBFS_MAGIC as u64,
+    helpers::BDEVFS_MAGIC as u64,
+    helpers::RAMFS_MAGIC as u64,
     // This is AIO_RING_MAGIC, which fs/aio.c keeps to itself.
     0xa10a_10a1,
 ];

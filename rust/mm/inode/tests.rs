@@ -76,16 +76,16 @@ mod cases {
         let rcu = rcu::read_lock();
         let host = made_up.host(&rcu);
         let magics = [
-            (bindings::TMPFS_MAGIC, true),
-            (bindings::HUGETLBFS_MAGIC, true),
-            (bindings::BDEVFS_MAGIC, true),
+            (helpers::TMPFS_MAGIC, true),
+            (helpers::HUGETLBFS_MAGIC, true),
+            (helpers::BDEVFS_MAGIC, true),
             (0xa10a_10a1, true),
-            (bindings::RAMFS_MAGIC, true),
-            (bindings::PIPEFS_MAGIC, false),
-            (bindings::DAXFS_MAGIC, false),
-            (bindings::GUEST_MEMFD_MAGIC, false),
-            (bindings::SECRETMEM_MAGIC, false),
-            (bindings::ANON_INODE_FS_MAGIC, false),
+            (helpers::RAMFS_MAGIC, true),
+            (helpers::PIPEFS_MAGIC, false),
+            (helpers::DAXFS_MAGIC, false),
+            (helpers::GUEST_MEMFD_MAGIC, false),
+            (helpers::SECRETMEM_MAGIC, false),
+            (helpers::ANON_INODE_FS_MAGIC, false),
             (0, false),
         ];
         let held = magics.map(|(magic, _)| {
@@ -118,9 +118,9 @@ mod cases {
         let host = made_up.host(&rcu);
         let mappable = types.map(|(mode, _)| {
             [
-                bindings::TMPFS_MAGIC,
-                bindings::BDEVFS_MAGIC,
-                bindings::PIPEFS_MAGIC,
+                helpers::TMPFS_MAGIC,
+                helpers::BDEVFS_MAGIC,
+                helpers::PIPEFS_MAGIC,
             ]
             .map(|magic| {
                 // SAFETY: `made_up` owns both, and no other thread accesses them.
