@@ -85,6 +85,7 @@ void rfutex_set_current_state(unsigned int state);
 void rfutex_set_current_running(void);
 void rfutex_cond_resched(void);
 bool rfutex_fatal_signal_pending(void);
+bool rfutex_capable(int cap);
 ktime_t rfutex_timens_to_host(int clock, ktime_t time);
 void rfutex_hrtimer_set_expires_range_ns(struct hrtimer *timer, ktime_t time, u64 delta);
 void rfutex_destroy_hrtimer_on_stack(struct hrtimer *timer);

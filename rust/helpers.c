@@ -4,6 +4,7 @@
  * other logic here.
  */
 
+#include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/hrtimer.h>
 #include <linux/lockdep.h>
@@ -223,6 +224,11 @@ __rfutex_helper void rfutex_cond_resched(void)
 __rfutex_helper bool rfutex_fatal_signal_pending(void)
 {
 	return fatal_signal_pending(current);
+}
+
+__rfutex_helper bool rfutex_capable(int cap)
+{
+	return capable(cap);
 }
 
 __rfutex_helper ktime_t rfutex_timens_to_host(int clock, ktime_t time)

@@ -155,7 +155,7 @@ pub(crate) fn before_retry() -> Result {
 pub(crate) fn is_admin() -> bool {
     // SAFETY: The function checks the credentials of the current task, which it may do in process
     // context, and the capability is a valid one.
-    unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as i32) }
+    unsafe { helpers::rfutex_capable(bindings::CAP_SYS_ADMIN as i32) }
 }
 
 /// Whether the current task holds any lock that lockdep knows of. False if lockdep is off.
