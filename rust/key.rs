@@ -25,8 +25,7 @@ mod hold;
 pub(crate) mod locked;
 pub(crate) mod page;
 mod resolver;
-#[cfg(CONFIG_KUNIT)]
-#[cfg(RFUTEX_LAB)]
+#[cfg(RFUTEX_KUNIT)]
 mod tests;
 pub(crate) mod vma;
 
@@ -166,8 +165,7 @@ impl KeyId {
     }
 
     /// A key that a test makes up.
-    #[cfg(CONFIG_KUNIT)]
-    #[cfg(RFUTEX_LAB)]
+    #[cfg(RFUTEX_KUNIT)]
     pub(crate) fn made_up(kind: Kind, number: u64, position: u64) -> Self {
         Self::new(kind, Number::made_up(number), position)
     }

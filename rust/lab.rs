@@ -9,8 +9,7 @@
 mod debugfs;
 #[cfg(RFUTEX_LAB)]
 mod faults;
-#[cfg(CONFIG_KUNIT)]
-#[cfg(RFUTEX_LAB)]
+#[cfg(RFUTEX_KUNIT)]
 pub(crate) mod kunit;
 #[cfg(RFUTEX_LAB)]
 mod page_refs;

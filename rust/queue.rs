@@ -41,12 +41,10 @@ mod list;
 mod node;
 mod pair;
 mod place;
-#[cfg(CONFIG_KUNIT)]
-#[cfg(RFUTEX_LAB)]
+#[cfg(RFUTEX_KUNIT)]
 mod tests;
 
-#[cfg(CONFIG_KUNIT)]
-#[cfg(RFUTEX_LAB)]
+#[cfg(RFUTEX_KUNIT)]
 pub(crate) use self::bucket::NR_COUNTERS;
 pub(crate) use self::{
     bucket::{

@@ -8,8 +8,7 @@
 #![deny(unsafe_code)]
 
 mod multi;
-#[cfg(CONFIG_KUNIT)]
-#[cfg(RFUTEX_LAB)]
+#[cfg(RFUTEX_KUNIT)]
 mod tests;
 
 pub(crate) use self::multi::{

@@ -74,8 +74,7 @@ impl Secret {
     }
 
     /// A secret that a test chooses.
-    #[cfg(CONFIG_KUNIT)]
-    #[cfg(RFUTEX_LAB)]
+    #[cfg(RFUTEX_KUNIT)]
     pub(crate) fn chosen(parts: [u64; 2]) -> Self {
         Self::new(parts)
     }
@@ -182,8 +181,7 @@ impl Table {
     }
 }
 
-#[cfg(CONFIG_KUNIT)]
-#[cfg(RFUTEX_LAB)]
+#[cfg(RFUTEX_KUNIT)]
 #[kunit_tests(rfutex_table)]
 mod tests {
     use super::*;

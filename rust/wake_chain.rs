@@ -226,8 +226,7 @@ impl Drop for WakeChain {
     }
 }
 
-#[cfg(CONFIG_KUNIT)]
-#[cfg(RFUTEX_LAB)]
+#[cfg(RFUTEX_KUNIT)]
 #[kernel::prelude::kunit_tests(rfutex_wake_chain)]
 mod tests {
     use super::*;

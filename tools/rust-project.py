@@ -15,7 +15,7 @@ def main(path, bindings):
         sys.exit(f"{path} does not have the module")
     for crate in ours:
         crate["env"]["RFUTEX_BINDINGS"] = bindings
-        crate["cfg"].append("RFUTEX_LAB")
+        crate["cfg"] += ["RFUTEX_LAB", "RFUTEX_KUNIT"]
     with open(path, "w", encoding="utf-8") as file:
         json.dump(project, file, indent=4)
 

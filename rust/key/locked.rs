@@ -83,7 +83,7 @@ fn attempt<R>(
     Ok(result)
 }
 
-#[cfg(CONFIG_KUNIT)]
+#[cfg(RFUTEX_KUNIT)]
 #[kunit_tests(rfutex_locked)]
 mod tests {
     use super::{

@@ -245,8 +245,7 @@ fn borrow<'a>(
     }
 }
 
-#[cfg(CONFIG_KUNIT)]
-#[cfg(RFUTEX_LAB)]
+#[cfg(RFUTEX_KUNIT)]
 #[kunit_tests(rfutex_resolver)]
 mod tests {
     use super::{

@@ -33,8 +33,7 @@ pub(crate) enum Resolver {
 
 impl Resolver {
     /// All resolvers.
-    #[cfg(CONFIG_KUNIT)]
-    #[cfg(RFUTEX_LAB)]
+    #[cfg(RFUTEX_KUNIT)]
     pub(crate) const ALL: [Self; 3] = [Self::Page, Self::Vma, Self::Locked];
 
     /// The resolver that has this `number` in the user interface (`RFUTEX_RESOLVER_*`).

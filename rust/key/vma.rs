@@ -148,8 +148,7 @@ fn key<'a>(
     }
 }
 
-#[cfg(CONFIG_KUNIT)]
-#[cfg(RFUTEX_LAB)]
+#[cfg(RFUTEX_KUNIT)]
 #[kunit_tests(rfutex_vma)]
 mod tests {
     use super::{

@@ -166,8 +166,7 @@ impl Drop for FolioLock<'_> {
     }
 }
 
-#[cfg(CONFIG_KUNIT)]
-#[cfg(RFUTEX_LAB)]
+#[cfg(RFUTEX_KUNIT)]
 #[kunit_tests(rfutex_folio)]
 mod tests {
     use super::*;

@@ -5,8 +5,7 @@
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
-#[cfg(CONFIG_KUNIT)]
-#[cfg(RFUTEX_LAB)]
+#[cfg(RFUTEX_KUNIT)]
 mod tests;
 
 use crate::{
@@ -76,8 +75,7 @@ impl Host<'_> {
     }
 
     /// The address of the inode.
-    #[cfg(CONFIG_KUNIT)]
-    #[cfg(RFUTEX_LAB)]
+    #[cfg(RFUTEX_KUNIT)]
     pub(crate) fn addr(self) -> usize {
         self.inode.as_ptr().addr()
     }

@@ -89,16 +89,14 @@ impl Number {
     }
 
     /// A number that a test makes up, which must be below 2^62. 0 stands for 1.
-    #[cfg(CONFIG_KUNIT)]
-    #[cfg(RFUTEX_LAB)]
+    #[cfg(RFUTEX_KUNIT)]
     pub(crate) fn made_up(number: u64) -> Self {
         // INVARIANT: The caller has chosen a number within the limits.
         Self(NonZero::new(number).unwrap_or(NonZero::<u64>::MIN))
     }
 }
 
-#[cfg(CONFIG_KUNIT)]
-#[cfg(RFUTEX_LAB)]
+#[cfg(RFUTEX_KUNIT)]
 #[kernel::prelude::kunit_tests(rfutex_number)]
 mod tests {
     use super::*;

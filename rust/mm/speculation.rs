@@ -85,24 +85,21 @@ impl<'a> Speculation<'a> {
     }
 
     /// The sequence count at which this began.
-    #[cfg(CONFIG_KUNIT)]
-    #[cfg(RFUTEX_LAB)]
+    #[cfg(RFUTEX_KUNIT)]
     pub(crate) fn seq(self) -> u32 {
         self.seq
     }
 
     /// What this would be if it had begun at another sequence count, which must be that of another
     /// speculation on the same mm.
-    #[cfg(CONFIG_KUNIT)]
-    #[cfg(RFUTEX_LAB)]
+    #[cfg(RFUTEX_KUNIT)]
     pub(crate) fn begun_at(self, seq: u32) -> Self {
         // INVARIANT: The count is that of another speculation, for which the invariants hold.
         Self { seq, ..self }
     }
 }
 
-#[cfg(CONFIG_KUNIT)]
-#[cfg(RFUTEX_LAB)]
+#[cfg(RFUTEX_KUNIT)]
 #[kernel::prelude::kunit_tests(rfutex_speculation)]
 mod tests {
     use super::*;

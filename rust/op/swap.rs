@@ -87,8 +87,7 @@ fn attempt<'t>(
     Ok(wait::sleep(waiter, deadline))
 }
 
-#[cfg(CONFIG_KUNIT)]
-#[cfg(RFUTEX_LAB)]
+#[cfg(RFUTEX_KUNIT)]
 #[kunit_tests(rfutex_swap)]
 mod tests {
     use super::*;

@@ -136,8 +136,7 @@ fn sleep_unless_expired(woken: impl Fn() -> bool, expired: impl Fn() -> bool) ->
     }
 }
 
-#[cfg(CONFIG_KUNIT)]
-#[cfg(RFUTEX_LAB)]
+#[cfg(RFUTEX_KUNIT)]
 #[kunit_tests(rfutex_wait)]
 mod tests {
     use super::*;

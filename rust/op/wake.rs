@@ -81,8 +81,7 @@ fn wake_some(slot: BucketSlot<'_>, id: KeyId, mask: u64, nr: u32) -> u32 {
     slot.wake(id, mask, nr, &mut chain)
 }
 
-#[cfg(CONFIG_KUNIT)]
-#[cfg(RFUTEX_LAB)]
+#[cfg(RFUTEX_KUNIT)]
 #[kunit_tests(rfutex_wake)]
 mod tests {
     use super::*;

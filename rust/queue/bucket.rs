@@ -214,7 +214,7 @@ impl<'t> BucketSlot<'t> {
     }
 
     /// The value of the counter: how many waiters are queued here, or about to be queued.
-    #[cfg(RFUTEX_LAB)]
+    #[cfg(RFUTEX_KUNIT)]
     pub(crate) fn nr_waiters(self) -> i32 {
         self.counter().load(Relaxed)
     }

@@ -208,8 +208,7 @@ impl Queue {
     }
 
     /// Whether nobody is in the queue.
-    #[cfg(CONFIG_KUNIT)]
-    #[cfg(RFUTEX_LAB)]
+    #[cfg(RFUTEX_KUNIT)]
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_none() && self.last.is_none()
     }
