@@ -109,6 +109,7 @@ help:
 	@echo '  boots           - boot the VM again and again (N=how often) and count how often that fails'
 	@echo '  splats          - check that each kind of kernel splat fails a test'
 	@echo '  lint            - all style checks'
+	@echo '  builds          - compile the module for kernels of other kinds (TESTS=part of a name)'
 	@echo '  doc             - the documentation of the module and of the programs, in build/'
 	@echo
 	@echo 'The module, against the kernel in KDIR ($(KDIR)):'
@@ -125,6 +126,10 @@ help:
 litmus:
 	@tools/litmus.sh $(TESTS)
 
+# TESTS=part of a name: only these.
+builds:
+	@tools/kernel/builds.sh $(TESTS)
+
 # ONLY=names: only these; ALL=1: go on after the first test that fails; FRESH=1:
 # forget what earlier runs found out.
 mutants:
@@ -132,4 +137,4 @@ mutants:
 
 .PHONY: all modules modules_install headers_install kernel-with-rust \
 	rust-analyzer clean demo check check-peers oracle bench bench-compare profile boots splats run lint doc \
-	help litmus mutants
+	help litmus builds mutants

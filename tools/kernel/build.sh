@@ -1,18 +1,29 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# build.sh lean|count|debug: builds the kernel of that flavour in the cache, where it
-# is not there yet, and prints its build directory (a KDIR). The environment is
-# toolchain.sh's.
+# build.sh FLAVOUR: builds the kernel of that flavour in the cache, where it is not
+# there yet, and prints its build directory (a KDIR). The environment is
+# toolchain.sh's. The flavours are lean, count and debug, and those in config/builds,
+# of which only what a module is compiled with is made.
 
 . "$(dirname "$0")/lib.sh"
 
 flavour=${1:-}
-case $flavour in lean | count | debug) ;; *) die "usage: build.sh lean|count|debug" ;; esac
+case $flavour in
+lean | count | debug) builder=build ;;
+*)
+	builder=prepare
+	[ -f "$TOOLS_KERNEL/config/builds/$flavour.config" ] ||
+		die "usage: build.sh lean|count|debug, or a name in config/builds" ;;
+esac
 source_dir=$("$TOOLS_KERNEL/source.sh")
 jobs=$(nproc)
 
 fragment() {
+	if [ "$builder" = prepare ]; then
+		cat "$TOOLS_KERNEL/config/builds.config" "$TOOLS_KERNEL/config/builds/$flavour.config"
+		return
+	fi
 	cat "$TOOLS_KERNEL/config/base.config"
 	case $flavour in
 	count) cat "$TOOLS_KERNEL/config/lean.config" "$TOOLS_KERNEL/config/count.config" ;;
@@ -29,7 +40,7 @@ clang_llvm() { clang -dumpversion | sed 's/\..*//'; }
 # What the build depends on; another answer to any of it is another kernel.
 inputs() {
 	fragment
-	declare -f build
+	declare -f "$builder"
 	(cd "$source_dir" && make -s kernelversion && sha256sum Makefile init/Kconfig rust/Makefile)
 	cat "$(dirname "$source_dir")/version" 2>/dev/null || printf '%s\n' "$source_dir"
 	# A tree of the user's own may change under its name.
@@ -37,12 +48,13 @@ inputs() {
 	rustc --version
 	bindgen --version
 	clang --version | sed -n 1p
+	[ "$builder" = build ] || { make_options "$flavour" && gcc --version | sed -n 1p; }
 }
 
 # check_config: every option of the fragment has to be in the .config as asked.
 check_config() {
 	local lost
-	lost=$(fragment | grep -E '^CONFIG_' | grep -vxF -f "$1/.config" || true)
+	lost=$(fragment | grep -E '^CONFIG_|^# CONFIG_[A-Z0-9_]+ is not set$' | grep -vxF -f "$1/.config" || true)
 	[ -z "$lost" ] || die "these options did not take: $(printf '%s' "$lost" | tr '\n' ' ')"
 }
 
@@ -62,11 +74,28 @@ build() {
 		build/include/config/auto.conf build/scripts/mod/modpost build/scripts/basic/fixdep
 }
 
+# shellcheck disable=SC2317 # make_entry calls it
+prepare() {
+	local dir=$1 options
+	options=$(make_options "$flavour")
+	mkdir "$dir/build"
+	fragment >"$dir/fragment"
+	# shellcheck disable=SC2086 # one word an option
+	kmake() { make -C "$source_dir" O="$dir/build" $options "$@"; }
+	with_spinner configure "$dir/config.log" kmake KCONFIG_ALLCONFIG="$dir/fragment" allnoconfig
+	check_config "$dir/build"
+	say kernel "$flavour, without vmlinux: a minute on two processors, once"
+	with_spinner "$flavour" "$dir/build.log" kmake -j"$jobs" modules_prepare
+	entry_finish "$dir" build/.config build/Makefile build/scripts/module.lds \
+		build/rust/libkernel.rmeta build/rust/libcore.rmeta build/include/generated/autoconf.h \
+		build/include/config/auto.conf build/scripts/mod/modpost build/scripts/basic/fixdep
+}
+
 entry=kernel-$flavour-$(inputs | sha256sum | cut -c 1-12)
 # A build directory names its source by its path: in a cache that was moved it
 # is of no use.
 if [ -L "$CACHE/$entry/build/source" ] && ! [ "$CACHE/$entry/build/source" -ef "$source_dir" ]; then
 	rm -f "$CACHE/$entry/.complete"
 fi
-dir=$(make_entry "$entry" build)
+dir=$(make_entry "$entry" "$builder")
 printf '%s/build\n' "$dir"

@@ -43,6 +43,16 @@ llvm_version() {
 	fi
 }
 
+# make_options FLAVOUR: what make is told, to build that kernel or a module for it.
+make_options() {
+	case $1 in
+	arm64) echo "ARCH=arm64 LLVM=1" ;;
+	um) echo "ARCH=um LLVM=" ;;
+	gcc) echo LLVM= ;;
+	*) echo LLVM=1 ;;
+	esac
+}
+
 # as_root COMMAND...: run as root, through sudo where we are not.
 as_root() {
 	if [ "$(id -u)" = 0 ]; then
