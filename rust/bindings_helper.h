@@ -13,6 +13,7 @@
 #include <linux/mman.h>
 #include <linux/spinlock_types.h>
 #include <linux/types.h>
+#include <linux/xarray.h>
 #include <linux/rfutex.h>
 
 struct address_space;
@@ -41,6 +42,7 @@ static const u32 RFUTEX_CMD_WAKE_ALL_PRIVATE = RFUTEX_WAKE_ALL_PRIVATE;
 
 /* Flags, because bindgen does not evaluate BIT() either. */
 static const unsigned long RFUTEX_SB_KERNMOUNT = SB_KERNMOUNT;
+static const gfp_t RFUTEX_XA_FLAGS = XA_FLAGS_ALLOC | XA_FLAGS_ACCOUNT;
 
 /* Module parameters (parameters.c). */
 u32 rfutex_param_hold(void);
@@ -97,6 +99,9 @@ atomic64_t *rfutex_mm_unique_id(struct mm_struct *mm);
 unsigned long rfutex_mm_start_stack(struct mm_struct *mm);
 unsigned long rfutex_vma_flags(struct vm_area_struct *vma);
 unsigned long rfutex_vma_start(struct vm_area_struct *vma);
+
+/* Arrays. */
+int rfutex_xa_alloc(struct xarray *xa, u32 *index, void *entry, u32 last);
 
 /* Hashes. */
 u64 rfutex_siphash_1u64(u64 value, const u64 *key);

@@ -16,6 +16,7 @@
 #include <linux/siphash.h>
 #include <linux/time_namespace.h>
 #include <linux/uaccess.h>
+#include <linux/xarray.h>
 #include <asm/futex.h>
 
 #include "bindings_helper.h"
@@ -290,6 +291,11 @@ __rfutex_helper bool rfutex_mmap_lock_speculate_try_begin(struct mm_struct *mm, 
 __rfutex_helper bool rfutex_mmap_lock_speculate_retry(struct mm_struct *mm, unsigned int seq)
 {
 	return mmap_lock_speculate_retry(mm, seq);
+}
+
+__rfutex_helper int rfutex_xa_alloc(struct xarray *xa, u32 *index, void *entry, u32 last)
+{
+	return xa_alloc(xa, index, entry, XA_LIMIT(0, last), GFP_KERNEL_ACCOUNT);
 }
 
 __rfutex_helper void rfutex_smp_mb__before_atomic(void)

@@ -30,7 +30,8 @@ pub(crate) use self::{
 /// A place in the code where a fault can be made to happen.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Point {
-    /// An allocation fails: of a table, of an open file, or of the waiters of a call.
+    /// An allocation fails: of a table, of an open file, of the waiters of a call, of an account,
+    /// or of a slot of an index.
     Allocate,
     /// Copying a struct of the interface from user memory fails.
     CopyIn,

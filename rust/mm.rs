@@ -9,6 +9,11 @@
 pub(crate) mod arch;
 pub(crate) mod folio;
 pub(crate) mod gup;
+#[cfg_attr(
+    not(all(CONFIG_KUNIT, RFUTEX_LAB)),
+    expect(dead_code, reason = "is for watch sets, which are still to come")
+)]
+pub(crate) mod index;
 pub(crate) mod inode;
 pub(crate) mod number;
 pub(crate) mod parameters;

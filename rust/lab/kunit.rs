@@ -15,7 +15,10 @@ mod file_system;
 mod tasks;
 
 pub(crate) use self::{
-    allocations::allocations,
+    allocations::{
+        allocations,
+        charged_allocations, //
+    },
     file_system::{
         FileSystem,
         TestFile, //

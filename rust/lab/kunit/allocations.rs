@@ -21,12 +21,18 @@ static WATCHED: Atomic<*mut bindings::task_struct> = Atomic::new(ptr::null_mut()
 /// The number of allocations that were counted.
 static SEEN: Atomic<u32> = Atomic::new(0);
 
-/// Counts an allocation, if it is made by the task that is watched.
-fn count() {
+/// How many of them are charged to a memory cgroup.
+static CHARGED: Atomic<u32> = Atomic::new(0);
+
+/// Counts an allocation with these `flags`, if it is made by the task that is watched.
+fn count(flags: bindings::gfp_t) {
     // Allocations of interrupts that arrive while the task runs are not those of the task.
     // SAFETY: The function only reads the preemption count, which is possible in any context.
     if WATCHED.load(Relaxed) == Task::current_raw() && unsafe { helpers::rfutex_in_task() } {
         SEEN.add(1, Relaxed);
+        if flags & (bindings::GFP_KERNEL_ACCOUNT & !bindings::GFP_KERNEL) != 0 {
+            CHARGED.add(1, Relaxed);
+        }
     }
 }
 
@@ -36,10 +42,10 @@ extern "C" fn on_kmalloc(
     _ptr: *const c_void,
     _requested: usize,
     _allocated: usize,
-    _flags: bindings::gfp_t,
+    flags: bindings::gfp_t,
     _node: c_int,
 ) {
-    count();
+    count(flags);
 }
 
 extern "C" fn on_kmem_cache_alloc(
@@ -47,20 +53,20 @@ extern "C" fn on_kmem_cache_alloc(
     _call_site: c_ulong,
     _ptr: *const c_void,
     _cache: *mut bindings::kmem_cache,
-    _flags: bindings::gfp_t,
+    flags: bindings::gfp_t,
     _node: c_int,
 ) {
-    count();
+    count(flags);
 }
 
 extern "C" fn on_page_alloc(
     _data: *mut c_void,
     _page: *mut bindings::page,
     _order: c_uint,
-    _flags: bindings::gfp_t,
+    flags: bindings::gfp_t,
     _migratetype: c_int,
 ) {
-    count();
+    count(flags);
 }
 
 /// A probe that is registered with a tracepoint, until this is dropped.
@@ -129,14 +135,27 @@ impl Drop for Probe {
 ///
 /// `ENOENT`: the kernel does not have the tracepoints.
 pub(crate) fn allocations<T>(what: impl FnOnce() -> T) -> Result<(T, u32)> {
+    let result = watch(what)?;
+    Ok((result, SEEN.load(Relaxed)))
+}
+
+/// As [`allocations`], but counts only those that are charged to a memory cgroup.
+pub(crate) fn charged_allocations<T>(what: impl FnOnce() -> T) -> Result<(T, u32)> {
+    let result = watch(what)?;
+    Ok((result, CHARGED.load(Relaxed)))
+}
+
+/// Runs `what`, and counts the allocations that the current task makes meanwhile.
+fn watch<T>(what: impl FnOnce() -> T) -> Result<T> {
     let _probes = [
         Probe::new(c"kmalloc", on_kmalloc as *mut c_void)?,
         Probe::new(c"kmem_cache_alloc", on_kmem_cache_alloc as *mut c_void)?,
         Probe::new(c"mm_page_alloc", on_page_alloc as *mut c_void)?,
     ];
     SEEN.store(0, Relaxed);
+    CHARGED.store(0, Relaxed);
     WATCHED.store(Task::current_raw(), Relaxed);
     let result = what();
     WATCHED.store(ptr::null_mut(), Relaxed);
-    Ok((result, SEEN.load(Relaxed)))
+    Ok(result)
 }
