@@ -23,6 +23,7 @@ struct hrtimer;
 struct inode;
 struct mm_struct;
 struct page;
+struct task_struct;
 struct vm_area_struct;
 
 /* Command numbers, because bindgen does not evaluate _IOW(). */
@@ -136,7 +137,8 @@ static const unsigned long RFUTEX_MAP_ANONYMOUS = MAP_ANONYMOUS;
 int rfutex_folio_ref_count(struct folio *folio);
 bool rfutex_in_task(void);
 s64 rfutex_nr_inodes(struct vfsmount *mnt);
-void rfutex_kill_current(void);
-void rfutex_revive_current(void);
+void rfutex_allow_kill(void);
+void rfutex_disallow_kill(void);
+int rfutex_kill(struct task_struct *task);
 void rfutex_tracepoint_synchronize(void);
 #endif

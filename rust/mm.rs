@@ -29,3 +29,8 @@ pub(crate) mod timer;
 pub(crate) mod totalram;
 pub(crate) mod uaccess;
 pub(crate) mod vma;
+#[cfg_attr(
+    not(all(CONFIG_KUNIT, RFUTEX_LAB)),
+    expect(dead_code, reason = "is for watch sets, which are still to come")
+)]
+pub(crate) mod wait_queue;

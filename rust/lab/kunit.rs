@@ -26,7 +26,10 @@ pub(crate) use self::{
     tasks::{
         beside,
         is_asleep,
+        kill,
         killed,
+        mortal,
+        state,
         until,
         usage,
         Urgency, //

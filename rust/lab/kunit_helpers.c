@@ -33,19 +33,23 @@ s64 rfutex_nr_inodes(struct vfsmount *mnt)
 }
 
 /*
- * The first of these makes a fatal signal pending for the current task, which
- * must be a kernel thread. The second removes it again.
+ * The first of these allows a fatal signal for the current task, which must be a
+ * kernel thread. The second removes it, and does not allow it any more.
  */
-void rfutex_kill_current(void)
+void rfutex_allow_kill(void)
 {
 	allow_signal(SIGKILL);
-	send_sig(SIGKILL, current, 1);
 }
 
-void rfutex_revive_current(void)
+void rfutex_disallow_kill(void)
 {
 	flush_signals(current);
 	disallow_signal(SIGKILL);
+}
+
+int rfutex_kill(struct task_struct *task)
+{
+	return send_sig(SIGKILL, task, 1);
 }
 
 void rfutex_tracepoint_synchronize(void)

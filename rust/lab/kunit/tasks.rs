@@ -8,7 +8,10 @@ use core::pin::Pin;
 use kernel::{
     bindings,
     current,
-    error::from_err_ptr,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
     mm::MmWithUser,
     new_mutex,
     prelude::*,
@@ -45,16 +48,33 @@ pub(crate) fn until(mut condition: impl FnMut() -> bool) -> Result {
     Ok(())
 }
 
+/// Runs `what`, during which the current task can be sent a fatal signal.
+pub(crate) fn mortal<T>(what: impl FnOnce() -> T) -> T {
+    // SAFETY: The threads of test cases are kernel threads, which may allow signals for themselves.
+    // Nothing else uses their signals.
+    unsafe { helpers::rfutex_allow_kill() };
+    let result = what();
+    // SAFETY: This kernel thread has allowed the signal above. So nobody but a test case can have
+    // sent it, and the thread may remove it.
+    unsafe { helpers::rfutex_disallow_kill() };
+    result
+}
+
+/// Sends a fatal signal to the task.
+///
+/// The task must be in [`mortal`], else it ignores the signal.
+pub(crate) fn kill(task: &Task) -> Result {
+    // SAFETY: The task is valid for as long as it is borrowed.
+    to_result(unsafe { helpers::rfutex_kill(task.as_ptr()) })
+}
+
 /// Runs `what` while a fatal signal is pending for the current task.
 pub(crate) fn killed<T>(what: impl FnOnce() -> T) -> T {
-    // SAFETY: The thread of a test case is a kernel thread, which may allow signals for itself.
-    // Nothing else uses its signals.
-    unsafe { helpers::rfutex_kill_current() };
-    let result = what();
-    // SAFETY: The signal was made pending above, by this kernel thread for itself, so it may flush
-    // it.
-    unsafe { helpers::rfutex_revive_current() };
-    result
+    mortal(|| {
+        let sent = kill(current!());
+        debug_assert!(sent.is_ok());
+        what()
+    })
 }
 
 /// How urgent a task is.
@@ -97,13 +117,17 @@ pub(crate) fn usage(task: &Task) -> i32 {
     unsafe { read(&raw const (*task.as_ptr()).usage.refs) }
 }
 
+/// The state of the task (`TASK_*`).
+pub(crate) fn state(task: &Task) -> u32 {
+    // SAFETY: The task is valid for as long as it is borrowed. Other tasks may change the field at
+    // the same time, hence the volatile read.
+    unsafe { (&raw const (*task.as_ptr()).__state).read_volatile() }
+}
+
 /// Whether the task sleeps, or is about to. This is false of a task that was woken, even if it does
 /// not run yet.
 pub(crate) fn is_asleep(task: &Task) -> bool {
-    // SAFETY: The task is valid for as long as it is borrowed. Other tasks may change the field at
-    // the same time, hence the volatile read.
-    let state = unsafe { (&raw const (*task.as_ptr()).__state).read_volatile() };
-    state & bindings::TASK_NORMAL != 0
+    state(task) & bindings::TASK_NORMAL != 0
 }
 
 /// The work of a task that runs beside the test case, and its result.
