@@ -4,7 +4,7 @@
 //!
 //! Nothing here depends on requests, keys or queues. Apart from the lab and from tests, all
 //! `unsafe` code of the module is here and in [`crate::queue`], [`crate::wake_chain`],
-//! [`crate::time`], [`crate::device`] and `bindings.rs`.
+//! [`crate::time`], [`crate::device`], [`crate::account`] and `bindings.rs`.
 
 pub(crate) mod arch;
 pub(crate) mod folio;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The module parameter whose values are words. The module! macro supports only
- * numbers, and does not show its parameters in sysfs.
+ * The module parameters that are shown in sysfs, and the one whose values are
+ * words. The module! macro supports only numbers, and does not show them.
  */
 
 #include <linux/moduleparam.h>
@@ -44,4 +44,13 @@ MODULE_PARM_DESC(hold, "What a thread holds that sleeps on a word of a file: ino
 u32 rfutex_param_hold(void)
 {
 	return hold;
+}
+
+static unsigned int watches = 65536;
+module_param(watches, uint, 0444);
+MODULE_PARM_DESC(watches, "Number of watches that a user can have armed");
+
+u32 rfutex_param_watches(void)
+{
+	return watches;
 }

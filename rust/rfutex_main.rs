@@ -12,6 +12,7 @@
 //! | [`context`] | what an operation works with: the table and the resolver of the open file |
 //! | [`key`] | how an address is turned into a key, which is the subject of this module |
 //! | [`table`], [`queue`], [`wake_chain`] | where waiters queue, and how they are woken |
+//! | [`account`] | how many watches a user may have armed |
 //! | [`mm`], [`time`] | safe wrappers of what the `kernel` crate lacks |
 //! | [`lab`] | what only tests need |
 //!
@@ -24,6 +25,8 @@
 //! 3. The spinlock of a bucket ([`queue::Bucket`]). Two of them are taken in the order of their
 //!    addresses. They are never taken while one of the above is held. Under them, nothing sleeps or
 //!    faults, and no reference is put that might be the last.
+//!
+//! The mutex of the accounts ([`account`]) is taken while none of these is held.
 //!
 //! The module holds no lock of its own while a task sleeps in a wait, or while it faults a page in.
 //!
@@ -39,6 +42,11 @@
 //! - The table exists for as long as the module is loaded, or a file is open. An open file keeps
 //!   the module from being unloaded.
 
+#[cfg_attr(
+    not(all(CONFIG_KUNIT, RFUTEX_LAB)),
+    expect(dead_code, reason = "is for watch sets, which are still to come")
+)]
+mod account;
 mod bindings;
 mod context;
 mod device;
@@ -105,6 +113,9 @@ pub(crate) struct Rfutex {
 impl kernel::InPlaceModule for Rfutex {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         mm::number::begin();
+        // SAFETY: This function is called once, when the module is loaded, and the device is
+        // registered below.
+        unsafe { account::begin() };
         // The device is registered last, because it can be opened as soon as it is.
         try_pin_init!(Self {
             table: Table::new(module_parameters::buckets.value(), Hold::from_parameter())?,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module parameter that the `module!` macro cannot declare. It is declared in parameters.c.
+//! The module parameters that the `module!` macro cannot declare. They are declared in
+//! parameters.c.
 
 use crate::bindings;
 
@@ -9,4 +10,11 @@ pub(crate) fn hold() -> u32 {
     // SAFETY: The function only reads a variable, which is set before the module's `init` function
     // runs, and does not change later.
     unsafe { bindings::rfutex_param_hold() }
+}
+
+/// The value of the parameter `watches`: how many watches a user may have armed.
+pub(crate) fn watches() -> u32 {
+    // SAFETY: The function only reads a variable, which is set before the module's `init` function
+    // runs, and does not change later.
+    unsafe { bindings::rfutex_param_watches() }
 }
