@@ -141,10 +141,19 @@ pub(crate) fn before_retry() -> Result {
     if unsafe { helpers::rfutex_fatal_signal_pending() } {
         return Err(EINTR);
     }
+    cond_resched();
+    Ok(())
+}
+
+/// Lets other tasks run, if it is their turn, in the middle of something that may take long.
+///
+/// # Context
+///
+/// Process context, no locks held. May sleep.
+pub(crate) fn cond_resched() {
     // SAFETY: `cond_resched()` may be called wherever a task may sleep, which this function
     // requires of its caller.
     unsafe { helpers::rfutex_cond_resched() };
-    Ok(())
 }
 
 /// Whether the current task has `CAP_SYS_ADMIN` in the initial user namespace.
