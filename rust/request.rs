@@ -7,6 +7,7 @@
 
 #![deny(unsafe_code)]
 
+mod entries;
 mod multi;
 #[cfg(RFUTEX_KUNIT)]
 mod tests;

@@ -8,6 +8,7 @@ use super::{
     check_value,
     check_word,
     check_zero,
+    entries::Entries,
     Argument,
     Wait, //
 };
@@ -184,16 +185,10 @@ fn sign_extend(size: Size, value: u64) -> i64 {
     ((value << above) as i64) >> above
 }
 
-/// The largest size of an entry of `RFUTEX_WAITV`, in bytes. It does not depend on the size of a
-/// page.
-const MAX_ENTRY_SIZE: usize = 4096;
-
 /// The request of `RFUTEX_WAITV`.
 pub(crate) struct Waitv {
     pub(crate) deadline: Option<Deadline>,
-    entries: usize,
-    entry_size: usize,
-    nr: usize,
+    entries: Entries<rfutex_waitv_entry>,
 }
 
 /// An entry of `RFUTEX_WAITV`, which describes one word.
@@ -216,24 +211,15 @@ impl Waitv {
     pub(crate) fn read(argument: Argument) -> Result<Self> {
         let raw: rfutex_waitv = argument.read()?;
         check_zero(raw.pad)?;
-        let entry_size = raw.entry_size as usize;
-        // There has never been a version of the entry that is shorter.
-        if !(1..=uapi::RFUTEX_WAITV_MAX).contains(&raw.nr)
-            || !(size_of::<rfutex_waitv_entry>()..=MAX_ENTRY_SIZE).contains(&entry_size)
-        {
-            return Err(EINVAL);
-        }
         Ok(Self {
             deadline: check_deadline(raw.clock, raw.deadline)?,
-            entries: raw.entries.try_into().map_err(|_| EFAULT)?,
-            entry_size,
-            nr: raw.nr as usize,
+            entries: Entries::new(raw.entries, raw.nr, uapi::RFUTEX_WAITV_MAX, raw.entry_size)?,
         })
     }
 
     /// The number of entries.
     pub(crate) fn nr(&self) -> usize {
-        self.nr
+        self.entries.nr()
     }
 
     /// Reads and checks the entry with this `index`.
@@ -246,9 +232,7 @@ impl Waitv {
     ///
     /// As [`Wait::read`].
     pub(crate) fn entry(&self, index: usize) -> Result<WaitvEntry> {
-        let addr = self.entries.wrapping_add(index * self.entry_size);
-        let argument = Argument::new(addr, self.entry_size);
-        let raw: rfutex_waitv_entry = argument.read()?;
+        let raw = self.entries.read(index)?;
         let word = check_word(&raw.word)?;
         Ok(WaitvEntry {
             word,
