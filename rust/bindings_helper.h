@@ -28,13 +28,13 @@ struct vm_area_struct;
 
 /* Command numbers, because bindgen does not evaluate _IOW(). */
 static const u32 RFUTEX_CMD_QUERY = RFUTEX_QUERY;
-static const u32 RFUTEX_CMD_WAIT = RFUTEX_WAIT;
 static const u32 RFUTEX_CMD_WAKE = RFUTEX_WAKE;
 static const u32 RFUTEX_CMD_KEY_INFO = RFUTEX_KEY_INFO;
 static const u32 RFUTEX_CMD_REQUEUE = RFUTEX_REQUEUE;
 static const u32 RFUTEX_CMD_WAKE_OP = RFUTEX_WAKE_OP;
-static const u32 RFUTEX_CMD_WAITV = RFUTEX_WAITV;
+static const u32 RFUTEX_CMD_WAIT = RFUTEX_WAIT;
 static const u32 RFUTEX_CMD_SWAP = RFUTEX_SWAP;
+static const u32 RFUTEX_CMD_WAITV = RFUTEX_WAITV;
 static const u32 RFUTEX_CMD_SET_RESOLVER = RFUTEX_SET_RESOLVER;
 static const u32 RFUTEX_CMD_WAKE_ONE = RFUTEX_WAKE_ONE;
 static const u32 RFUTEX_CMD_WAKE_ALL = RFUTEX_WAKE_ALL;

@@ -53,7 +53,7 @@ use kernel::{
 // These are the sums of the sizes of the fields, so that the structs have no implicit padding.
 static_assert!(size_of::<rfutex_word>() == 16);
 static_assert!(size_of::<rfutex_query>() == 32);
-static_assert!(size_of::<rfutex_wait>() == 48);
+static_assert!(size_of::<rfutex_wait>() == 56);
 static_assert!(size_of::<rfutex_wake>() == 32);
 static_assert!(size_of::<rfutex_key_info>() == 80);
 
@@ -176,10 +176,10 @@ fn check_mask(mask: u64) -> Result<u64> {
     }
 }
 
-/// Checks that a field that has no meaning is zero.
+/// Checks that a field that has no meaning, or the flags that have none, are zero.
 #[inline]
-fn check_zero(padding: u32) -> Result {
-    if padding != 0 {
+fn check_zero(unused: u32) -> Result {
+    if unused != 0 {
         Err(EINVAL)
     } else {
         Ok(())
@@ -214,7 +214,8 @@ impl Wait {
     /// Checks the request.
     #[inline]
     fn new(raw: &rfutex_wait) -> Result<Self> {
-        check_zero(raw.pad)?;
+        // None of these means anything yet.
+        check_zero(raw.flags | raw.cond | raw.pad)?;
         let word = check_word(&raw.word)?;
         Ok(Self {
             word,

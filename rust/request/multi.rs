@@ -17,6 +17,7 @@ use crate::{
         self as uapi,
         rfutex_requeue,
         rfutex_swap,
+        rfutex_wait,
         rfutex_waitv,
         rfutex_waitv_entry,
         rfutex_wake_op, //
@@ -34,9 +35,9 @@ use kernel::{
 
 static_assert!(size_of::<rfutex_requeue>() == 56);
 static_assert!(size_of::<rfutex_wake_op>() == 64);
-static_assert!(size_of::<rfutex_waitv_entry>() == 32);
+static_assert!(size_of::<rfutex_waitv_entry>() == 40);
 static_assert!(size_of::<rfutex_waitv>() == 32);
-static_assert!(size_of::<rfutex_swap>() == 64);
+static_assert!(size_of::<rfutex_swap>() == 72);
 
 /// The request of `RFUTEX_REQUEUE`.
 pub(crate) struct Requeue {
@@ -210,7 +211,7 @@ impl Waitv {
     /// As [`Wait::read`].
     pub(crate) fn read(argument: Argument) -> Result<Self> {
         let raw: rfutex_waitv = argument.read()?;
-        check_zero(raw.pad)?;
+        check_zero(raw.flags)?;
         Ok(Self {
             deadline: check_deadline(raw.clock, raw.deadline)?,
             entries: Entries::new(raw.entries, raw.nr, uapi::RFUTEX_WAITV_MAX, raw.entry_size)?,
@@ -233,6 +234,7 @@ impl Waitv {
     /// As [`Wait::read`].
     pub(crate) fn entry(&self, index: usize) -> Result<WaitvEntry> {
         let raw = self.entries.read(index)?;
+        check_zero(raw.flags | raw.cond)?;
         let word = check_word(&raw.word)?;
         Ok(WaitvEntry {
             word,
@@ -262,8 +264,19 @@ impl Swap {
     #[inline]
     pub(crate) fn read(argument: Argument) -> Result<Self> {
         let raw: rfutex_swap = argument.read()?;
+        // It has the fields of a wait, but no `rfutex_wait`, which may grow.
+        let wait = rfutex_wait {
+            word: raw.word,
+            val: raw.val,
+            mask: raw.mask,
+            deadline: raw.deadline,
+            clock: raw.clock,
+            flags: raw.flags,
+            cond: raw.cond,
+            pad: raw.pad,
+        };
         Ok(Self {
-            wait: Wait::new(&raw.wait)?,
+            wait: Wait::new(&wait)?,
             wake: check_word(&raw.wake)?,
         })
     }

@@ -212,6 +212,25 @@ mod cases {
     }
 
     #[test]
+    fn what_is_reserved_is_zero() -> Result {
+        let user = User::new()?;
+        for bit in 0..32 {
+            let value = 1 << bit;
+            let flags = rfutex_wait {
+                flags: value,
+                ..good_wait()
+            };
+            assert!(refusal(user.wait(&flags)) == Some(EINVAL));
+            let cond = rfutex_wait {
+                cond: value,
+                ..good_wait()
+            };
+            assert!(refusal(user.wait(&cond)) == Some(EINVAL));
+        }
+        Ok(())
+    }
+
+    #[test]
     fn value_fits_into_the_word() -> Result {
         let user = User::new()?;
         for size in [1, 2, 4, 8] {

@@ -228,11 +228,22 @@ fn errors() {
         low.call(RFUTEX_WAIT, &mut wait(word, 1 << 32)),
         Err(Error::Invalid)
     );
-    let pad = rfutex_wait {
-        pad: 1,
-        ..wait(word, 1)
-    };
-    assert_eq!(low.call(RFUTEX_WAIT, &mut { pad }), Err(Error::Invalid));
+    for wrong in [
+        rfutex_wait {
+            pad: 1,
+            ..wait(word, 1)
+        },
+        rfutex_wait {
+            flags: 1,
+            ..wait(word, 1)
+        },
+        rfutex_wait {
+            cond: 1,
+            ..wait(word, 1)
+        },
+    ] {
+        assert_eq!(low.call(RFUTEX_WAIT, &mut { wrong }), Err(Error::Invalid));
+    }
     let early = rfutex_wait {
         deadline: -1,
         clock: RFUTEX_CLOCK_REALTIME,
@@ -263,10 +274,15 @@ fn errors() {
             assert_eq!(result, Err(Error::Fault), "{request:#x} at {addr:#x}");
         }
     }
-    for nr in (0..=255).filter(|nr| !matches!(nr, 0..=7 | 0x10..=0x13)) {
-        // SAFETY: The mapping is for the kernel to write to.
-        let result = unsafe { ioctl32(RFUTEX_WAIT & !0xff | nr, low.0.addr()) };
-        assert_eq!(result, Err(Error::Unsupported), "{nr}");
+    // The numbers that are left out are those of commands with the direction of RFUTEX_WAIT.
+    for nr in (0..=255).filter(|nr| !matches!(nr, 2 | 4 | 5 | 0x20..=0x22)) {
+        // Its size, and those of the structs that version 1 had at 1, 6 and 7.
+        for size in [raw::size(RFUTEX_WAIT), 32, 48, 64] {
+            let request = raw::with_size(RFUTEX_WAIT & !0xff | nr, size);
+            // SAFETY: The mapping is for the kernel to write to.
+            let result = unsafe { ioctl32(request, low.0.addr()) };
+            assert_eq!(result, Err(Error::Unsupported), "{request:#x}");
+        }
     }
 }
 

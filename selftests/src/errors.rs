@@ -75,6 +75,8 @@ fn wait_at(addr: u64) -> rfutex_wait {
         mask: RFUTEX_MASK_ANY,
         deadline: 0,
         clock: RFUTEX_CLOCK_MONOTONIC,
+        flags: 0,
+        cond: 0,
         pad: 0,
     }
 }
@@ -129,10 +131,7 @@ fn wake_op_at(addr: u64) -> rfutex_wake_op {
 
 /// A swap that would be right, and times out at once if the word is 0.
 fn swap_at(addr: u64) -> rfutex_swap {
-    rfutex_swap {
-        wait: wait_at(addr),
-        wake: other(),
-    }
+    wait_at(addr).swap(other())
 }
 
 /// An entry for a [`waitv_of`] that would be right.
@@ -141,6 +140,8 @@ fn entry_at(addr: u64) -> rfutex_waitv_entry {
         word: word_at(addr),
         val: 0,
         mask: RFUTEX_MASK_ANY,
+        flags: 0,
+        cond: 0,
     }
 }
 
@@ -152,7 +153,7 @@ fn waitv_of(entries: &[rfutex_waitv_entry]) -> rfutex_waitv {
         entry_size: size_of::<rfutex_waitv_entry>() as u32,
         deadline: 0,
         clock: RFUTEX_CLOCK_MONOTONIC,
-        pad: 0,
+        flags: 0,
     }
 }
 
@@ -180,13 +181,7 @@ fn call_on(request: u32, word: rfutex_word) -> i32 {
                 ..wake_op_at(0)
             },
         ),
-        RFUTEX_SWAP => call(
-            request,
-            rfutex_swap {
-                wait: rfutex_wait { word, ..wait_at(0) },
-                ..swap_at(0)
-            },
-        ),
+        RFUTEX_SWAP => call(request, rfutex_swap { word, ..swap_at(0) }),
         _ => unreachable!("no command on a word"),
     })
 }

@@ -12,6 +12,8 @@
  *   older program, is taken as if extended with zeros; a longer one, from a
  *   newer program, is taken when what the module does not know is zero (E2BIG).
  *   Of an answer the caller gets as much as it has room for, then zeros.
+ * - Structs grow at their ends only. So none contains another that may grow;
+ *   struct rfutex_word never does.
  */
 
 #ifndef _UAPI_LINUX_RFUTEX_H
@@ -21,7 +23,7 @@
 #include <linux/types.h>
 
 /* Grows with each release that adds to the interface. */
-#define RFUTEX_VERSION		1
+#define RFUTEX_VERSION		2
 
 /*
  * struct rfutex_word - where a word is
@@ -92,6 +94,8 @@ struct rfutex_query {
  * @mask: a wake reaches this waiter if its mask and this one share a bit
  * @deadline: absolute time in nanoseconds on @clock; 0 with RFUTEX_CLOCK_NONE
  * @clock: RFUTEX_CLOCK_*
+ * @flags: zero
+ * @cond: zero: the word must be equal to @val
  * @pad: zero
  */
 struct rfutex_wait {
@@ -100,6 +104,8 @@ struct rfutex_wait {
 	__u64 mask;
 	__s64 deadline;
 	__u32 clock;
+	__u32 flags;
+	__u32 cond;
 	__u32 pad;
 };
 
@@ -188,11 +194,15 @@ struct rfutex_wake_op {
  * @word: the word
  * @val: the value, as in struct rfutex_wait
  * @mask: likewise
+ * @flags: zero
+ * @cond: zero, as in struct rfutex_wait
  */
 struct rfutex_waitv_entry {
 	struct rfutex_word word;
 	__u64 val;
 	__u64 mask;
+	__u32 flags;
+	__u32 cond;
 };
 
 /*
@@ -202,7 +212,7 @@ struct rfutex_waitv_entry {
  * @entry_size: the size of its elements in bytes
  * @deadline: as in struct rfutex_wait
  * @clock: likewise
- * @pad: zero
+ * @flags: zero
  */
 struct rfutex_waitv {
 	__u64 entries;
@@ -210,18 +220,32 @@ struct rfutex_waitv {
 	__u32 entry_size;
 	__s64 deadline;
 	__u32 clock;
-	__u32 pad;
+	__u32 flags;
 };
 
 #define RFUTEX_WAITV_MAX	128
 
 /*
  * struct rfutex_swap - wake one waiter on one word, and sleep on another
- * @wait: as for RFUTEX_WAIT
+ * @word: where to sleep; this and what follows as in struct rfutex_wait
+ * @val: likewise
+ * @mask: likewise
+ * @deadline: likewise
+ * @clock: likewise
+ * @flags: zero
+ * @cond: zero, as in struct rfutex_wait
+ * @pad: zero
  * @wake: where to wake one waiter
  */
 struct rfutex_swap {
-	struct rfutex_wait wait;
+	struct rfutex_word word;
+	__u64 val;
+	__u64 mask;
+	__s64 deadline;
+	__u32 clock;
+	__u32 flags;
+	__u32 cond;
+	__u32 pad;
 	struct rfutex_word wake;
 };
 
@@ -272,14 +296,19 @@ struct rfutex_key_info {
 
 #define RFUTEX_IOC_MAGIC	0xF7
 
+/*
+ * 0x01, 0x06 and 0x07 were RFUTEX_WAIT, RFUTEX_WAITV and RFUTEX_SWAP in version
+ * 1, with structs that were laid out otherwise. They are unknown commands now
+ * (ENOTTY), and no command ever gets these numbers again.
+ */
 #define RFUTEX_QUERY		_IOR(RFUTEX_IOC_MAGIC, 0x00, struct rfutex_query)
-#define RFUTEX_WAIT		_IOW(RFUTEX_IOC_MAGIC, 0x01, struct rfutex_wait)
 #define RFUTEX_WAKE		_IOW(RFUTEX_IOC_MAGIC, 0x02, struct rfutex_wake)
 #define RFUTEX_KEY_INFO		_IOWR(RFUTEX_IOC_MAGIC, 0x03, struct rfutex_key_info)
 #define RFUTEX_REQUEUE		_IOW(RFUTEX_IOC_MAGIC, 0x04, struct rfutex_requeue)
 #define RFUTEX_WAKE_OP		_IOW(RFUTEX_IOC_MAGIC, 0x05, struct rfutex_wake_op)
-#define RFUTEX_WAITV		_IOW(RFUTEX_IOC_MAGIC, 0x06, struct rfutex_waitv)
-#define RFUTEX_SWAP		_IOW(RFUTEX_IOC_MAGIC, 0x07, struct rfutex_swap)
+#define RFUTEX_WAIT		_IOW(RFUTEX_IOC_MAGIC, 0x20, struct rfutex_wait)
+#define RFUTEX_SWAP		_IOW(RFUTEX_IOC_MAGIC, 0x21, struct rfutex_swap)
+#define RFUTEX_WAITV		_IOW(RFUTEX_IOC_MAGIC, 0x22, struct rfutex_waitv)
 
 /* The word's address is the argument; any mask, any size. */
 #define RFUTEX_WAKE_ONE		_IO(RFUTEX_IOC_MAGIC, 0x10)

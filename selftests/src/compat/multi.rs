@@ -62,7 +62,10 @@ fn waitv() {
         word: word.into(),
         val: 0,
         mask: RFUTEX_MASK_ANY,
+        flags: 0,
+        cond: 0,
     });
+    let size = size_of_val(&entries[0]);
     // Behind the struct, and above 4 GiB.
     let behind = low.0.addr() + 512;
     let high = entries.as_ptr().addr() as u64;
@@ -72,7 +75,7 @@ fn waitv() {
             let low = Low::new();
             move || {
                 for (at, entry) in entries.iter().enumerate() {
-                    low.0.write(512 + 32 * at, bytes_of(entry));
+                    low.0.write(512 + size * at, bytes_of(entry));
                 }
                 let entries = match addr == high {
                     true => addr,
@@ -83,7 +86,7 @@ fn waitv() {
                     &mut rfutex_waitv {
                         entries,
                         nr: 2,
-                        entry_size: 32,
+                        entry_size: size as u32,
                         ..Default::default()
                     },
                 )
@@ -102,24 +105,13 @@ fn swap() {
     let waiter = Waiter::start(other, 0);
     let task = Task::spawn({
         let low = Low::new();
-        move || {
-            low.call(
-                RFUTEX_SWAP,
-                &mut rfutex_swap {
-                    wait: wait(word, 0),
-                    wake: other.into(),
-                },
-            )
-        }
+        move || low.call(RFUTEX_SWAP, &mut wait(word, 0).swap(other.into()))
     });
     waiter.woken();
     until_queued(word, 1);
     assert_eq!(fx().wake_one(word), Ok(1));
     assert_eq!(task.join(), Ok(0));
     low.0.atomic::<AtomicU32>(PAGE).store(1, Ordering::SeqCst);
-    let mut swap = rfutex_swap {
-        wait: wait(word, 0),
-        wake: other.into(),
-    };
+    let mut swap = wait(word, 0).swap(other.into());
     assert_eq!(low.call(RFUTEX_SWAP, &mut swap), Err(Error::Again));
 }

@@ -119,6 +119,13 @@ fn padding() {
             EINVAL,
             "{bit}"
         );
+        // What is reserved in a wait has no meaning either.
+        for reserved in [
+            rfutex_wait { flags: pad, ..wait },
+            rfutex_wait { cond: pad, ..wait },
+        ] {
+            assert_eq!(errno(call(RFUTEX_WAIT, reserved)), EINVAL, "{bit}");
+        }
     }
     // Of KEY_INFO it is output, whatever it was.
     let mut info = rfutex_key_info {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Numbers that are no command, and what else one can do to the device.
 
-use super::{ADDR_COMMANDS, WORD_COMMANDS, bytes_of, info_at, wait_at};
-use crate::harness::{Mapping, PAGE, fx};
+use super::{
+    ADDR_COMMANDS, WORD_COMMANDS, bytes_of, entry_at, info_at, wait_at, waitv_of, word_at,
+};
+use crate::harness::{Mapping, PAGE, Waiter, command, fx, nr_waiters};
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
 use rfutex::raw::{self, uapi::*};
@@ -12,6 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 trials![
     unknown_numbers,
+    numbers_of_version_1,
     wrong_magic,
     wrong_direction,
     size_where_there_is_none,
@@ -49,7 +52,7 @@ fn unknown_numbers() {
     let buffer = buffer();
     for nr in (0..=255).filter(|nr| commands().all(|command| command & 0xff != *nr)) {
         for direction in 0..4 {
-            for size in [0, 4, 16, 24, 48, 80, 16383] {
+            for size in [0, 4, 16, 24, 32, 48, 64, 80, 16383] {
                 let request = ioc(direction, RFUTEX_IOC_MAGIC, nr, size);
                 assert_eq!(
                     call(request, &buffer),
@@ -59,6 +62,33 @@ fn unknown_numbers() {
             }
         }
     }
+}
+
+/// WAIT, WAITV and SWAP of version 1, with what would have been right: nothing is compared, nobody
+/// is queued, and nobody woken.
+fn numbers_of_version_1() {
+    let map = Mapping::shared(PAGE);
+    let (word, wake) = (map.word(0), map.word(64));
+    let waiter = Waiter::start(wake, 0);
+    // Their structs were those of today, without what is reserved.
+    let wait = wait_at(word.addr());
+    let swap = wait.swap(word_at(wake.addr()));
+    let swap = [&bytes_of(&swap)[..48], &bytes_of(&swap)[56..]].concat();
+    let wait = bytes_of(&wait)[..48].to_vec();
+    let entries = [entry_at(word.addr())];
+    let waitv = rfutex_waitv {
+        entry_size: 32,
+        ..waitv_of(&entries)
+    };
+    let waitv = bytes_of(&waitv).to_vec();
+    for (nr, mut bytes) in [(1, wait), (6, waitv), (7, swap)] {
+        let request = ioc(1, RFUTEX_IOC_MAGIC, nr, bytes.len() as u32);
+        let result = command::call_bytes(fx(), request, &mut bytes);
+        assert_eq!(result, Err(Error::Unsupported), "{request:#x}");
+        assert_eq!([nr_waiters(word), nr_waiters(wake)], [0, 1]);
+    }
+    assert_eq!(fx().wake_one(wake), Ok(1));
+    waiter.woken();
 }
 
 fn wrong_magic() {

@@ -276,7 +276,7 @@ fn struct_not_writable() {
         ..wake_op_at(0)
     };
     check(RFUTEX_WAKE_OP, bytes_of(&wake_op), 0);
-    let swap = rfutex_swap { wait, ..swap_at(0) };
+    let swap = wait.swap(other());
     check(RFUTEX_SWAP, bytes_of(&swap), libc::ETIMEDOUT);
     let entries = [rfutex_waitv_entry {
         word: private(word),

@@ -43,11 +43,9 @@ fn call_on_both(request: u32, first: rfutex_word, second: rfutex_word) -> i32 {
         RFUTEX_SWAP => call(
             request,
             rfutex_swap {
-                wait: rfutex_wait {
-                    word: first,
-                    ..wait_at(0)
-                },
+                word: first,
                 wake: second,
+                ..swap_at(0)
             },
         ),
         _ => unreachable!("no command on two words"),
@@ -250,13 +248,12 @@ fn wake_op_fields() {
 /// All that a WAIT has, in its place here.
 fn swap_fields() {
     let map = Mapping::private(PAGE);
-    let right = swap_at(map.addr());
     let check = |wait: rfutex_wait, expected| {
-        let result = errno(call(RFUTEX_SWAP, rfutex_swap { wait, ..right }));
+        let result = errno(call(RFUTEX_SWAP, wait.swap(other())));
         assert_eq!(result, expected, "{wait:?}");
         assert_eq!(errno(call(RFUTEX_WAIT, wait)), expected, "as RFUTEX_WAIT");
     };
-    let wait = right.wait;
+    let wait = wait_at(map.addr());
     check(wait, ETIMEDOUT);
     check(rfutex_wait { val: 1, ..wait }, EAGAIN);
     check(
@@ -282,13 +279,20 @@ fn swap_fields() {
     };
     check(none, EINVAL);
     for bit in 0..32 {
-        check(
+        let value = 1 << bit;
+        for wrong in [
+            rfutex_wait { pad: value, ..wait },
             rfutex_wait {
-                pad: 1 << bit,
+                flags: value,
                 ..wait
             },
-            EINVAL,
-        );
+            rfutex_wait {
+                cond: value,
+                ..wait
+            },
+        ] {
+            check(wrong, EINVAL);
+        }
     }
 }
 

@@ -101,15 +101,30 @@ fn waitv(places: &Places, rng: &mut Rng) -> rfutex_waitv {
             word: places.word(rng),
             val: number(rng),
             mask: number(rng) | 1,
+            flags: u32::from(rng.u8(..64) == 0),
+            cond: u32::from(rng.u8(..64) == 0),
         };
         array.write(at * size_of_val(&entry), bytes_of(&entry));
     }
     rfutex_waitv {
         entries: if made { array.addr() } else { places.addr(rng) },
         nr,
-        entry_size: [32, 32, 40, number(rng) as u32][rng.usize(..4)],
+        entry_size: [40, 40, 48, number(rng) as u32][rng.usize(..4)],
         deadline: number(rng) as i64,
         clock: rng.u32(..5),
+        flags: u32::from(rng.u8(..16) == 0),
+    }
+}
+
+fn wait(places: &Places, rng: &mut Rng) -> rfutex_wait {
+    rfutex_wait {
+        word: places.word(rng),
+        val: number(rng),
+        mask: number(rng),
+        deadline: number(rng) as i64,
+        clock: rng.u32(..5),
+        flags: u32::from(rng.u8(..16) == 0),
+        cond: u32::from(rng.u8(..16) == 0),
         pad: u32::from(rng.u8(..16) == 0),
     }
 }
@@ -117,15 +132,6 @@ fn waitv(places: &Places, rng: &mut Rng) -> rfutex_waitv {
 fn bytes(places: &Places, rng: &mut Rng, nr: u32) -> Vec<u8> {
     let word = places.word(rng);
     match nr {
-        1 => bytes_of(&rfutex_wait {
-            word,
-            val: number(rng),
-            mask: number(rng),
-            deadline: number(rng) as i64,
-            clock: rng.u32(..5),
-            pad: u32::from(rng.u8(..16) == 0),
-        })
-        .to_vec(),
         2 => bytes_of(&rfutex_wake {
             word,
             mask: number(rng),
@@ -159,26 +165,16 @@ fn bytes(places: &Places, rng: &mut Rng, nr: u32) -> Vec<u8> {
             cmp: rng.u32(..7),
         })
         .to_vec(),
-        6 => bytes_of(&waitv(places, rng)).to_vec(),
-        _ => bytes_of(&rfutex_swap {
-            wait: rfutex_wait {
-                word,
-                val: number(rng),
-                mask: number(rng),
-                deadline: number(rng) as i64,
-                clock: rng.u32(..5),
-                pad: 0,
-            },
-            wake: places.word(rng),
-        })
-        .to_vec(),
+        0x20 => bytes_of(&wait(places, rng)).to_vec(),
+        0x22 => bytes_of(&waitv(places, rng)).to_vec(),
+        _ => bytes_of(&wait(places, rng).swap(word)).to_vec(),
     }
 }
 
 /// What a call may give.
 fn documented(request: u32) -> &'static [i32] {
     match request & 0xff {
-        1 | 6 | 7 => &[EAGAIN, ETIMEDOUT, EINTR, EINVAL, EFAULT, E2BIG, ENOTTY],
+        0x20..=0x22 => &[EAGAIN, ETIMEDOUT, EINTR, EINVAL, EFAULT, E2BIG, ENOTTY],
         4 => &[0, EAGAIN, EINVAL, EFAULT, E2BIG, ENOTTY],
         2 | 3 | 5 => &[0, EINVAL, EFAULT, E2BIG, ENOTTY],
         0x14 => &[0, EINVAL, EOPNOTSUPP, ENOTTY],
@@ -196,7 +192,8 @@ fn documented_errors_only() {
     let _ticker = Ticker::start(Duration::from_millis(5));
     for turn in 0..CALLS {
         let command = [
-            0, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 0x10, 0x11, 0x12, 0x13, 0x14,
+            0, 2, 2, 3, 3, 4, 4, 5, 5, 0x20, 0x20, 0x20, 0x21, 0x21, 0x22, 0x22, 0x10, 0x11, 0x12,
+            0x13, 0x14,
         ][rng.usize(..21)];
         let known = [RFUTEX_QUERY, RFUTEX_WAITV, RFUTEX_SET_RESOLVER]
             .into_iter()

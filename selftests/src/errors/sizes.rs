@@ -95,10 +95,7 @@ fn structs(addr: u64, entries: &[rfutex_waitv_entry]) -> [(u32, Vec<u8>); STRUCT
         clock: RFUTEX_CLOCK_NONE,
         ..waitv_of(entries)
     };
-    let swap = rfutex_swap {
-        wait,
-        ..swap_at(addr)
-    };
+    let swap = wait.swap(other());
     [
         (RFUTEX_WAIT, bytes_of(&wait).to_vec()),
         (RFUTEX_WAKE, bytes_of(&wake).to_vec()),

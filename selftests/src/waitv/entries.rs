@@ -7,6 +7,9 @@ use libc::{E2BIG, EAGAIN, EFAULT, EINVAL, ETIMEDOUT};
 use nix::sys::mman::ProtFlags;
 use rfutex::raw::{bytes_of, uapi::*};
 
+/// The size of an entry.
+const SIZE: usize = size_of::<rfutex_waitv_entry>();
+
 trials![
     invalid,
     no_word,
@@ -27,6 +30,8 @@ fn right(map: &Mapping, nr: usize) -> Vec<rfutex_waitv_entry> {
             word: word.into(),
             val: 0,
             mask: RFUTEX_MASK_ANY,
+            flags: 0,
+            cond: 0,
         })
         .collect()
 }
@@ -36,10 +41,10 @@ fn request(entries: u64, nr: usize) -> rfutex_waitv {
     rfutex_waitv {
         entries,
         nr: nr as u32,
-        entry_size: size_of::<rfutex_waitv_entry>() as u32,
+        entry_size: SIZE as u32,
         deadline: 0,
         clock: RFUTEX_CLOCK_MONOTONIC,
-        pad: 0,
+        flags: 0,
     }
 }
 
@@ -77,6 +82,10 @@ fn invalid() {
     }
     check_each(|entry| entry.mask = 0, EINVAL);
     check_each(|entry| entry.val = 1 << 32, EINVAL);
+    for bit in [0, 1, 31] {
+        check_each(|entry| entry.flags = 1 << bit, EINVAL);
+        check_each(|entry| entry.cond = 1 << bit, EINVAL);
+    }
     check_each(|entry| entry.val = 1, EAGAIN);
 }
 
@@ -116,25 +125,23 @@ fn invalid_before_memory() {
 
 /// Of the array only the first entries are there.
 fn array_cut_off() {
-    const SIZE: usize = size_of::<rfutex_waitv_entry>();
+    const LEN: usize = 2 * PAGE;
     let map = Mapping::shared(PAGE);
-    let array = Mapping::private(2 * PAGE);
-    array.unmap_part(PAGE, PAGE);
+    let array = Mapping::private(LEN + PAGE);
+    array.unmap_part(LEN, PAGE);
     for nr in [2, FEW, FEW + 1, MAX] {
         let entries = right(&map, nr);
         let bytes: Vec<u8> = entries.iter().flat_map(bytes_of).copied().collect();
         for there in [1, SIZE - 1, SIZE, SIZE * nr - 1] {
-            let at = PAGE - there;
+            let at = LEN - there;
             array.write(at, &bytes[..there]);
             let result = call(request(array.addr() + at as u64, nr));
             assert_eq!(result, EFAULT, "{there} bytes of {nr} entries");
         }
         // All of it, and not a byte more is read.
-        if bytes.len() <= PAGE {
-            array.write(PAGE - bytes.len(), &bytes);
-            let addr = array.addr() + (PAGE - bytes.len()) as u64;
-            assert_eq!(call(request(addr, nr)), ETIMEDOUT);
-        }
+        array.write(LEN - bytes.len(), &bytes);
+        let addr = array.addr() + (LEN - bytes.len()) as u64;
+        assert_eq!(call(request(addr, nr)), ETIMEDOUT);
         assert_nobody(&words(map.addr(), nr));
     }
 }
@@ -145,9 +152,9 @@ fn array_nowhere() {
         0,
         8,
         end,
-        end - 32,
-        u64::MAX - 31,
-        u64::MAX - 63,
+        end - SIZE as u64,
+        u64::MAX - (SIZE as u64 - 1),
+        u64::MAX - (2 * SIZE as u64 - 1),
         u64::MAX,
         1 << 63,
     ] {
@@ -170,7 +177,7 @@ fn array_nowhere() {
 fn larger_entries() {
     let map = Mapping::shared(PAGE);
     for nr in [1, 2, FEW, FEW + 1, MAX] {
-        for entry_size in [33_usize, 40, 64, 4096] {
+        for entry_size in [SIZE + 1, 48, 64, 4096] {
             let array = Mapping::private((nr * entry_size).next_multiple_of(PAGE));
             for (at, entry) in right(&map, nr).iter().enumerate() {
                 array.write(at * entry_size, bytes_of(entry));
@@ -180,7 +187,11 @@ fn larger_entries() {
                 ..request(array.addr(), nr)
             };
             assert_eq!(call(request), ETIMEDOUT, "{nr} of {entry_size} bytes");
-            for (entry, byte) in [(0, 32), (nr - 1, entry_size - 1), (nr / 2, entry_size - 1)] {
+            for (entry, byte) in [
+                (0, SIZE),
+                (nr - 1, entry_size - 1),
+                (nr / 2, entry_size - 1),
+            ] {
                 let at = entry * entry_size + byte;
                 array.write(at, &[1]);
                 assert_eq!(
@@ -198,7 +209,7 @@ fn entry_sizes() {
     let map = Mapping::shared(PAGE);
     let entries = right(&map, 1);
     let request = request(entries.as_ptr().addr() as u64, 1);
-    for entry_size in (0..32).chain([4097, 8192, 1 << 31, u32::MAX]) {
+    for entry_size in (0..SIZE as u32).chain([4097, 8192, 1 << 31, u32::MAX]) {
         let request = rfutex_waitv {
             entry_size,
             ..request
@@ -215,8 +226,12 @@ fn fields() {
         assert_eq!(call(rfutex_waitv { nr, ..right }), EINVAL, "{nr}");
     }
     for bit in 0..32 {
-        let pad = 1 << bit;
-        assert_eq!(call(rfutex_waitv { pad, ..right }), EINVAL, "pad {pad:#x}");
+        let flags = 1 << bit;
+        assert_eq!(
+            call(rfutex_waitv { flags, ..right }),
+            EINVAL,
+            "flags {flags:#x}"
+        );
     }
     for clock in [4, 5, 64, u32::MAX] {
         assert_eq!(
@@ -239,7 +254,13 @@ fn fields() {
         entries: 0,
         ..right
     };
-    assert_eq!(call(rfutex_waitv { pad: 1, ..nowhere }), EINVAL);
+    assert_eq!(
+        call(rfutex_waitv {
+            flags: 1,
+            ..nowhere
+        }),
+        EINVAL
+    );
     assert_eq!(call(rfutex_waitv { nr: 0, ..nowhere }), EINVAL);
     assert_eq!(
         call(rfutex_waitv {
@@ -258,7 +279,7 @@ fn aligned_or_not() {
     for offset in [1, 4, 7] {
         let entries = right(&map, 2);
         for (at, entry) in entries.iter().enumerate() {
-            array.write(offset + at * 32, bytes_of(entry));
+            array.write(offset + at * SIZE, bytes_of(entry));
         }
         assert_eq!(call(request(array.addr() + offset as u64, 2)), ETIMEDOUT);
     }

@@ -19,7 +19,7 @@ use crate::options;
 use crate::stats::{self, Counter};
 use core::ffi::{CStr, c_long};
 use core::sync::atomic::{AtomicU64, Ordering};
-use rfutex::raw::uapi;
+use rfutex::raw::{OLDEST_VERSION, uapi};
 
 /// Where the device is.
 const PATH: &CStr = c"/dev/rfutex";
@@ -169,6 +169,7 @@ fn query(fd: i32) -> Result<(), i32> {
     let result = unsafe { ioctl(fd, uapi::RFUTEX_QUERY, at) };
     match kernel::error(result) {
         Some(error) => Err(error),
+        None if query.version < OLDEST_VERSION => Err(libc::ENOSYS),
         None if query.features & NEEDED != NEEDED => Err(libc::ENOSYS),
         None => Ok(()),
     }

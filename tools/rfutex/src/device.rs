@@ -140,7 +140,8 @@ impl Rfutex {
     /// # Errors
     ///
     /// Those of open(2), such as `ENOENT` if the module is not loaded, and
-    /// [`Error::Unsupported`] if the file is not this device.
+    /// [`Error::Unsupported`] if the file is not this device, or the module is of
+    /// version 1 of the interface, in which waits had other numbers.
     pub fn open() -> Result<Self, Error> {
         let file = OpenOptions::new().read(true).write(true).open(Self::PATH)?;
         OwnedFd::from(file).try_into()
@@ -304,8 +305,8 @@ impl AsFd for Rfutex {
 /// # Errors
 ///
 /// If the file is not the device, [`Error::Unsupported`] or whatever else that
-/// file answers to a command that it does not know. The descriptor is closed
-/// then.
+/// file answers to a command that it does not know; and [`Error::Unsupported`] if
+/// the module is of version 1 of the interface. The descriptor is closed then.
 impl TryFrom<OwnedFd> for Rfutex {
     type Error = Error;
 
@@ -314,7 +315,7 @@ impl TryFrom<OwnedFd> for Rfutex {
         // SAFETY: If the file is another one and knows a command of this number,
         // it writes no more than the size that the number carries.
         unsafe { raw::call(fd.as_fd(), uapi::RFUTEX_QUERY, &mut query) }?;
-        if query.version == 0 {
+        if query.version < raw::OLDEST_VERSION {
             return Err(Error::Unsupported);
         }
         // INVARIANT: The file has answered as the device does.

@@ -116,6 +116,8 @@ impl<'a> WaitEntry<'a> {
                 word: word.into(),
                 val,
                 mask: uapi::RFUTEX_MASK_ANY,
+                flags: 0,
+                cond: 0,
             },
             memory: PhantomData,
         }
@@ -259,7 +261,7 @@ impl Rfutex {
             entry_size: size_of::<WaitEntry<'_>>() as u32,
             deadline: deadline.map_or(0, |deadline| deadline.ns),
             clock: deadline.map_or(uapi::RFUTEX_CLOCK_NONE, |deadline| deadline.clock.into()),
-            pad: 0,
+            flags: 0,
         };
         self.call(uapi::RFUTEX_WAITV, &mut waitv)
             .map(|index| index as usize)
@@ -294,10 +296,7 @@ impl Rfutex {
         wake: Word<'_>,
         options: WaitOptions,
     ) -> Result<(), Error> {
-        let mut swap = uapi::rfutex_swap {
-            wait: options.wait_on(word, val),
-            wake: wake.into(),
-        };
+        let mut swap = options.wait_on(word, val).swap(wake.into());
         self.call(uapi::RFUTEX_SWAP, &mut swap).map(drop)
     }
 }
@@ -322,6 +321,8 @@ mod tests {
                 },
                 val: 7,
                 mask: 6,
+                flags: 0,
+                cond: 0,
             }
         );
     }

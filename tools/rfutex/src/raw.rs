@@ -37,6 +37,10 @@ pub unsafe fn ioctl(fd: BorrowedFd<'_>, request: u32, arg: u64) -> Result<u32, E
     u32::try_from(result).map_err(|_| std::io::Error::last_os_error().into())
 }
 
+/// The first version of the interface whose commands have the numbers and structs
+/// of the header. A module of an older one does not know `RFUTEX_WAIT`.
+pub const OLDEST_VERSION: u32 = 2;
+
 /// The direction bits of a command that writes to its struct.
 const READ: u32 = 2 << 30;
 
@@ -99,6 +103,23 @@ structs!(
     rfutex_waitv,
     rfutex_swap
 );
+
+impl uapi::rfutex_wait {
+    /// The swap that sleeps as this wait does, and wakes one waiter on `wake`.
+    pub fn swap(self, wake: uapi::rfutex_word) -> uapi::rfutex_swap {
+        uapi::rfutex_swap {
+            word: self.word,
+            val: self.val,
+            mask: self.mask,
+            deadline: self.deadline,
+            clock: self.clock,
+            flags: self.flags,
+            cond: self.cond,
+            pad: self.pad,
+            wake,
+        }
+    }
+}
 
 /// The bytes of a struct.
 pub fn bytes_of<T: Struct>(arg: &T) -> &[u8] {
@@ -175,10 +196,6 @@ mod tests {
                 request_code_read!(MAGIC, 0, size_of::<uapi::rfutex_query>()),
             ),
             (
-                uapi::RFUTEX_WAIT,
-                request_code_write!(MAGIC, 1, size_of::<uapi::rfutex_wait>()),
-            ),
-            (
                 uapi::RFUTEX_WAKE,
                 request_code_write!(MAGIC, 2, size_of::<uapi::rfutex_wake>()),
             ),
@@ -195,12 +212,16 @@ mod tests {
                 request_code_write!(MAGIC, 5, size_of::<uapi::rfutex_wake_op>()),
             ),
             (
-                uapi::RFUTEX_WAITV,
-                request_code_write!(MAGIC, 6, size_of::<uapi::rfutex_waitv>()),
+                uapi::RFUTEX_WAIT,
+                request_code_write!(MAGIC, 0x20, size_of::<uapi::rfutex_wait>()),
             ),
             (
                 uapi::RFUTEX_SWAP,
-                request_code_write!(MAGIC, 7, size_of::<uapi::rfutex_swap>()),
+                request_code_write!(MAGIC, 0x21, size_of::<uapi::rfutex_swap>()),
+            ),
+            (
+                uapi::RFUTEX_WAITV,
+                request_code_write!(MAGIC, 0x22, size_of::<uapi::rfutex_waitv>()),
             ),
             (uapi::RFUTEX_WAKE_ONE, request_code_none!(MAGIC, 0x10)),
             (uapi::RFUTEX_WAKE_ALL, request_code_none!(MAGIC, 0x11)),
@@ -224,8 +245,42 @@ mod tests {
         assert_eq!(size(uapi::RFUTEX_WAIT), size_of::<uapi::rfutex_wait>());
         assert_eq!(size(with_size(uapi::RFUTEX_WAIT, 16383)), 16383);
         assert_eq!(
-            with_size(with_size(uapi::RFUTEX_WAIT, 0), 48),
+            with_size(with_size(uapi::RFUTEX_WAIT, 0), 56),
             uapi::RFUTEX_WAIT
         );
+    }
+
+    /// Where the fields are, which never changes; nothing lies between them.
+    #[test]
+    fn layouts() {
+        use std::mem::offset_of;
+        macro_rules! check {
+            ($name:ident, $size:literal: $($field:ident $at:literal),*) => {
+                assert_eq!(size_of::<uapi::$name>(), $size, stringify!($name));
+                $(assert_eq!(
+                    offset_of!(uapi::$name, $field),
+                    $at,
+                    "{}.{}",
+                    stringify!($name),
+                    stringify!($field)
+                );)*
+            };
+        }
+        check!(rfutex_word, 16: addr 0, size 8, flags 12);
+        check!(rfutex_query, 32: version 0, resolver 4, features 8, sizes 16, nr_buckets 20,
+            hold 24, pad 28);
+        check!(rfutex_wait, 56: word 0, val 16, mask 24, deadline 32, clock 40, flags 44, cond 48,
+            pad 52);
+        check!(rfutex_swap, 72: word 0, val 16, mask 24, deadline 32, clock 40, flags 44, cond 48,
+            pad 52, wake 56);
+        check!(rfutex_waitv_entry, 40: word 0, val 16, mask 24, flags 32, cond 36);
+        check!(rfutex_waitv, 32: entries 0, nr 8, entry_size 12, deadline 16, clock 24, flags 28);
+        check!(rfutex_wake, 32: word 0, mask 16, nr 24, pad 28);
+        check!(rfutex_requeue, 56: from 0, to 16, val 32, nr_wake 40, nr_move 44, flags 48, pad 52);
+        check!(rfutex_wake_op, 64: word 0, target 16, operand 32, comparand 40, nr 48,
+            nr_target 52, op 56, cmp 60);
+        check!(rfutex_key_info, 80: word 0, kind 16, resolver 20, dev_major 24, dev_minor 28,
+            ino 32, index 40, offset 48, folio_order 52, folio_index 56, nr_waiters 64, pad 68,
+            object 72);
     }
 }

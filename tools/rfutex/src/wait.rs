@@ -103,6 +103,8 @@ impl WaitOptions {
             clock: self
                 .deadline
                 .map_or(uapi::RFUTEX_CLOCK_NONE, |deadline| deadline.clock.into()),
+            flags: 0,
+            cond: 0,
             pad: 0,
         }
     }

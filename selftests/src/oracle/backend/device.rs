@@ -98,6 +98,8 @@ fn wait(wait: &Wait, size: Size) -> uapi::rfutex_wait {
         mask: mask(wait.mask),
         deadline,
         clock,
+        flags: 0,
+        cond: 0,
         pad: 0,
     }
 }
@@ -171,10 +173,7 @@ pub fn call(call: &Call, means: Means) -> i64 {
         Call::Swap { wait, wake } => command(
             resolver,
             uapi::RFUTEX_SWAP,
-            &uapi::rfutex_swap {
-                wait: self::wait(wait, size),
-                wake: word(*wake, size),
-            },
+            &self::wait(wait, size).swap(word(*wake, size)),
         ),
         _ => unreachable!("no operation of rfutex"),
     }
@@ -218,6 +217,8 @@ fn waitv(
             word: word(*at, size),
             val: size.widen(*val),
             mask: uapi::RFUTEX_MASK_ANY,
+            flags: 0,
+            cond: 0,
         })
         .collect();
     let (clock, deadline) = clock(deadline);
@@ -230,7 +231,7 @@ fn waitv(
             entry_size: size_of::<uapi::rfutex_waitv_entry>() as u32,
             deadline,
             clock,
-            pad: 0,
+            flags: 0,
         },
     )
 }

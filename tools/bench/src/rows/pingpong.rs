@@ -176,10 +176,7 @@ pub fn swap(side: Side, memory: Memory) -> Batch {
                     wake: WakeOne::new(device, other),
                     wait: single::wait(device, own, NOTHING.into()),
                 };
-                let arg = uapi::rfutex_swap {
-                    wait: plain.wait.arg,
-                    wake: other.into(),
-                };
+                let arg = plain.wait.arg.swap(other.into());
                 let swap = Ioctl::new(device, uapi::RFUTEX_SWAP, arg);
                 Swapping { plain, swap }
             };

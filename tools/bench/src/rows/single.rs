@@ -58,6 +58,8 @@ pub fn wait(device: &'static Rfutex, word: Word<'static>, val: u64) -> Ioctl<uap
         mask: uapi::RFUTEX_MASK_ANY,
         deadline: 0,
         clock: uapi::RFUTEX_CLOCK_NONE,
+        flags: 0,
+        cond: 0,
         pad: 0,
     };
     Ioctl::new(device, uapi::RFUTEX_WAIT, arg)
@@ -113,6 +115,8 @@ fn waitv<const N: usize>(side: Side, memory: Memory) -> Batch {
                     word: words[i].into(),
                     val: val(i).into(),
                     mask: uapi::RFUTEX_MASK_ANY,
+                    flags: 0,
+                    cond: 0,
                 }
             })));
             let arg = uapi::rfutex_waitv {
@@ -121,7 +125,7 @@ fn waitv<const N: usize>(side: Side, memory: Memory) -> Batch {
                 entry_size: size_of::<uapi::rfutex_waitv_entry>() as u32,
                 deadline: 0,
                 clock: uapi::RFUTEX_CLOCK_NONE,
-                pad: 0,
+                flags: 0,
             };
             let mut call = Ioctl::new(device, uapi::RFUTEX_WAITV, arg);
             again(move || call.call())

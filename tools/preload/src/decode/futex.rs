@@ -31,6 +31,8 @@ pub(crate) unsafe fn futex(args: &Args) -> Option<Request> {
             mask: mask(bits)?,
             deadline: deadline.ns,
             clock: deadline.clock,
+            flags: 0,
+            cond: 0,
             pad: 0,
         }))
     };

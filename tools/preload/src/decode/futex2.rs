@@ -75,6 +75,8 @@ pub(crate) unsafe fn wait(args: &Args) -> Option<Request> {
         mask,
         deadline: deadline.ns,
         clock: deadline.clock,
+        flags: 0,
+        cond: 0,
         pad: 0,
     }))
 }
@@ -143,6 +145,8 @@ pub(crate) unsafe fn waitv(args: &Args, entries: &mut Entries) -> Option<Request
             word,
             val,
             mask: uapi::RFUTEX_MASK_ANY,
+            flags: 0,
+            cond: 0,
         });
     }
     Some(Request::Waitv(uapi::rfutex_waitv {
@@ -151,6 +155,6 @@ pub(crate) unsafe fn waitv(args: &Args, entries: &mut Entries) -> Option<Request
         entry_size: size_of::<uapi::rfutex_waitv_entry>() as u32,
         deadline: deadline.ns,
         clock: deadline.clock,
-        pad: 0,
+        flags: 0,
     }))
 }
