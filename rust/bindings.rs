@@ -35,13 +35,14 @@ macro_rules! plain_data {
         // SAFETY: The fields of these structs are integers, so that any bytes are a valid value.
         unsafe impl FromBytes for $name {}
         // SAFETY: The fields of these structs are integers, and there is no implicit padding
-        // between them (see the assertions on the sizes in `request.rs` and `request/multi.rs`). So
-        // all bytes of a value are initialised.
+        // between them (see the assertions on the sizes in `request.rs` and `request/`). So all
+        // bytes of a value are initialised.
         unsafe impl AsBytes for $name {}
     )*};
 }
 
 plain_data! {
+    rfutex_event,
     rfutex_key_info,
     rfutex_query,
     rfutex_requeue,
@@ -51,4 +52,9 @@ plain_data! {
     rfutex_waitv_entry,
     rfutex_wake,
     rfutex_wake_op,
+    rfutex_wakev,
+    rfutex_wakev_entry,
+    rfutex_watch_add,
+    rfutex_watch_remove,
+    rfutex_watches_create,
 }

@@ -11,6 +11,16 @@ mod entries;
 mod multi;
 #[cfg(RFUTEX_KUNIT)]
 mod tests;
+#[cfg_attr(
+    not(all(CONFIG_KUNIT, RFUTEX_LAB)),
+    expect(dead_code, reason = "there is no command yet that takes it")
+)]
+mod wakev;
+#[cfg_attr(
+    not(all(CONFIG_KUNIT, RFUTEX_LAB)),
+    expect(dead_code, reason = "there is no command yet that takes it")
+)]
+mod watch;
 
 pub(crate) use self::multi::{
     Requeue,
@@ -101,7 +111,7 @@ impl Argument {
     /// # Context
     ///
     /// Process context, no locks held. May sleep.
-    fn write<T: AsBytes>(self, value: &T) -> Result {
+    fn write<T: AsBytes + ?Sized>(self, value: &T) -> Result {
         if lab::fault(Point::CopyOut) {
             return Err(EFAULT);
         }

@@ -77,7 +77,11 @@ pub(crate) fn copy_struct_from_user<T: FromBytes>(addr: usize, user_size: usize)
 /// # Context
 ///
 /// Process context, no locks held. May sleep, to fault the memory in.
-pub(crate) fn copy_struct_to_user<T: AsBytes>(addr: usize, user_size: usize, value: &T) -> Result {
+pub(crate) fn copy_struct_to_user<T: AsBytes + ?Sized>(
+    addr: usize,
+    user_size: usize,
+    value: &T,
+) -> Result {
     let bytes = value.as_bytes();
     // SAFETY: `bytes` is valid for reads of its length. The function checks the address in user
     // memory, which may be any.

@@ -49,7 +49,7 @@ pub(crate) fn query(context: Context<'_>, argument: Argument) -> Result {
             sizes: Size::ALL,
             nr_buckets: table.nr_buckets() as u32,
             hold: table.hold().to_uapi(),
-            pad: 0,
+            max_watches: 0,
         },
     )
 }

@@ -2,6 +2,9 @@
 
 //! Tests of what is accepted from user space, and what is refused.
 
+mod wakev;
+mod watch;
+
 use super::*;
 use crate::lab::{
     kunit::{
@@ -362,7 +365,7 @@ mod cases {
             sizes: 0x4444_4444,
             nr_buckets: 0x5555_5555,
             hold: 0x6666_6666,
-            pad: 0x7777_7777,
+            max_watches: 0x7777_7777,
         };
         let known = size_of_val(&answer);
         for size in [0, 1, 4, 8, 20, known, known + 1, 40, 200] {

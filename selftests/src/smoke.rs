@@ -16,6 +16,8 @@ fn query() {
     assert!(query.features.contains(Features::KEY_INFO));
     assert_eq!(query.sizes, 1 | 2 | 4 | 8);
     assert!(query.nr_buckets.is_power_of_two());
+    let watches = query.features.contains(Features::WATCHES);
+    assert_eq!(query.max_watches > 0, watches);
 }
 
 fn wake_private() {

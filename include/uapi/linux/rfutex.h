@@ -13,7 +13,7 @@
  *   newer program, is taken when what the module does not know is zero (E2BIG).
  *   Of an answer the caller gets as much as it has room for, then zeros.
  * - Structs grow at their ends only. So none contains another that may grow;
- *   struct rfutex_word never does.
+ *   struct rfutex_word and struct rfutex_event never do.
  */
 
 #ifndef _UAPI_LINUX_RFUTEX_H
@@ -52,7 +52,8 @@ struct rfutex_word {
  * @nr_buckets: out: number of buckets in this open file's table
  * @hold: out: what a thread that sleeps on a word of a file holds,
  *	RFUTEX_HOLD_*
- * @pad: out: zero
+ * @max_watches: out: how many watches a user can have at a time; 0 without
+ *	RFUTEX_FEATURE_WATCHES
  */
 struct rfutex_query {
 	__u32 version;
@@ -61,7 +62,7 @@ struct rfutex_query {
 	__u32 sizes;
 	__u32 nr_buckets;
 	__u32 hold;
-	__u32 pad;
+	__u32 max_watches;
 };
 
 #define RFUTEX_FEATURE_WAIT	(1ULL << 0)
@@ -71,6 +72,8 @@ struct rfutex_query {
 #define RFUTEX_FEATURE_WAKE_OP	(1ULL << 4)
 #define RFUTEX_FEATURE_WAITV	(1ULL << 5)
 #define RFUTEX_FEATURE_SWAP	(1ULL << 6)
+#define RFUTEX_FEATURE_WATCHES	(1ULL << 7)
+#define RFUTEX_FEATURE_WAKEV	(1ULL << 8)
 /* Which resolvers there are (RFUTEX_SET_RESOLVER). */
 #define RFUTEX_FEATURE_RESOLVER_PAGE	(1ULL << 16)
 #define RFUTEX_FEATURE_RESOLVER_VMA	(1ULL << 17)
@@ -250,6 +253,120 @@ struct rfutex_swap {
 };
 
 /*
+ * struct rfutex_wakev_entry - one of the words of an RFUTEX_WAKEV
+ * @word: the word
+ * @mask: which waiters, as in struct rfutex_wake
+ * @nr: how many at most, likewise
+ * @flags: zero
+ */
+struct rfutex_wakev_entry {
+	struct rfutex_word word;
+	__u64 mask;
+	__u32 nr;
+	__u32 flags;
+};
+
+/*
+ * struct rfutex_wakev - wake waiters on several words
+ * @entries: address of an array of struct rfutex_wakev_entry
+ * @results: address of an array of @nr __u32, which become the numbers of
+ *	waiters that were woken on each word
+ * @nr: the length of both arrays, 1 to RFUTEX_WAKEV_MAX
+ * @entry_size: the size of the elements of @entries in bytes
+ * @flags: zero
+ * @pad: zero
+ */
+struct rfutex_wakev {
+	__u64 entries;
+	__u64 results;
+	__u32 nr;
+	__u32 entry_size;
+	__u32 flags;
+	__u32 pad;
+};
+
+#define RFUTEX_WAKEV_MAX	128
+
+/*
+ * struct rfutex_watches_create - open a watch set
+ * @flags: RFUTEX_WATCHES_*
+ * @pad: zero
+ *
+ * A watch waits on a word, as a thread does, but nobody sleeps meanwhile. When
+ * a wake finds it, its set has an event, which read(2) gets as a struct
+ * rfutex_event, and which poll(2), epoll(7) and io_uring(7) can wait for. The
+ * words of the set are those of the device file on which it was opened.
+ */
+struct rfutex_watches_create {
+	__u32 flags;
+	__u32 pad;
+};
+
+#define RFUTEX_WATCHES_CLOEXEC	(1U << 0)	/* as O_CLOEXEC */
+#define RFUTEX_WATCHES_NONBLOCK	(1U << 1)	/* as O_NONBLOCK */
+
+/*
+ * struct rfutex_watch_add - watch a word while it has a value
+ * @word: the word
+ * @val: the value, as in struct rfutex_wait
+ * @mask: likewise
+ * @cookie: any value: it comes back in the events
+ * @id: out: the number by which RFUTEX_WATCH_REMOVE knows the watch; never
+ *	zero. It is undefined after an error.
+ * @flags: RFUTEX_WATCH_*
+ * @cond: zero, as in struct rfutex_wait
+ *
+ * The struct must be long enough to have @id (EINVAL).
+ */
+struct rfutex_watch_add {
+	struct rfutex_word word;
+	__u64 val;
+	__u64 mask;
+	__u64 cookie;
+	__u64 id;
+	__u32 flags;
+	__u32 cond;
+};
+
+/*
+ * The watch stays when a wake has found it, behind the other waiters of its
+ * word, and counts the wakes. Without this it is gone after the first.
+ */
+#define RFUTEX_WATCH_REPEAT	(1U << 0)
+
+/*
+ * struct rfutex_watch_remove - end a watch
+ * @id: which, from struct rfutex_watch_add
+ * @flags: zero
+ * @pad: zero
+ */
+struct rfutex_watch_remove {
+	__u64 id;
+	__u32 flags;
+	__u32 pad;
+};
+
+/*
+ * struct rfutex_event - what read(2) gets from a watch set
+ * @cookie: that of the watch
+ * @id: likewise
+ * @woken: how many wakes have counted it since its last event
+ * @moved: how many requeues have counted it as moved since then. Only a watch
+ *	with RFUTEX_WATCH_REPEAT hears of them, because it stays where it is.
+ * @what: RFUTEX_EVENT_*
+ */
+struct rfutex_event {
+	__u64 cookie;
+	__u64 id;
+	__u64 woken;
+	__u32 moved;
+	__u32 what;
+};
+
+#define RFUTEX_EVENT_WOKEN	(1U << 0)	/* @woken is not zero */
+#define RFUTEX_EVENT_MOVED	(1U << 1)	/* @moved is not zero */
+
+/*
  * struct rfutex_key_info - what identifies a word, and who waits there
  * @word: in: the word
  * @kind: out: RFUTEX_KEY_*
@@ -309,6 +426,15 @@ struct rfutex_key_info {
 #define RFUTEX_WAIT		_IOW(RFUTEX_IOC_MAGIC, 0x20, struct rfutex_wait)
 #define RFUTEX_SWAP		_IOW(RFUTEX_IOC_MAGIC, 0x21, struct rfutex_swap)
 #define RFUTEX_WAITV		_IOW(RFUTEX_IOC_MAGIC, 0x22, struct rfutex_waitv)
+/* With RFUTEX_FEATURE_WAKEV: */
+#define RFUTEX_WAKEV		_IOW(RFUTEX_IOC_MAGIC, 0x23, struct rfutex_wakev)
+
+/* With RFUTEX_FEATURE_WATCHES: gives the file descriptor of a watch set. */
+#define RFUTEX_WATCHES_CREATE	_IOW(RFUTEX_IOC_MAGIC, 0x30, struct rfutex_watches_create)
+
+/* On a watch set, not on the device. */
+#define RFUTEX_WATCH_ADD	_IOWR(RFUTEX_IOC_MAGIC, 0x31, struct rfutex_watch_add)
+#define RFUTEX_WATCH_REMOVE	_IOW(RFUTEX_IOC_MAGIC, 0x32, struct rfutex_watch_remove)
 
 /* The word's address is the argument; any mask, any size. */
 #define RFUTEX_WAKE_ONE		_IO(RFUTEX_IOC_MAGIC, 0x10)

@@ -83,6 +83,10 @@ impl Features {
     pub const WAITV: Self = Self(uapi::RFUTEX_FEATURE_WAITV);
     /// [`Rfutex::swap`] works.
     pub const SWAP: Self = Self(uapi::RFUTEX_FEATURE_SWAP);
+    /// There are watch sets (`RFUTEX_WATCHES_CREATE`).
+    pub const WATCHES: Self = Self(uapi::RFUTEX_FEATURE_WATCHES);
+    /// There is `RFUTEX_WAKEV`.
+    pub const WAKEV: Self = Self(uapi::RFUTEX_FEATURE_WAKEV);
     /// There is [`Resolver::Page`].
     pub const RESOLVER_PAGE: Self = Self(uapi::RFUTEX_FEATURE_RESOLVER_PAGE);
     /// There is [`Resolver::Vma`].
@@ -113,6 +117,9 @@ pub struct Query {
     pub nr_buckets: u32,
     /// What a thread that sleeps on a word of a file holds.
     pub hold: Hold,
+    /// How many watches a user can have at a time; 0 without
+    /// [`Features::WATCHES`].
+    pub max_watches: u32,
 }
 
 /// The open device.
@@ -150,8 +157,9 @@ impl Rfutex {
     /// Calls the command `request`, which writes to its struct and nowhere else.
     pub(crate) fn call<T: Struct>(&self, request: u32, arg: &mut T) -> Result<u32, Error> {
         assert_ne!(request, uapi::RFUTEX_WAKE_OP, "it writes to its target");
+        assert_ne!(request, uapi::RFUTEX_WAKEV, "it writes to its results");
         // SAFETY: The file is the device, by the type invariants, and the only
-        // command that writes outside of its struct was excluded above.
+        // commands that write outside of their structs were excluded above.
         unsafe { raw::call(self.as_fd(), request, arg) }
     }
 
@@ -176,6 +184,7 @@ impl Rfutex {
             sizes: query.sizes,
             nr_buckets: query.nr_buckets,
             hold: Hold::from_uapi(query.hold),
+            max_watches: query.max_watches,
         })
     }
 

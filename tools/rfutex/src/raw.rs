@@ -27,6 +27,8 @@ pub mod uapi {
 ///   `request` says, there is nothing of Rust's that must not change.
 /// - The target of `RFUTEX_WAKE_OP` is an atomic of its size, or nothing that
 ///   belongs to Rust, as for [`Target::from_word`](crate::Target::from_word).
+/// - Where `RFUTEX_WAKEV` writes its results, there is nothing of Rust's that
+///   must not change.
 ///
 /// # Errors
 ///
@@ -101,7 +103,13 @@ structs!(
     rfutex_wake_op,
     rfutex_waitv_entry,
     rfutex_waitv,
-    rfutex_swap
+    rfutex_swap,
+    rfutex_wakev_entry,
+    rfutex_wakev,
+    rfutex_watches_create,
+    rfutex_watch_add,
+    rfutex_watch_remove,
+    rfutex_event
 );
 
 impl uapi::rfutex_wait {
@@ -223,6 +231,22 @@ mod tests {
                 uapi::RFUTEX_WAITV,
                 request_code_write!(MAGIC, 0x22, size_of::<uapi::rfutex_waitv>()),
             ),
+            (
+                uapi::RFUTEX_WAKEV,
+                request_code_write!(MAGIC, 0x23, size_of::<uapi::rfutex_wakev>()),
+            ),
+            (
+                uapi::RFUTEX_WATCHES_CREATE,
+                request_code_write!(MAGIC, 0x30, size_of::<uapi::rfutex_watches_create>()),
+            ),
+            (
+                uapi::RFUTEX_WATCH_ADD,
+                request_code_readwrite!(MAGIC, 0x31, size_of::<uapi::rfutex_watch_add>()),
+            ),
+            (
+                uapi::RFUTEX_WATCH_REMOVE,
+                request_code_write!(MAGIC, 0x32, size_of::<uapi::rfutex_watch_remove>()),
+            ),
             (uapi::RFUTEX_WAKE_ONE, request_code_none!(MAGIC, 0x10)),
             (uapi::RFUTEX_WAKE_ALL, request_code_none!(MAGIC, 0x11)),
             (
@@ -268,7 +292,7 @@ mod tests {
         }
         check!(rfutex_word, 16: addr 0, size 8, flags 12);
         check!(rfutex_query, 32: version 0, resolver 4, features 8, sizes 16, nr_buckets 20,
-            hold 24, pad 28);
+            hold 24, max_watches 28);
         check!(rfutex_wait, 56: word 0, val 16, mask 24, deadline 32, clock 40, flags 44, cond 48,
             pad 52);
         check!(rfutex_swap, 72: word 0, val 16, mask 24, deadline 32, clock 40, flags 44, cond 48,
@@ -282,5 +306,11 @@ mod tests {
         check!(rfutex_key_info, 80: word 0, kind 16, resolver 20, dev_major 24, dev_minor 28,
             ino 32, index 40, offset 48, folio_order 52, folio_index 56, nr_waiters 64, pad 68,
             object 72);
+        check!(rfutex_wakev_entry, 32: word 0, mask 16, nr 24, flags 28);
+        check!(rfutex_wakev, 32: entries 0, results 8, nr 16, entry_size 20, flags 24, pad 28);
+        check!(rfutex_watches_create, 8: flags 0, pad 4);
+        check!(rfutex_watch_add, 56: word 0, val 16, mask 24, cookie 32, id 40, flags 48, cond 52);
+        check!(rfutex_watch_remove, 16: id 0, flags 8, pad 12);
+        check!(rfutex_event, 32: cookie 0, id 8, woken 16, moved 24, what 28);
     }
 }
