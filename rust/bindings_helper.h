@@ -18,6 +18,7 @@
 
 struct address_space;
 struct file;
+struct file_operations;
 struct folio;
 struct hrtimer;
 struct inode;
@@ -47,6 +48,7 @@ static const u32 RFUTEX_CMD_WAKE_ALL_PRIVATE = RFUTEX_WAKE_ALL_PRIVATE;
 
 /* Flags, because bindgen does not evaluate BIT() either. */
 static const unsigned long RFUTEX_SB_KERNMOUNT = SB_KERNMOUNT;
+static const int RFUTEX_IOCB_NOWAIT = IOCB_NOWAIT;
 static const gfp_t RFUTEX_XA_FLAGS = XA_FLAGS_ALLOC | XA_FLAGS_ACCOUNT;
 
 /* Module parameters (parameters.c). */
@@ -55,6 +57,9 @@ u32 rfutex_param_watches(void);
 
 /* Memory. */
 unsigned long rfutex_totalram_pages(void);
+
+/* Files. */
+struct file *rfutex_watches_getfile(const struct file_operations *fops, void *priv, int flags);
 
 /* Folios. */
 struct folio *rfutex_page_folio(struct page *page);

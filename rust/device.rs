@@ -17,6 +17,7 @@ use crate::{
         Argument, //
     },
     table::Table,
+    watch,
     word::Word,
     Rfutex, //
 };
@@ -35,7 +36,7 @@ use kernel::{
 
 /// A command number without the size of its struct, which differs between versions of the
 /// interface.
-const fn unsized_command(cmd: u32) -> u32 {
+pub(crate) const fn unsized_command(cmd: u32) -> u32 {
     cmd & !(kernel::uapi::_IOC_SIZEMASK << kernel::uapi::_IOC_SIZESHIFT)
 }
 
@@ -46,6 +47,8 @@ const REQUEUE: u32 = unsized_command(uapi::RFUTEX_CMD_REQUEUE);
 const WAKE_OP: u32 = unsized_command(uapi::RFUTEX_CMD_WAKE_OP);
 const WAITV: u32 = unsized_command(uapi::RFUTEX_CMD_WAITV);
 const SWAP: u32 = unsized_command(uapi::RFUTEX_CMD_SWAP);
+const WAKEV: u32 = unsized_command(uapi::RFUTEX_CMD_WAKEV);
+const WATCHES_CREATE: u32 = unsized_command(uapi::RFUTEX_CMD_WATCHES_CREATE);
 const KEY_INFO: u32 = unsized_command(uapi::RFUTEX_CMD_KEY_INFO);
 
 /// An open file.
@@ -152,6 +155,13 @@ fn with_struct(device: &Device, cmd: u32, arg: usize) -> Result<u32> {
         SWAP => call(device, argument, request::Swap::read, |context, request| {
             op::swap::swap(context, &request).map(done)
         }),
+        WAKEV => call(
+            device,
+            argument,
+            request::Wakev::read,
+            |context, request| op::wakev::wakev(context, &request),
+        ),
+        WATCHES_CREATE => watches_create(device, argument),
         KEY_INFO => call(
             device,
             argument,
@@ -163,6 +173,14 @@ fn with_struct(device: &Device, cmd: u32, arg: usize) -> Result<u32> {
         }),
         _ => Err(ENOTTY),
     }
+}
+
+/// `RFUTEX_WATCHES_CREATE`: opens a watch set for the table of this file.
+#[cold]
+#[inline(never)]
+fn watches_create(device: &Device, argument: Argument) -> Result<u32> {
+    let request = request::WatchesCreate::read(argument)?;
+    watch::create(device.table.clone(), device.resolver.get(), &request)
 }
 
 /// Reads a request and carries it out.

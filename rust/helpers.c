@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Wrappers of inline functions and macros, which Rust cannot call. There is no
- * other logic here.
+ * other logic here, but for what has to be next to such a macro.
  */
 
+#include <linux/anon_inodes.h>
 #include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/hrtimer.h>
@@ -34,6 +35,14 @@
 __rfutex_helper unsigned long rfutex_totalram_pages(void)
 {
 	return totalram_pages();
+}
+
+__rfutex_helper struct file *rfutex_watches_getfile(const struct file_operations *fops,
+						    void *priv, int flags)
+{
+	/* Reads never sleep with IOCB_NOWAIT, and there are no positions. */
+	return anon_inode_getfile_fmode("[rfutex-watches]", fops, priv, flags,
+					FMODE_NOWAIT | FMODE_STREAM);
 }
 
 __rfutex_helper struct folio *rfutex_page_folio(struct page *page)

@@ -9,10 +9,6 @@
 pub(crate) mod arch;
 pub(crate) mod folio;
 pub(crate) mod gup;
-#[cfg_attr(
-    not(all(CONFIG_KUNIT, RFUTEX_LAB)),
-    expect(dead_code, reason = "is for watch sets, which are still to come")
-)]
 pub(crate) mod index;
 pub(crate) mod inode;
 pub(crate) mod number;
@@ -29,8 +25,4 @@ pub(crate) mod timer;
 pub(crate) mod totalram;
 pub(crate) mod uaccess;
 pub(crate) mod vma;
-#[cfg_attr(
-    not(all(CONFIG_KUNIT, RFUTEX_LAB)),
-    expect(dead_code, reason = "is for watch sets, which are still to come")
-)]
 pub(crate) mod wait_queue;

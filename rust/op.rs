@@ -13,3 +13,4 @@ pub(crate) mod wait;
 pub(crate) mod waitv;
 pub(crate) mod wake;
 pub(crate) mod wake_op;
+pub(crate) mod wakev;

@@ -23,15 +23,18 @@
 //!
 //! # Lifetimes
 //!
-//! A waiter lies on the stack of the task that waits, so that a wait on one word allocates nothing.
-//! Three rules make this sound, and allow the operations to be safe code:
+//! What queues is a [`Node`], the first part of every waiter: of a task ([`Waiter`]), or of a watch
+//! ([`Watch`](crate::watch::Watch)), about which [`crate::watch`] says more.
 //!
-//! 1. A waiter is made in a place that is only lent to the operation ([`with_place`],
+//! The waiter of a task lies on its stack, so that a wait on one word allocates nothing. Three rules
+//! make this sound, and allow the operations to be safe code:
+//!
+//! 1. The waiter of a task is made in a place that is only lent to the operation ([`with_place`],
 //!    [`with_places`]). It stays there until the function that lends the place returns, and cannot
 //!    be leaked with `mem::forget()`. When it is dropped, it is taken out of the queue under the
 //!    bucket's lock.
 //! 2. Only the holder of a bucket's lock follows the links of the bucket's queue.
-//! 3. A waker takes a reference on the task and reads the links of the waiter before it marks the
+//! 3. A waker takes a reference on the task, or on the set of the watch, and reads the links of the waiter before it marks the
 //!    waiter as woken. Once a waiter is marked, its memory may be reused at any moment, so it is
 //!    not touched again. Links that still lead to it are redirected past it before the lock is
 //!    released.
@@ -52,6 +55,10 @@ pub(crate) use self::{
         BucketSlot,
         Buckets, //
     },
+    node::{
+        Kind as WaiterKind,
+        Node, //
+    },
     pair::{
         Exchange,
         Pair, //
@@ -64,13 +71,10 @@ pub(crate) use self::{
     },
 };
 
+pub(crate) use self::bucket::Entry;
 use self::{
-    bucket::Entry,
     list::Queue,
-    node::{
-        Kind,
-        Node, //
-    },
+    node::Kind, //
 };
 use crate::{
     key::{
@@ -115,6 +119,24 @@ impl<'t> Entry<'t> {
         // the queue, because its destructor leaves it.
         unsafe { self.queue.link(waiter.as_node()) };
         waiter.node.linked_at(self.counted.keep());
+    }
+}
+
+impl Entry<'_> {
+    /// Queues a watch, and calls `queued` before it unlocks the bucket.
+    ///
+    /// The node's key must be one whose waiters belong to this slot.
+    ///
+    /// # Safety
+    ///
+    /// `node` must be the node of a valid watch, be in no queue, and be accessed by nobody else. The
+    /// watch must stay valid until it has left the queue, and must not outlive the table.
+    pub(crate) unsafe fn queue_node(mut self, node: NonNull<Node>, queued: impl FnOnce()) {
+        // SAFETY: The requirements are those of the function, and nobody else accesses the links.
+        unsafe { self.queue.link(node) };
+        // SAFETY: By the function's requirements, the node is valid.
+        unsafe { node.as_ref() }.linked_at(self.counted.keep());
+        queued();
     }
 }
 

@@ -11,15 +11,7 @@ mod entries;
 mod multi;
 #[cfg(RFUTEX_KUNIT)]
 mod tests;
-#[cfg_attr(
-    not(all(CONFIG_KUNIT, RFUTEX_LAB)),
-    expect(dead_code, reason = "there is no command yet that takes it")
-)]
 mod wakev;
-#[cfg_attr(
-    not(all(CONFIG_KUNIT, RFUTEX_LAB)),
-    expect(dead_code, reason = "there is no command yet that takes it")
-)]
 mod watch;
 
 pub(crate) use self::multi::{
@@ -27,6 +19,14 @@ pub(crate) use self::multi::{
     Swap,
     Waitv,
     WakeOp, //
+};
+pub(crate) use self::{
+    wakev::Wakev,
+    watch::{
+        WatchAdd,
+        WatchRemove,
+        WatchesCreate, //
+    }, //
 };
 use crate::{
     bindings::{

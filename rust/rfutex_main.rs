@@ -12,6 +12,7 @@
 //! | [`context`] | what an operation works with: the table and the resolver of the open file |
 //! | [`key`] | how an address is turned into a key, which is the subject of this module |
 //! | [`table`], [`queue`], [`wake_chain`] | where waiters queue, and how they are woken |
+//! | [`watch`] | files whose events are wakes: waiters that are not tasks |
 //! | [`account`] | how many watches a user may have armed |
 //! | [`mm`], [`time`] | safe wrappers of what the `kernel` crate lacks |
 //! | [`lab`] | what only tests need |
@@ -25,8 +26,10 @@
 //! 3. The spinlock of a bucket ([`queue::Bucket`]). Two of them are taken in the order of their
 //!    addresses. They are never taken while one of the above is held. Under them, nothing sleeps or
 //!    faults, and no reference is put that might be the last.
+//! 4. The spinlock of a watch set ([`watch`]), for which the same is true.
 //!
-//! The mutex of the accounts ([`account`]) is taken while none of these is held.
+//! The mutex of a watch set's account, and under it that of all accounts ([`account`]), are taken
+//! while none of these is held. So are the locks of those who poll a watch set.
 //!
 //! The module holds no lock of its own while a task sleeps in a wait, or while it faults a page in.
 //!
@@ -37,15 +40,13 @@
 //! - A key consists of numbers and keeps nothing alive ([`key`]). The module parameter `hold`
 //!   decides whether a waiter holds the inode that its word lies on, and the superblock
 //!   ([`key::OwnedKey`]). The task that waited puts these references, with no lock held.
+//! - A watch belongs to its set, which frees it when it was read or removed, or when its file is
+//!   closed. A wake that has met a watch keeps the set until it has woken the pollers ([`watch`]).
 //! - There is no reference on a page while a task sleeps in a wait, or while another page is
 //!   faulted in.
 //! - The table exists for as long as the module is loaded, or a file is open. An open file keeps
 //!   the module from being unloaded.
 
-#[cfg_attr(
-    not(all(CONFIG_KUNIT, RFUTEX_LAB)),
-    expect(dead_code, reason = "is for watch sets, which are still to come")
-)]
 mod account;
 mod bindings;
 mod context;
@@ -59,6 +60,7 @@ mod request;
 mod table;
 mod time;
 mod wake_chain;
+mod watch;
 mod word;
 
 use crate::{

@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lists of tasks to be woken after a lock was released. They can have any number of tasks, and
-//! need no allocation.
+//! Lists of those who are to be woken after a lock was released. They can have any number of tasks,
+//! and need no allocation.
 //!
 //! A single task, which is the most common case, is just remembered. Several are linked through
 //! `task->wake_q`, with the protocol of the kernel's `wake_q_add()` and `wake_up_q()`
 //! (kernel/sched/core.c), which are not exported to modules. A task can be linked into only one
-//! chain at a time. If it is already in another one, waking it is left to that one.
+//! chain at a time. If it is already in another one, waking it is left to that one. Watch sets are
+//! in a list of their own, for which the same is true.
 
-use crate::bindings as helpers;
+use crate::{
+    bindings as helpers,
+    watch::{
+        Set,
+        Sets, //
+    }, //
+};
 use core::{
     mem,
     ptr::{
@@ -25,7 +32,8 @@ use kernel::{
             atomic_store,
             cmpxchg,
             Relaxed, //
-        }, //
+        },
+        ArcBorrow, //
     },
     task::Task, //
 };
@@ -138,7 +146,8 @@ unsafe fn wake_one(node: *mut bindings::wake_q_node) {
     unsafe { bindings::wake_up_process(task.as_ptr()) };
 }
 
-/// A list of tasks to which more tasks can be added. When it is dropped, they are woken in order.
+/// A list of tasks, and of watch sets, to which more can be added. When it is dropped, the tasks
+/// are woken in order, then the pollers of the sets.
 ///
 /// # Invariants
 ///
@@ -146,6 +155,7 @@ unsafe fn wake_one(node: *mut bindings::wake_q_node) {
 pub(crate) struct WakeChain {
     tasks: Tasks,
     last: *mut bindings::wake_q_node,
+    sets: Sets,
 }
 
 impl WakeChain {
@@ -156,6 +166,7 @@ impl WakeChain {
         Self {
             tasks: Tasks::none(),
             last: ptr::null_mut(),
+            sets: Sets::new(),
         }
     }
 
@@ -181,6 +192,12 @@ impl WakeChain {
         // SAFETY: By the invariants of `Tasks`, `one.first` is the `wake_q` of a task on which
         // `one` owns a reference. `one` has no destructor that would put it.
         unsafe { self.link(one.first) };
+    }
+
+    /// Adds a watch set, whose pollers are woken after the tasks. See [`Sets::add`].
+    #[inline]
+    pub(crate) fn add_set(&mut self, set: ArcBorrow<'_, Set>) {
+        self.sets.add(set);
     }
 
     /// Links the task whose `wake_q` is `node` at the end of the chain. If the task is already in a

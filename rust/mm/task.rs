@@ -145,7 +145,7 @@ pub(crate) fn before_retry() -> Result {
     Ok(())
 }
 
-/// Lets other tasks run, if it is their turn, in the middle of something that may take long.
+/// Lets other tasks run, if it is time to.
 ///
 /// # Context
 ///

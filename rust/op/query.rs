@@ -6,6 +6,7 @@ use crate::{
     bindings as uapi,
     bindings::rfutex_query,
     context::Context,
+    mm::parameters,
     request::{
         self,
         Argument, //
@@ -21,6 +22,8 @@ const FEATURES: u64 = (uapi::RFUTEX_FEATURE_WAIT
     | uapi::RFUTEX_FEATURE_WAKE_OP
     | uapi::RFUTEX_FEATURE_WAITV
     | uapi::RFUTEX_FEATURE_SWAP
+    | uapi::RFUTEX_FEATURE_WATCHES
+    | uapi::RFUTEX_FEATURE_WAKEV
     | uapi::RFUTEX_FEATURE_RESOLVER_PAGE
     | uapi::RFUTEX_FEATURE_RESOLVER_VMA) as u64
     | if cfg!(RFUTEX_LAB) {
@@ -49,7 +52,7 @@ pub(crate) fn query(context: Context<'_>, argument: Argument) -> Result {
             sizes: Size::ALL,
             nr_buckets: table.nr_buckets() as u32,
             hold: table.hold().to_uapi(),
-            max_watches: 0,
+            max_watches: parameters::watches(),
         },
     )
 }

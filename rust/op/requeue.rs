@@ -13,6 +13,7 @@ use crate::{
         self,
         Mismatch, //
     },
+    queue::WaiterKind,
     request,
     wake_chain::WakeChain, //
 };
@@ -92,23 +93,30 @@ fn move_waiters(
     if let Err(mismatch) = request.compare() {
         return Ok(Err(mismatch));
     }
-    if !welcomes_strangers(context, from.id(), to.id())
-        && pair.any_foreign(from.id(), request.nr_wake, request.nr_move)
+    if pair
+        .foreign(from.id(), request.nr_wake, request.nr_move)
+        .any(|kind| !may_move(context, kind, from.id(), to.id()))
     {
         return Err(EINVAL);
     }
     let woken = pair.wake_from(from.id(), request.nr_wake, &mut chain);
-    let moved = pair.move_waiters(from, to, request.nr_move);
+    let moved = pair.move_waiters(from, to, request.nr_move, &mut chain);
     Ok(Ok(woken + moved))
 }
 
-/// Whether waiters of other processes may be moved from the key `from` to the key `to`.
+/// Whether a waiter of this `kind`, of another process, may be moved from the key `from` to the key
+/// `to`.
 ///
-/// They must not be moved to a word on which only this process can wake them. If waiters hold
-/// inodes, they must not be moved to another file either, because they did not choose to hold that
-/// one.
-fn welcomes_strangers(context: Context<'_>, from: KeyId, to: KeyId) -> bool {
-    to.kind() == Kind::Inode && (!context.holds(to) || to.is_in_file_of(from))
+/// It must not be moved to a word on which only this process can wake it. A task that holds an inode
+/// must not be moved to another file either, because it did not choose to hold that one.
+fn may_move(context: Context<'_>, kind: WaiterKind, from: KeyId, to: KeyId) -> bool {
+    let on_file = to.kind() == Kind::Inode;
+    match kind {
+        WaiterKind::Task => on_file && (!context.holds(to) || to.is_in_file_of(from)),
+        WaiterKind::Watch => on_file,
+        // This is not moved at all.
+        WaiterKind::RepeatedWatch => true,
+    }
 }
 
 impl request::Requeue {

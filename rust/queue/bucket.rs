@@ -209,6 +209,7 @@ impl<'t> BucketSlot<'t> {
     pub(crate) fn lock(self) -> LockedSlot<'t> {
         LockedSlot {
             queue: self.bucket.queue.lock(),
+            again: Queue::default(),
             slot: self,
         }
     }
@@ -222,7 +223,11 @@ impl<'t> BucketSlot<'t> {
 
 /// A [`BucketSlot`] whose bucket is locked.
 pub(crate) struct LockedSlot<'t> {
+    // The guard is dropped after `drop` has run.
     queue: SpinLockGuard<'t, Queue>,
+    /// The waiters that were woken and stay queued. They join the queue again only when the lock is
+    /// about to be released, so that nobody meets one twice.
+    again: Queue,
     slot: BucketSlot<'t>,
 }
 
@@ -230,11 +235,11 @@ impl LockedSlot<'_> {
     /// Does what [`BucketSlot::wake`] does, with the bucket already locked.
     #[inline]
     pub(crate) fn wake(&mut self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
-        let woken = self.queue.wake(id, mask, nr, chain);
-        if woken != 0 {
-            self.slot.waiters_dec(woken as i32);
+        let met = self.queue.wake(id, mask, nr, chain, &mut self.again);
+        if met.gone != 0 {
+            self.slot.waiters_dec(met.gone as i32);
         }
-        woken
+        met.nr
     }
 
     /// Whether more than `nr` waiters are queued whose key is `id`, which must belong to this slot.
@@ -246,6 +251,13 @@ impl LockedSlot<'_> {
     /// The number of queued waiters whose key is `id`, which must belong to this slot.
     pub(crate) fn count(&self, id: KeyId) -> u32 {
         self.queue.under(id).count() as u32
+    }
+}
+
+impl Drop for LockedSlot<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.queue.append(&mut self.again);
     }
 }
 

@@ -13,7 +13,11 @@ use super::{
 };
 use crate::{
     key::KeyId,
-    wake_chain::WakeChain, //
+    wake_chain::WakeChain,
+    watch::{
+        self,
+        What, //
+    }, //
 };
 use core::{
     mem,
@@ -90,24 +94,38 @@ impl Queue {
     }
 
     /// Takes up to `nr` waiters out of the queue whose key is `id`, and whose mask has a bit in
-    /// common with `mask`. Marks them as woken, and adds whom they stand for to `chain`. Returns
-    /// their number.
+    /// common with `mask`. Marks them as woken, and adds whom they stand for to `chain`.
     ///
-    /// The caller has to count them out.
+    /// Those that stay queued after a wake are put into `again`. The caller has to append that to
+    /// this queue before it releases the lock, and has to count out those that are gone.
     #[inline]
-    pub(super) fn wake(&mut self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
+    pub(super) fn wake(
+        &mut self,
+        id: KeyId,
+        mask: u64,
+        nr: u32,
+        chain: &mut WakeChain,
+        again: &mut Queue,
+    ) -> Met {
         match nr {
-            0 => 0,
+            0 => Met::default(),
             // Most wakes are meant for one waiter.
-            1 => self.wake_one(id, mask, chain).into(),
-            _ => self.wake_many(id, mask, nr, chain),
+            1 => self.wake_one(id, mask, chain, again),
+            _ => self.wake_many(id, mask, nr, chain, again),
         }
     }
 
     /// Does what [`Self::wake`] does, for an `nr` that is not 0.
     #[inline(never)]
-    fn wake_many(&mut self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
-        let mut woken = 0;
+    fn wake_many(
+        &mut self,
+        id: KeyId,
+        mask: u64,
+        nr: u32,
+        chain: &mut WakeChain,
+        again: &mut Queue,
+    ) -> Met {
+        let mut met = Met::default();
         let mut next = self.first_meeting(self.first, id, mask);
         while let Some(mut node) = next {
             // Neighbours are taken out together, so that the links around them are changed only
@@ -122,37 +140,68 @@ impl Queue {
                 // SAFETY: `node` is in this queue, whose lock is held, and not yet marked, so it is
                 // alive. The loop goes on behind it, and the links that lead to it are closed
                 // before they are followed again.
-                unsafe { take(node, chain) };
-                woken += 1;
+                met.add(unsafe { take(node, chain, again) });
                 match behind {
                     // SAFETY: `next` is in the queue, so it is alive, and the lock is held.
-                    Some(next) if woken != nr && unsafe { next.as_ref().meets(id, mask) } => {
+                    Some(next) if met.nr != nr && unsafe { next.as_ref().meets(id, mask) } => {
                         node = next;
                     }
                     _ => break behind,
                 }
             };
             self.close(before, behind);
-            if woken == nr {
+            if met.nr == nr {
                 break;
             }
             next = self.first_meeting(behind, id, mask);
         }
-        woken
+        met
     }
 
-    /// Does what [`Self::wake`] does, for a single waiter. Returns whether there was one.
+    /// Does what [`Self::wake`] does, for a single waiter.
     #[inline]
-    pub(super) fn wake_one(&mut self, id: KeyId, mask: u64, chain: &mut WakeChain) -> bool {
+    pub(super) fn wake_one(
+        &mut self,
+        id: KeyId,
+        mask: u64,
+        chain: &mut WakeChain,
+        again: &mut Queue,
+    ) -> Met {
+        let mut met = Met::default();
         let Some(node) = self.first_meeting(self.first, id, mask) else {
-            return false;
+            return met;
         };
         // SAFETY: The node is in the queue, so it is alive.
         self.unlink(unsafe { node.as_ref() });
         // SAFETY: The node was in this queue, whose lock is held. Now that it is unlinked, nothing
         // leads to it any more.
-        unsafe { take(node, chain) };
-        true
+        met.add(unsafe { take(node, chain, again) });
+        met
+    }
+
+    /// Appends `again`, which has only waiters that are not urgent, to this queue.
+    #[inline]
+    pub(super) fn append(&mut self, again: &mut Queue) {
+        if again.first.is_some() {
+            self.append_some(mem::take(again));
+        }
+    }
+
+    /// Does what [`Self::append`] does, for an `again` that is not empty.
+    #[cold]
+    #[inline(never)]
+    fn append_some(&mut self, mut again: Queue) {
+        if let Some(first) = again.first {
+            // SAFETY: `first` is in the queue `again`, and there is no other reference to its
+            // links.
+            unsafe { again.links(first) }.prev = self.last;
+        }
+        match self.last {
+            // SAFETY: `last` is in this queue, and there is no other reference to its links.
+            Some(last) => unsafe { self.links(last) }.next = again.first,
+            None => self.first = again.first,
+        }
+        self.last = again.last;
     }
 
     /// The first node, from `next` on, whose key is `id` and whose mask has a bit in common with
@@ -230,16 +279,51 @@ impl Queue {
     }
 }
 
-/// Ends the wait of the waiter whose node is `node`, and adds whom it stands for to `chain`.
+/// How many waiters a wake has met.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Met {
+    /// All of them, which is what the caller of the operation is told.
+    pub(super) nr: u32,
+    /// Those that have left the queue. The others stay, and stay counted by the bucket's counter.
+    pub(super) gone: u32,
+}
+
+impl Met {
+    /// Adds a waiter, which has left the queue if `gone` is true.
+    #[inline]
+    pub(super) fn add(&mut self, gone: bool) {
+        self.nr += 1;
+        self.gone += u32::from(gone);
+    }
+}
+
+/// Tells the waiter whose node is `node` that it was met by a wake, and adds whom it stands for to
+/// `chain`. If the waiter stays queued, puts it into `again`. Returns whether it has left the queue.
 ///
 /// # Safety
 ///
-/// As [`Node::mark`].
+/// The node must be valid. It was in a queue whose lock is still held, nothing in that queue may
+/// lead to it any more when the links are followed the next time, and it must not have been marked
+/// before. If the waiter has left the queue, it must not be accessed again.
 #[inline]
-unsafe fn take(node: NonNull<Node>, chain: &mut WakeChain) {
-    // SAFETY: The node is not yet marked, so it is alive.
+unsafe fn take(node: NonNull<Node>, chain: &mut WakeChain, again: &mut Queue) -> bool {
+    // SAFETY: By the function's requirements, the node is alive.
     match unsafe { node.as_ref() }.kind() {
-        // SAFETY: The node is that of a task. The caller ensures the rest.
-        Kind::Task => chain.add(unsafe { Waiter::mark(node) }),
+        Kind::Task => {
+            // SAFETY: The node is that of a task. The caller ensures the rest.
+            chain.add(unsafe { Waiter::mark(node) });
+            true
+        }
+        kind => {
+            // SAFETY: The node is that of a watch. The caller ensures the rest.
+            unsafe { watch::fire(node, What::Woken, chain) };
+            let repeats = kind == Kind::RepeatedWatch;
+            if repeats {
+                // SAFETY: The watch was not marked, so it stays valid. It was just taken out of its
+                // queue.
+                unsafe { again.link(node) };
+            }
+            !repeats
+        }
     }
 }

@@ -48,6 +48,10 @@ pub(super) struct Links {
 pub(crate) enum Kind {
     /// A task that sleeps ([`Waiter`](super::Waiter)).
     Task,
+    /// A watch that is gone from its queue after one wake ([`Watch`](crate::watch::Watch)).
+    Watch,
+    /// A watch that stays, and takes its turn behind the others after each wake.
+    RepeatedWatch,
 }
 
 /// The part of a waiter that queues, which is the first field of every kind of waiter.
@@ -86,7 +90,7 @@ impl Node {
     ///
     /// The invariants of the type must hold of the place where the node is put.
     #[inline]
-    pub(super) unsafe fn new(
+    pub(crate) unsafe fn new(
         kind: Kind,
         id: KeyId,
         mask: u64,
@@ -121,14 +125,14 @@ impl Node {
     /// The node must have been in a queue whose lock is still held, and must not have been marked
     /// before. It must not be accessed again, because its memory may be reused at any moment.
     #[inline]
-    pub(super) unsafe fn mark(&self) {
+    pub(crate) unsafe fn mark(&self) {
         // INVARIANT: The node is in no queue any more.
         arch::store_release(&self.bucket, ptr::null_mut());
     }
 
     /// What kind of waiter this is.
     #[inline]
-    pub(super) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
 
@@ -207,7 +211,7 @@ impl Node {
     /// As [`Self::id`]. If the node is queued, the caller has to move it to the slot that the new
     /// key belongs to before it releases the lock.
     #[inline]
-    pub(super) unsafe fn set_id(&self, id: KeyId) {
+    pub(crate) unsafe fn set_id(&self, id: KeyId) {
         // SAFETY: As in `id()`, nobody else accesses the key now.
         unsafe { *self.id.get() = id };
     }

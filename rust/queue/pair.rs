@@ -5,9 +5,13 @@
 
 use super::{
     bucket::Counted,
+    list::{
+        Met,
+        Queue, //
+    },
     BucketSlot,
     Kind,
-    Queue,
+    Node,
     Waiter, //
 };
 use crate::{
@@ -20,6 +24,10 @@ use crate::{
         task, //
     },
     wake_chain::WakeChain,
+    watch::{
+        self,
+        What, //
+    },
 };
 use core::{
     pin::Pin,
@@ -38,6 +46,10 @@ pub(crate) struct Pair<'t> {
     from_queue: SpinLockGuard<'t, Queue>,
     /// The lock of the second bucket; `None` if it is the same bucket as the first.
     to_queue: Option<SpinLockGuard<'t, Queue>>,
+    /// The waiters on the first and on the second slot that were met and stay queued. They join
+    /// their queues again only when the locks are about to be released, so that nobody meets one
+    /// twice, not even if both slots are the same.
+    again: [Queue; 2],
 }
 
 /// Locks the buckets of both slots. Returns the two guards; `None` in place of the second one if it
@@ -56,6 +68,19 @@ fn lock_both<'t>(
     } else {
         let first = to.queue.lock();
         (lock_nested(&from.queue), Some(first))
+    }
+}
+
+/// The queue of the second bucket. If both slots are in the same bucket, it is the first guard that
+/// has the queue.
+#[inline]
+fn second<'a>(
+    from: &'a mut SpinLockGuard<'_, Queue>,
+    to: &'a mut Option<SpinLockGuard<'_, Queue>>,
+) -> &'a mut Queue {
+    match to {
+        Some(queue) => queue,
+        None => from,
     }
 }
 
@@ -81,62 +106,67 @@ impl<'t> Pair<'t> {
             to,
             from_queue,
             to_queue,
-        }
-    }
-
-    /// The queue of the second bucket. If both slots are in the same bucket, it is the first guard
-    /// that has the queue.
-    #[inline]
-    fn second_queue(&mut self) -> &mut Queue {
-        match &mut self.to_queue {
-            Some(queue) => queue,
-            None => &mut self.from_queue,
+            again: Default::default(),
         }
     }
 
     /// Marks up to `nr` waiters whose key is `id` as woken, and adds their tasks to `chain`.
     /// Returns their number. `id` must belong to the first slot.
     pub(crate) fn wake_from(&mut self, id: KeyId, nr: u32, chain: &mut WakeChain) -> u32 {
-        let woken = self.from_queue.wake(id, u64::MAX, nr, chain);
-        self.from.waiters_dec(woken as i32);
-        woken
+        let met = self
+            .from_queue
+            .wake(id, u64::MAX, nr, chain, &mut self.again[0]);
+        self.from.waiters_dec(met.gone as i32);
+        met.nr
     }
 
     /// Marks up to `nr` waiters whose key is `id` as woken, and adds their tasks to `chain`.
     /// Returns their number. `id` must belong to the second slot.
     pub(crate) fn wake_to(&mut self, id: KeyId, nr: u32, chain: &mut WakeChain) -> u32 {
-        let woken = self.second_queue().wake(id, u64::MAX, nr, chain);
-        self.to.waiters_dec(woken as i32);
-        woken
+        let queue = second(&mut self.from_queue, &mut self.to_queue);
+        let met = queue.wake(id, u64::MAX, nr, chain, &mut self.again[1]);
+        self.to.waiters_dec(met.gone as i32);
+        met.nr
     }
 
-    /// Whether there are tasks of other processes among the first `nr` waiters whose key is `id`,
-    /// not counting the first `skip` of them. `id` must belong to the first slot.
-    pub(crate) fn any_foreign(&self, id: KeyId, skip: u32, nr: u32) -> bool {
+    /// What kinds of waiters of other processes there are among the first `nr` waiters whose key is
+    /// `id`, not counting the first `skip` of them. `id` must belong to the first slot.
+    pub(crate) fn foreign(&self, id: KeyId, skip: u32, nr: u32) -> impl Iterator<Item = Kind> + '_ {
         let mm = task::current_mm_number();
         self.from_queue
             .under(id)
             .skip(skip as usize)
             .take(nr as usize)
             // SAFETY: The node is in the queue, which is borrowed, so it is alive.
-            .any(|node| !unsafe { node.as_ref() }.is_of(mm))
+            .map(|node| unsafe { &*node.as_ptr() })
+            .filter(move |node| !node.is_of(mm))
+            .map(Node::kind)
     }
 
     /// Moves up to `nr` waiters from the key `from` to the key `to`, and returns their number. They
     /// are queued behind the waiters that are already there and are at least as urgent.
     ///
+    /// A watch that stays queued after a wake is not moved. It is told instead that it would have
+    /// been, and its set is added to `chain`.
+    ///
     /// `from` must belong to the first slot, and `to` to the second. The references that a waiter
     /// holds are exchanged as well. This does not sleep, because the caller owns both keys: neither
     /// is a reference that is given back the last one, nor can taking a new one fail.
-    pub(crate) fn move_waiters(&mut self, from: &OwnedKey, to: &OwnedKey, nr: u32) -> u32 {
+    pub(crate) fn move_waiters(
+        &mut self,
+        from: &OwnedKey,
+        to: &OwnedKey,
+        nr: u32,
+        chain: &mut WakeChain,
+    ) -> u32 {
         if from.id() == to.id() {
             // To move waiters to their own word changes nothing. They only have to be counted.
             return self.from_queue.under(from.id()).take(nr as usize).count() as u32;
         }
-        let mut moved = 0;
+        let mut met = Met::default();
         let mut next = self.from_queue.first;
         while let Some(link) = next {
-            if moved == nr {
+            if met.nr == nr {
                 break;
             }
             // SAFETY: The node is in the queue, so it is alive.
@@ -148,31 +178,44 @@ impl<'t> Pair<'t> {
             if unsafe { node.id() } != from.id() {
                 continue;
             }
-            moved += 1;
+            self.from_queue.unlink(node);
+            met.add(node.kind() != Kind::RepeatedWatch);
             match node.kind() {
                 // SAFETY: The node is that of a task, and is in the queue of the first bucket,
                 // whose lock this pair holds. No other reference to what the task holds is in use.
                 Kind::Task => unsafe { Waiter::held(link) }.exchange(from, to),
+                Kind::Watch => {}
+                Kind::RepeatedWatch => {
+                    // SAFETY: The node is that of a watch, and was just taken out of a queue whose
+                    // lock is still held. It is not marked, so it stays valid.
+                    unsafe {
+                        watch::fire(link, What::Moved, chain);
+                        self.again[0].link(link);
+                    }
+                    continue;
+                }
             }
-            // SAFETY: The node is in the queue of the first bucket, whose lock this pair holds, and
-            // is moved to the slot of the new key at once.
+            // SAFETY: The node was in the queue of the first bucket, whose lock this pair holds,
+            // and is moved to the slot of the new key at once.
             unsafe { node.set_id(to.id()) };
-            self.from_queue.unlink(node);
             // SAFETY: The node was just taken out of a queue whose lock is still held, so that it
             // is alive, and nobody else accesses its links.
-            unsafe { self.second_queue().link(link) };
+            unsafe { second(&mut self.from_queue, &mut self.to_queue).link(link) };
             node.linked_at(self.to);
         }
         // Both counters change while the buckets are locked, and the one goes up before the other
         // goes down.
-        self.to.waiters_inc(moved as i32);
-        self.from.waiters_dec(moved as i32);
-        moved
+        self.to.waiters_inc(met.gone as i32);
+        self.from.waiters_dec(met.gone as i32);
+        met.nr
     }
 }
 
 impl Drop for Pair<'_> {
     fn drop(&mut self) {
+        let [from, to] = &mut self.again;
+        self.from_queue.append(from);
+        second(&mut self.from_queue, &mut self.to_queue).append(to);
         self.to.waiters_dec(1);
     }
 }
@@ -225,9 +268,10 @@ impl<'t> Exchange<'t> {
         if kernel::warn_on!(!waiter.is_woken()) {
             return;
         }
-        if from.wake_one(id, u64::MAX, chain) {
-            slot.waiters_dec(1);
-        }
+        let mut again = Queue::default();
+        let met = from.wake_one(id, u64::MAX, chain, &mut again);
+        from.append(&mut again);
+        slot.waiters_dec(met.gone as i32);
         // SAFETY: The waiter is in no queue, and this is its task. It stays alive until it has left
         // the queue, because its destructor leaves it.
         unsafe { to.as_mut().unwrap_or(&mut from).link(waiter.as_node()) };

@@ -213,7 +213,7 @@ mod cases {
             // A wake on either word must not find it empty, so that it waits for the lock until all
             // waiters have been moved.
             let mut right = !start.is_empty() && !end.is_empty();
-            right &= pair.move_waiters(&from, &to, u32::MAX) == 2;
+            right &= pair.move_waiters(&from, &to, u32::MAX, &mut WakeChain::new()) == 2;
             right &= !end.is_empty();
             drop(pair);
             right &= two.counts([0, 2]);

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `RFUTEX_WAKEV`: wake waiters on several words.
+
+use crate::{
+    context::Context,
+    key::KeyId,
+    request,
+    wake_chain::WakeChain, //
+};
+use kernel::prelude::*;
+
+/// A word of the request, as it was resolved.
+struct Target {
+    id: KeyId,
+    mask: u64,
+    nr: u32,
+}
+
+/// Wakes waiters on each of the words. Returns the number of all waiters that were woken, and writes
+/// how many there were on each word.
+///
+/// All words are resolved before the first waiter is woken. Words that have the same key are dealt
+/// with under one lock, so that a watch which stays queued is not met twice. Those who were woken
+/// run when all words were dealt with.
+///
+/// # Errors
+///
+/// If there is an error, nobody was woken.
+///
+/// - `EFAULT`: a word has no key, an entry cannot be read, or the results cannot be written. If the
+///   results can no longer be written when the waiters were woken, that is not an error.
+/// - `ENOMEM`: there is no memory.
+/// - Others as [`key::resolve`](crate::key::resolve).
+///
+/// # Context
+///
+/// Process context, no locks held. May sleep.
+pub(crate) fn wakev(context: Context<'_>, request: &request::Wakev) -> Result<u32> {
+    let mut results = KVec::from_elem(0u32, request.nr(), GFP_KERNEL)?;
+    request.write_results(&results)?;
+    let mut targets = KVec::with_capacity(request.nr(), GFP_KERNEL)?;
+    for index in 0..request.nr() {
+        let entry = request.entry(index)?;
+        let target = Target {
+            id: context.resolve(entry.word)?,
+            mask: entry.mask,
+            nr: entry.nr,
+        };
+        targets.push(target, GFP_KERNEL)?;
+    }
+    wake_all(context, &targets, &mut results);
+    let woken = results.iter().sum();
+    // Nothing can be undone if this fails.
+    let _ = request.write_results(&results);
+    Ok(woken)
+}
+
+/// Wakes the waiters, and puts their numbers into `results`.
+fn wake_all(context: Context<'_>, targets: &[Target], results: &mut [u32]) {
+    // The tasks are woken when this function returns, before the results are written: that may
+    // fault, and other wakes may have left their tasks to this chain.
+    let mut chain = WakeChain::new();
+    for (first, target) in targets.iter().enumerate() {
+        let id = target.id;
+        // An earlier word with the same key has dealt with this one.
+        if targets[..first].iter().any(|earlier| earlier.id == id) {
+            continue;
+        }
+        let slot = context.table().slot(id);
+        if slot.is_empty() {
+            continue;
+        }
+        let mut locked = slot.lock();
+        for (target, result) in targets.iter().zip(&mut *results).skip(first) {
+            if target.id == id {
+                *result = locked.wake(id, target.mask, target.nr, &mut chain);
+            }
+        }
+    }
+}

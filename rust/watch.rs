@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Watches: waiters that are not tasks, whose wakes are read from a file.
+//!
+//! A *watch* waits on a word as a sleeping task does: it is queued in a bucket, and a wake that
+//! meets it is consumed by it. But nobody sleeps. The wake becomes an *event* of the *watch set*
+//! that the watch belongs to, which is a file that can be polled and read.
+//!
+//! # Ownership
+//!
+//! A set owns its watches, and nobody else does. The queue of a bucket, and the list of those that
+//! have something to be read, only link them. A watch is freed by who has, under the lock of the
+//! set, removed it from the set's index after it had left both. These are the only ones that use a
+//! watch without that lock:
+//!
+//! - A wake that meets it ([`fire`]), which holds the lock of the bucket that the watch is queued
+//!   in. It marks the watch under the lock of the set as well, as the last thing that it does.
+//! - Who reads its event, while its stage is [`Stage::Read`].
+//! - Who removes it, from the moment on at which it is claimed.
+//!
+//! A watch holds no reference on anything that its word lies on: its key consists of numbers. It
+//! just meets nobody any more when the process or the file is gone.
+//!
+//! # A set that a wake has met
+//!
+//! A wake must not wake pollers while it holds a bucket's lock. It adds the set, with a reference
+//! on it, to a list of sets, which is worked off when the lock is released ([`Sets`]).
+
+mod events;
+mod file;
+mod read;
+mod set;
+mod sets;
+#[cfg(RFUTEX_KUNIT)]
+mod tests;
+
+use self::events::State;
+pub(crate) use self::{
+    file::create,
+    set::Set,
+    sets::Sets, //
+};
+use crate::{
+    account::Charge,
+    key::KeyId,
+    mm::task,
+    queue::{
+        Node,
+        WaiterKind, //
+    },
+    wake_chain::WakeChain, //
+};
+use core::{
+    cell::UnsafeCell,
+    marker::PhantomPinned,
+    ptr::NonNull, //
+};
+use kernel::{
+    prelude::*,
+    static_assert,
+    sync::ArcBorrow, //
+};
+
+/// A watch.
+///
+/// # Invariants
+///
+/// - The watch is owned by the index of `set`, does not move, and is freed only as the
+///   [module](self) says. `set` stays valid for as long as it has watches.
+/// - The buckets that the node may be queued in are those of the set's table.
+/// - `state` is accessed only under the lock of the set.
+#[pin_data]
+#[repr(C)]
+pub(crate) struct Watch {
+    node: Node,
+    set: NonNull<Set>,
+    /// What the user has given to recognise the events of this watch.
+    cookie: u64,
+    state: UnsafeCell<State>,
+    _charge: Charge,
+    #[pin]
+    _pin: PhantomPinned,
+}
+
+// With what the allocator and the index need for each, a watch takes no more than 192 bytes.
+static_assert!(size_of::<Watch>() <= 128);
+
+// SAFETY: What changes in a watch is protected by locks, which any task may take.
+unsafe impl Send for Watch {}
+
+/// What a watch was met by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    /// A wake.
+    Woken,
+    /// A requeue, which would have moved it, if it did not stay where it is.
+    Moved,
+}
+
+impl Watch {
+    /// An initialiser for a watch of `set` on the key `id`, which belongs to the current process.
+    ///
+    /// # Safety
+    ///
+    /// The invariants of the type must hold of the place where the watch is made.
+    unsafe fn new(
+        set: ArcBorrow<'_, Set>,
+        id: KeyId,
+        mask: u64,
+        cookie: u64,
+        repeat: bool,
+        charge: Charge,
+    ) -> impl PinInit<Self> {
+        let kind = if repeat {
+            WaiterKind::RepeatedWatch
+        } else {
+            WaiterKind::Watch
+        };
+        let mm = task::current_mm_number();
+        let set = NonNull::from(&*set);
+        // INVARIANT: The caller ensures that the invariants hold.
+        pin_init!(Self {
+            // SAFETY: The node is the first field of a waiter of this kind. By the function's
+            // requirements, the watch stays where it is made. Watches are no more urgent than any
+            // task.
+            node: unsafe { Node::new(kind, id, mask, mm, task::NORMAL_PRIORITY) },
+            set,
+            cookie,
+            state: UnsafeCell::new(State::default()),
+            _charge: charge,
+            _pin: PhantomPinned,
+        })
+    }
+
+    /// The set that the watch belongs to.
+    fn set(&self) -> ArcBorrow<'_, Set> {
+        // SAFETY: By the type invariants, the set is valid for as long as it has this watch. All
+        // sets are made in an `Arc`.
+        unsafe { ArcBorrow::from_raw(self.set.as_ptr()) }
+    }
+
+    /// Whether the watch stays queued after a wake.
+    fn repeats(&self) -> bool {
+        self.node.kind() == WaiterKind::RepeatedWatch
+    }
+}
+
+/// Tells the watch whose node is `node` that it was met, and adds its set to `chain`. If the watch
+/// does not stay queued, marks it as woken.
+///
+/// # Safety
+///
+/// The node must be that of a watch, in a queue whose lock is still held, from which it was just
+/// taken out. It must not have been marked before. Unless the watch stays queued, it must not be
+/// accessed again.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn fire(node: NonNull<Node>, what: What, chain: &mut WakeChain) {
+    let link = node.cast::<Watch>();
+    // SAFETY: By the invariants of `Node`, it is the first field of a watch. It is not marked, so
+    // that it is not freed while the bucket is locked.
+    let watch = unsafe { link.as_ref() };
+    let set = watch.set();
+    let mut locked = set.lock();
+    // The event is there before the set is in the chain, because another chain may wake the pollers
+    // at once.
+    // SAFETY: The watch belongs to this set, whose lock is held.
+    unsafe { locked.events.count(link, what) };
+    chain.add_set(set);
+    if !watch.repeats() {
+        // Whoever sees the mark may free the watch as soon as the set's lock is released.
+        // SAFETY: The caller ensures what the function requires.
+        unsafe { watch.node.mark() };
+    }
+}

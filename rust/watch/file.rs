@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The file of a watch set.
+
+use super::{
+    read,
+    set::{
+        self,
+        Set, //
+    },
+};
+use crate::{
+    bindings as uapi,
+    device::unsized_command,
+    key::Resolver,
+    mm::wait_queue::READABLE,
+    request::{
+        self,
+        Argument, //
+    },
+    table::Table, //
+};
+use core::ptr::NonNull;
+use kernel::{
+    bindings,
+    error::from_err_ptr,
+    fs::{
+        file::{
+            flags::{
+                O_CLOEXEC,
+                O_NONBLOCK,
+                O_RDONLY, //
+            },
+            FileDescriptorReservation, //
+        },
+        File,
+        Kiocb, //
+    },
+    ioctl::_IOC_SIZE,
+    iov::IovIterDest,
+    miscdevice::{
+        MiscDevice,
+        MiscDeviceOptions,
+        MiscDeviceRegistration, //
+    },
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc,
+        ArcBorrow, //
+    },
+    types::ForeignOwnable, //
+};
+
+const WATCH_ADD: u32 = unsized_command(uapi::RFUTEX_CMD_WATCH_ADD);
+const WATCH_REMOVE: u32 = unsized_command(uapi::RFUTEX_CMD_WATCH_REMOVE);
+
+/// `RFUTEX_WATCHES_CREATE`: opens a watch set whose watches wait in `table`, on words that are found
+/// by `resolver`. Returns the file descriptor.
+///
+/// # Errors
+///
+/// `EMFILE`, `ENFILE`, `ENOMEM`: there are too many open files, or there is no memory.
+///
+/// # Context
+///
+/// Process context, no locks held. May sleep.
+pub(crate) fn create(
+    table: Arc<Table>,
+    resolver: Resolver,
+    request: &request::WatchesCreate,
+) -> Result<u32> {
+    let close_on_exec = if request.close_on_exec { O_CLOEXEC } else { 0 };
+    let nonblocking = if request.nonblocking { O_NONBLOCK } else { 0 };
+    let fd = FileDescriptorReservation::get_unused_fd_flags(close_on_exec)?;
+    let set = Set::new(table, resolver)?.into_foreign();
+    // SAFETY: The file operations are static, and those of a file whose private data is a set.
+    let file = from_err_ptr(unsafe {
+        uapi::rfutex_watches_getfile(FOPS, set, (O_RDONLY | nonblocking) as c_int)
+    });
+    let file = match file {
+        Ok(file) => file,
+        Err(error) => {
+            // SAFETY: The pointer comes from `into_foreign`, and there is no file that has it.
+            drop(unsafe { Arc::<Set>::from_foreign(set) });
+            return Err(error);
+        }
+    };
+    // SAFETY: The function has returned a new file, with a reference that is passed on here. Nobody
+    // has a file descriptor of it yet.
+    let file = unsafe { ARef::from_raw(NonNull::from(File::from_raw_file(file))) };
+    let number = fd.reserved_fd();
+    fd.fd_install(file);
+    Ok(number)
+}
+
+/// The file operations of a set. What a misc device can do too is done by the kernel crate.
+const FOPS: &bindings::file_operations = &{
+    let device = MiscDeviceOptions {
+        name: c"rfutex-watches",
+    }
+    .into_raw::<Set>();
+    // SAFETY: `into_raw` has set the pointer to file operations that are static.
+    let fops = unsafe { *device.fops };
+    bindings::file_operations {
+        open: None,
+        poll: Some(poll),
+        ..fops
+    }
+};
+
+/// Tells whether there is something to be read, and has those who poll told of the next event.
+///
+/// # Safety
+///
+/// `file` must be a valid file whose private data is a set. `table` must be null, or valid.
+unsafe extern "C" fn poll(
+    file: *mut bindings::file,
+    table: *mut bindings::poll_table,
+) -> bindings::__poll_t {
+    // SAFETY: By the function's requirements, the file is valid, and its private data comes from
+    // `into_foreign`. The file keeps the set.
+    let set = unsafe { Arc::<Set>::borrow((*file).private_data) };
+    // SAFETY: The pointers are those that this function was called with, and the set exists until
+    // the file is released.
+    unsafe { set.pollers.poll_wait(file, table) };
+    // This takes the lock of the set, so that an event which is not seen here is followed by a
+    // wake.
+    if set.lock().events.is_empty() {
+        0
+    } else {
+        READABLE
+    }
+}
+
+#[vtable]
+impl MiscDevice for Set {
+    type Ptr = Arc<Self>;
+
+    /// Sets are not opened by a name.
+    fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result<Arc<Self>> {
+        Err(ENXIO)
+    }
+
+    fn release(set: Arc<Self>, _file: &File) {
+        set::close(&set);
+    }
+
+    fn read_iter(kiocb: Kiocb<'_, Arc<Self>>, iov: &mut IovIterDest<'_>) -> Result<usize> {
+        let raw = kiocb.as_raw();
+        // SAFETY: The kiocb and its file are valid for the duration of this call.
+        let nonblocking = unsafe {
+            (*raw).ki_flags & uapi::RFUTEX_IOCB_NOWAIT != 0
+                || File::from_raw_file((*raw).ki_filp).flags() & O_NONBLOCK != 0
+        };
+        read::read(&kiocb.file(), iov, nonblocking)
+    }
+
+    fn ioctl(set: ArcBorrow<'_, Self>, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
+        let argument = Argument::new(arg, _IOC_SIZE(cmd));
+        match unsized_command(cmd) {
+            WATCH_ADD => set::add(set, &request::WatchAdd::read(argument)?).map(|()| 0),
+            WATCH_REMOVE => {
+                let request = request::WatchRemove::read(argument)?;
+                set::remove(&set, request.id).map(|unread| unread as isize)
+            }
+            _ => Err(ENOTTY),
+        }
+    }
+}

@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Watch sets: adding and removing watches.
+
+use super::{
+    events::{
+        Events,
+        Stage,
+        State, //
+    },
+    sets::Link,
+    Watch, //
+};
+use crate::{
+    account::{
+        Charge,
+        Handle, //
+    },
+    context::Context,
+    key::{
+        KeyId,
+        Resolver, //
+    },
+    lab::{
+        self,
+        Point, //
+    },
+    mm::{
+        index::Index,
+        task,
+        uaccess,
+        wait_queue::WaitQueue, //
+    },
+    queue::Entry,
+    request,
+    table::Table, //
+};
+use core::{
+    mem::ManuallyDrop,
+    ptr::NonNull, //
+};
+use kernel::{
+    new_mutex,
+    new_spinlock,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        lock::spinlock::SpinLockGuard,
+        Arc,
+        ArcBorrow,
+        Mutex,
+        SpinLock, //
+    }, //
+};
+
+/// The last slot of a set's index.
+const LAST_SLOT: u32 = u32::MAX;
+
+/// A watch set.
+#[pin_data]
+pub(crate) struct Set {
+    table: Arc<Table>,
+    /// The resolver that the device file had when the set was made.
+    resolver: Resolver,
+    /// Protects the states of all watches as well. It is taken while the lock of a bucket is held.
+    #[pin]
+    events: SpinLock<Events>,
+    #[pin]
+    pub(super) pollers: WaitQueue,
+    pub(super) link: Link,
+    /// A watch is erased only under the lock of `events`.
+    #[pin]
+    index: Index<Watch>,
+    /// How many watches were added.
+    generation: Atomic<u32>,
+    /// The account of the user who has added a watch last.
+    #[pin]
+    account: Mutex<Option<Handle>>,
+}
+
+impl Set {
+    /// Makes an empty set, whose watches wait in `table`, on words that are found by `resolver`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: there is no memory.
+    ///
+    /// # Context
+    ///
+    /// Process context, no locks held. May sleep. The memory is charged to the memory cgroup of the
+    /// current task.
+    pub(super) fn new(table: Arc<Table>, resolver: Resolver) -> Result<Arc<Self>> {
+        if lab::fault(Point::Allocate) {
+            return Err(ENOMEM);
+        }
+        let set = pin_init!(Self {
+            table,
+            resolver,
+            events <- new_spinlock!(Events::default(), "rfutex_watches"),
+            pollers <- WaitQueue::new(),
+            link: Link::new(),
+            index <- Index::new(LAST_SLOT),
+            generation: Atomic::new(0),
+            account <- new_mutex!(None, "rfutex_watches_account"),
+        });
+        Arc::pin_init(set, GFP_KERNEL_ACCOUNT)
+    }
+
+    /// Locks the set.
+    ///
+    /// # Context
+    ///
+    /// Does not sleep. The caller may hold the locks of buckets, but must not take one before it
+    /// releases this lock.
+    pub(super) fn lock(&self) -> Locked<'_> {
+        Locked {
+            events: self.events.lock(),
+            set: self,
+        }
+    }
+
+    /// Counts one more watch for the user of the current task.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC`: the user has as many as are allowed. `ENOMEM`: there is no memory.
+    fn charge(&self) -> Result<Charge> {
+        let mut account = self.account.lock();
+        match &*account {
+            Some(handle) if handle.is_of_current() => handle.charge(),
+            _ => account.insert(Handle::of_current()?).charge(),
+        }
+    }
+
+    /// The number of watches, whatever their stage.
+    #[cfg(RFUTEX_KUNIT)]
+    pub(super) fn nr_watches(&self) -> usize {
+        self.index.iter().count()
+    }
+
+    /// The context of an operation on the words of this set.
+    fn context(&self) -> Context<'_> {
+        Context::new(&self.table, self.resolver)
+    }
+}
+
+/// `RFUTEX_WATCH_ADD`: compares the word with the value in the request and, if they are equal, adds
+/// a watch on it.
+///
+/// Comparing and queueing are atomic with respect to wakes. The id of the watch is written to the
+/// caller's memory before that, so that nothing fails once the watch can be woken.
+///
+/// # Errors
+///
+/// - `EAGAIN`: the word has another value.
+/// - `EFAULT`: the word cannot be read, or has no key, or the id cannot be written.
+/// - `ENOSPC`: the user has as many watches as are allowed.
+/// - `ENOMEM`: there is no memory.
+/// - `EINTR`: the task was killed.
+/// - Others as [`key::resolve`](crate::key::resolve).
+///
+/// # Context
+///
+/// Process context, no locks held. May sleep.
+pub(super) fn add(set: ArcBorrow<'_, Set>, request: &request::WatchAdd) -> Result {
+    let context = set.context();
+    let word = request.word;
+    let mut key = context.resolve(word)?;
+    let watch = NewWatch::insert(set, key, request.mask, request.cookie, request.repeat)?;
+    request.write_id(watch.id)?;
+    loop {
+        let entry = context.table().slot(key).enter();
+        match uaccess::compare_inatomic(word, request.val) {
+            Ok(()) => {
+                watch.queue(entry, key);
+                return Ok(());
+            }
+            Err(mismatch) => {
+                drop(entry);
+                mismatch.overcome(word)?;
+                key = context.resolve(word)?;
+            }
+        }
+    }
+}
+
+/// A watch that is not yet queued. It is taken back when this is dropped.
+///
+/// # Invariants
+///
+/// `watch` is in `slot` of the set's index, and its stage is [`Stage::New`], so that nobody else
+/// accesses anything of it but its state.
+pub(super) struct NewWatch<'s> {
+    set: ArcBorrow<'s, Set>,
+    watch: NonNull<Watch>,
+    slot: u32,
+    pub(super) id: u64,
+}
+
+impl<'s> NewWatch<'s> {
+    /// Makes a watch on `key`, and puts it into the index of the set.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC`: the user has as many watches as are allowed. `ENOMEM`: there is no memory.
+    ///
+    /// # Context
+    ///
+    /// Process context, no locks held. May sleep.
+    pub(super) fn insert(
+        set: ArcBorrow<'s, Set>,
+        key: KeyId,
+        mask: u64,
+        cookie: u64,
+        repeat: bool,
+    ) -> Result<Self> {
+        let charge = set.charge()?;
+        if lab::fault(Point::Allocate) {
+            return Err(ENOMEM);
+        }
+        // SAFETY: The watch is put into the index of its set below, and is never moved out of its
+        // box. `NewWatch::queue` queues it only in the set's table.
+        let watch = unsafe { Watch::new(set, key, mask, cookie, repeat, charge) };
+        let watch = KBox::pin_init(watch, GFP_KERNEL_ACCOUNT)?;
+        let (slot, watch) = set.index.insert(watch)?;
+        let generation = set.generation.fetch_add(1, Relaxed).wrapping_add(1);
+        // No number is 0, and the next watch in the same slot has another one.
+        let id = u64::from(generation.max(1)) << 32 | u64::from(slot);
+        let mut locked = set.lock();
+        // SAFETY: The watch was just made, and nobody erases it while its stage is `New`.
+        unsafe { locked.state(watch) }.id = id;
+        drop(locked);
+        // INVARIANT: The watch was just put into the index, and a new watch has this stage.
+        Ok(Self {
+            set,
+            watch,
+            slot,
+            id,
+        })
+    }
+
+    /// Queues the watch on `key` at `entry`, which belongs to the key, and unlocks the bucket. From
+    /// here on, the watch can be woken and removed.
+    pub(super) fn queue(self, entry: Entry<'_>, key: KeyId) {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: By the type invariants, nobody else accesses the node yet.
+        unsafe { this.watch.as_ref().node.set_id(key) };
+        // SAFETY: The node is that of a watch, which is in no queue yet. It is not freed before it
+        // has left the queue: whoever erases it from the index takes it out before, or finds it
+        // marked. The entry is one of the set's table, which the set keeps.
+        unsafe {
+            entry.queue_node(this.watch.cast(), || {
+                // The bucket is still locked, so that nobody meets the watch before this.
+                let mut locked = this.set.lock();
+                locked.state(this.watch).stage = Stage::Idle;
+            })
+        };
+    }
+}
+
+impl Drop for NewWatch<'_> {
+    fn drop(&mut self) {
+        let locked = self.set.lock();
+        let watch = self.set.index.erase(self.slot);
+        drop(locked);
+        drop(watch);
+    }
+}
+
+/// `RFUTEX_WATCH_REMOVE`: ends the watch that is known as `id`. Returns how often it was met since
+/// its last event was read. That event is withdrawn.
+///
+/// Once this has returned, no wake meets the watch any more, and what has met it before is either
+/// in the result, or is still read.
+///
+/// # Errors
+///
+/// `ENOENT`: there is no such watch any more, or its last event is being read.
+///
+/// # Context
+///
+/// Process context, no locks held. Does not sleep.
+pub(super) fn remove(set: &Set, id: u64) -> Result<u32> {
+    let mut locked = set.lock();
+    let watch = locked.find(id).ok_or(ENOENT)?;
+    // SAFETY: The watch was just found in the index.
+    unsafe { locked.state(watch) }.claimed = true;
+    drop(locked);
+    // From here on, nobody else frees the watch.
+    // SAFETY: The watch is valid, because it is claimed.
+    let was_queued = unsafe { watch.as_ref() }.node.leave();
+    // A wake that has met the watch just before has counted it when this lock is free.
+    let mut locked = set.lock();
+    // SAFETY: The watch is still claimed.
+    let state = unsafe { locked.state(watch) };
+    if state.stage == Stage::Read {
+        // Who reads the event has to free the watch.
+        (state.claimed, state.removed) = (false, true);
+        return Err(ENOENT);
+    }
+    let (unread, is_ready) = (state.unread(), state.stage == Stage::Ready);
+    if is_ready {
+        // SAFETY: A watch with this stage is in the list.
+        unsafe { locked.events.remove(watch, Stage::Idle) };
+    }
+    let watch = set.index.erase(id as u32);
+    drop(locked);
+    drop(watch);
+    if was_queued || is_ready {
+        Ok(unread.try_into().unwrap_or(i32::MAX as u32))
+    } else {
+        Err(ENOENT)
+    }
+}
+
+/// Ends all watches of a set whose file is being closed, so that nobody adds or removes watches, or
+/// reads, any more.
+///
+/// # Context
+///
+/// Process context, no locks held. May sleep.
+pub(super) fn close(set: &Set) {
+    for (_, watch) in set.index.iter() {
+        // SAFETY: Nobody else removes watches any more.
+        unsafe { watch.as_ref() }.node.leave();
+        task::cond_resched();
+    }
+    // A wake that has met one of the watches uses it, and the set, until it releases this lock.
+    drop(set.lock());
+    for watch in set.index.drain() {
+        drop(watch);
+        task::cond_resched();
+    }
+}
+
+/// A set whose lock is held.
+pub(super) struct Locked<'s> {
+    pub(super) events: SpinLockGuard<'s, Events>,
+    set: &'s Set,
+}
+
+impl Locked<'_> {
+    /// The watch that is known as `id`, which stays valid while the set is locked.
+    fn find(&mut self, id: u64) -> Option<NonNull<Watch>> {
+        let watch = self.set.index.get(id as u32)?;
+        // SAFETY: The watch was just found in the index, from which it is erased only under this
+        // lock.
+        let state = unsafe { self.state(watch) };
+        state.is_known_as(id).then_some(watch)
+    }
+
+    /// What changes in `watch`.
+    ///
+    /// # Safety
+    ///
+    /// As [`Events::state`].
+    pub(super) unsafe fn state(&mut self, watch: NonNull<Watch>) -> &mut State {
+        // SAFETY: The requirements are the same.
+        unsafe { self.events.state(watch) }
+    }
+
+    /// Takes the watch that is known as `id` out of the index. The caller has to drop it after it
+    /// has unlocked the set.
+    pub(super) fn erase(&self, id: u64) -> Option<Pin<KBox<Watch>>> {
+        self.set.index.erase(id as u32)
+    }
+}
