@@ -46,6 +46,7 @@ mod multi;
 mod per_thread;
 pub mod raw;
 mod wait;
+mod watches;
 mod word;
 
 pub use device::{Features, Hold, Query, Resolver, Rfutex};
@@ -54,4 +55,5 @@ pub use key::{Folio, Key, KeyInfo};
 pub use multi::{Compare, Op, Target, WaitEntry};
 pub use per_thread::PerThread;
 pub use wait::{Clock, Deadline, WaitOptions};
+pub use watches::{Event, WakeEntry, WatchId, WatchOptions, Watches};
 pub use word::{Atomic, Word};

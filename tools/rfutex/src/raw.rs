@@ -135,6 +135,12 @@ pub fn bytes_of<T: Struct>(arg: &T) -> &[u8] {
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(arg).cast(), size_of::<T>()) }
 }
 
+/// The bytes of several structs, which may be changed.
+pub fn bytes_of_slice_mut<T: Struct>(args: &mut [T]) -> &mut [u8] {
+    // SAFETY: By the trait's promise each byte has a value, and any value is valid.
+    unsafe { std::slice::from_raw_parts_mut(args.as_mut_ptr().cast(), size_of_val(args)) }
+}
+
 /// The bytes of a struct, which may be changed.
 pub fn bytes_of_mut<T: Struct>(arg: &mut T) -> &mut [u8] {
     // SAFETY: By the trait's promise each byte has a value, and any value is
