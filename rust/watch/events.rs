@@ -10,10 +10,7 @@ use crate::bindings::{
     self as uapi,
     rfutex_event, //
 };
-use core::{
-    mem,
-    ptr::NonNull, //
-};
+use core::ptr::NonNull;
 
 /// What becomes of a watch.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -146,7 +143,7 @@ impl Events {
     ///
     /// As [`Self::state`]. The watch must not be in the list.
     pub(super) unsafe fn push_back(&mut self, watch: NonNull<Watch>) {
-        let prev = mem::replace(&mut self.last, Some(watch));
+        let prev = self.last.replace(watch);
         match prev {
             // SAFETY: `prev` is in the list.
             Some(prev) => unsafe { self.state(prev) }.next = Some(watch),
@@ -163,7 +160,7 @@ impl Events {
     ///
     /// As [`Self::push_back`].
     pub(super) unsafe fn push_front(&mut self, watch: NonNull<Watch>) {
-        let next = mem::replace(&mut self.first, Some(watch));
+        let next = self.first.replace(watch);
         match next {
             // SAFETY: `next` is in the list.
             Some(next) => unsafe { self.state(next) }.prev = Some(watch),

@@ -41,6 +41,7 @@ pub mod vmstat;
 mod wait;
 mod waitv;
 mod wake_op;
+mod watch;
 
 use libtest_mimic::Arguments;
 use std::process::ExitCode;
@@ -70,6 +71,7 @@ pub fn main() -> ExitCode {
         resolvers::trials(),
         requeue::trials(),
         wake_op::trials(),
+        watch::trials(),
         waitv::trials(),
         swap::trials(),
         priority::trials(),

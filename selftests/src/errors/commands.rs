@@ -42,10 +42,16 @@ fn buffer() -> Mapping {
 }
 
 fn commands() -> impl Iterator<Item = u32> {
-    [RFUTEX_QUERY, RFUTEX_WAITV, RFUTEX_SET_RESOLVER]
-        .into_iter()
-        .chain(WORD_COMMANDS)
-        .chain(ADDR_COMMANDS)
+    [
+        RFUTEX_QUERY,
+        RFUTEX_WAITV,
+        RFUTEX_WAKEV,
+        RFUTEX_WATCHES_CREATE,
+        RFUTEX_SET_RESOLVER,
+    ]
+    .into_iter()
+    .chain(WORD_COMMANDS)
+    .chain(ADDR_COMMANDS)
 }
 
 fn unknown_numbers() {
