@@ -16,6 +16,7 @@ use core::ptr::NonNull;
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
     current,
+    new_mutex,
     prelude::*,
     rbtree::{
         Entry,
@@ -29,7 +30,8 @@ use kernel::{
             Relaxed,
             Release, //
         },
-        global_lock, //
+        global_lock,
+        Mutex, //
     },
     task::might_sleep, //
 };
@@ -172,6 +174,39 @@ impl Handle {
                 Ok(_) => return Ok(Share(self.0)),
                 Err(now) => shares = now,
             }
+        }
+    }
+}
+
+/// The account of whoever has used this last, for something that is mostly used by one user.
+#[pin_data]
+pub(crate) struct CurrentAccount {
+    #[pin]
+    last: Mutex<Option<Handle>>,
+}
+
+impl CurrentAccount {
+    /// No account yet.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            last <- new_mutex!(None, "rfutex_current_account"),
+        })
+    }
+
+    /// Counts one more for the user of the current task.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC`: the user has as many as are allowed. `ENOMEM`: there is no memory.
+    ///
+    /// # Context
+    ///
+    /// Process context, no spinlocks held. May sleep.
+    pub(crate) fn charge(&self) -> Result<Charge> {
+        let mut last = self.last.lock();
+        match &*last {
+            Some(handle) if handle.is_of_current() => handle.charge(),
+            _ => last.insert(Handle::of_current()?).charge(),
         }
     }
 }

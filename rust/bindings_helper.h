@@ -22,6 +22,7 @@ struct file_operations;
 struct folio;
 struct hrtimer;
 struct inode;
+struct io_uring_cmd;
 struct mm_struct;
 struct page;
 struct task_struct;
@@ -40,6 +41,7 @@ static const u32 RFUTEX_CMD_WAKEV = RFUTEX_WAKEV;
 static const u32 RFUTEX_CMD_WATCHES_CREATE = RFUTEX_WATCHES_CREATE;
 static const u32 RFUTEX_CMD_WATCH_ADD = RFUTEX_WATCH_ADD;
 static const u32 RFUTEX_CMD_WATCH_REMOVE = RFUTEX_WATCH_REMOVE;
+static const u32 RFUTEX_CMD_URING_CANCEL = RFUTEX_URING_CANCEL;
 static const u32 RFUTEX_CMD_SET_RESOLVER = RFUTEX_SET_RESOLVER;
 static const u32 RFUTEX_CMD_WAKE_ONE = RFUTEX_WAKE_ONE;
 static const u32 RFUTEX_CMD_WAKE_ALL = RFUTEX_WAKE_ALL;
@@ -57,6 +59,20 @@ u32 rfutex_param_watches(void);
 
 /* Memory. */
 unsigned long rfutex_totalram_pages(void);
+
+/* io_uring (uring.c), and what it calls (uring.rs). */
+int rfutex_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags);
+void *rfutex_uring_private_data(struct io_uring_cmd *cmd);
+void rfutex_uring_set_request(struct io_uring_cmd *cmd, void *request);
+void *rfutex_uring_request(struct io_uring_cmd *cmd);
+u64 rfutex_uring_user_data(struct io_uring_cmd *cmd);
+void *rfutex_uring_ring(struct io_uring_cmd *cmd);
+void rfutex_uring_mark_cancelable(struct io_uring_cmd *cmd, unsigned int issue_flags);
+void rfutex_uring_done(struct io_uring_cmd *cmd, int result, unsigned int issue_flags);
+void rfutex_uring_complete(struct io_uring_cmd *cmd);
+int rfutex_request_issue(struct io_uring_cmd *cmd, u32 op, u64 arg, unsigned int issue_flags);
+void rfutex_request_cancel(struct io_uring_cmd *cmd, unsigned int issue_flags);
+int rfutex_request_end(struct io_uring_cmd *cmd);
 
 /* Files. */
 struct file *rfutex_watches_getfile(const struct file_operations *fops, void *priv, int flags);

@@ -3,6 +3,8 @@
 //! `/dev/rfutex`: decodes a command, calls the operation, and encodes the result. There is no other
 //! logic here.
 
+#[cfg(CONFIG_IO_URING)]
+use crate::uring::Requests;
 use crate::{
     bindings as uapi,
     context::Context,
@@ -23,15 +25,19 @@ use crate::{
 };
 use core::ptr;
 use kernel::{
+    bindings,
     container_of,
+    error::to_result,
     fs::File,
     ioctl::_IOC_SIZE,
     miscdevice::{
         MiscDevice,
+        MiscDeviceOptions,
         MiscDeviceRegistration, //
     },
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    types::Opaque, //
 };
 
 /// A command number without the size of its struct, which differs between versions of the
@@ -52,43 +58,62 @@ const WATCHES_CREATE: u32 = unsized_command(uapi::RFUTEX_CMD_WATCHES_CREATE);
 const KEY_INFO: u32 = unsized_command(uapi::RFUTEX_CMD_KEY_INFO);
 
 /// An open file.
+#[pin_data]
 pub(crate) struct Device {
     table: Arc<Table>,
     /// The resolver that finds the keys of words.
     resolver: AtomicResolver,
+    #[cfg(CONFIG_IO_URING)]
+    #[pin]
+    requests: Requests,
 }
 
 impl Device {
     /// The context for an operation that begins now.
     #[inline]
-    fn context(&self) -> Context<'_> {
+    pub(crate) fn context(&self) -> Context<'_> {
         Context::new(&self.table, self.resolver.get())
+    }
+
+    /// The requests that were submitted to io_uring on this file.
+    #[cfg(CONFIG_IO_URING)]
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.requests
     }
 }
 
 #[vtable]
 impl MiscDevice for Device {
-    type Ptr = KBox<Self>;
+    type Ptr = Pin<KBox<Self>>;
 
-    fn open(_file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
-        // SAFETY: The only registration of this device is the field `device` of `Rfutex`, the
+    fn open(_file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<Pin<KBox<Self>>> {
+        // SAFETY: `misc` is the `struct miscdevice` that `Registration` has registered, and both
+        // types are transparent. The only registration of this device is the field `device` of `Rfutex`, the
         // module's data. The device is registered only after the other fields were initialised, and
         // the module's data is freed only after it was unregistered. `open` runs in between, so the
         // fields are valid.
         let (table, resolver) = unsafe {
-            let module = container_of!(ptr::from_ref(misc).cast_mut(), Rfutex, device);
+            let device = ptr::from_ref(misc).cast_mut().cast::<Registration>();
+            let module = container_of!(device, Rfutex, device);
             ((*module).table.clone(), (*module).resolver)
         };
         let resolver = AtomicResolver::new(resolver);
         if lab::fault(lab::Point::Allocate) {
             return Err(ENOMEM);
         }
-        Ok(KBox::new(Self { table, resolver }, GFP_KERNEL)?)
+        let device = pin_init!(Self {
+            table,
+            resolver,
+            #[cfg(CONFIG_IO_URING)]
+            requests <- Requests::new(),
+        });
+        KBox::pin_init(device, GFP_KERNEL)
     }
 
     // This is inlined into the function that the kernel calls.
     #[inline(always)]
-    fn ioctl(device: &Self, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
+    fn ioctl(device: Pin<&Self>, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
+        let device = device.get_ref();
         // The argument of these commands is not a struct. Their numbers are compared as a whole:
         // with another size, a number is that of another command.
         let result = match cmd {
@@ -100,6 +125,72 @@ impl MiscDevice for Device {
             _ => with_struct(device, cmd, arg),
         };
         result.map(|result| result as isize)
+    }
+}
+
+/// The registration of the device. It is unregistered when this is dropped.
+///
+/// This is what [`MiscDeviceRegistration`] does, with a function for io_uring besides.
+///
+/// # Invariants
+///
+/// `device` is registered, and does not move.
+#[pin_data(PinnedDrop)]
+#[repr(transparent)]
+pub(crate) struct Registration {
+    #[pin]
+    device: Opaque<bindings::miscdevice>,
+}
+
+// SAFETY: The device may be unregistered by another task than the one that has registered it.
+unsafe impl Send for Registration {}
+
+// SAFETY: A reference to this has no methods.
+unsafe impl Sync for Registration {}
+
+impl Registration {
+    /// The device before it is registered.
+    const DEVICE: bindings::miscdevice = MiscDeviceOptions { name: c"rfutex" }.into_raw::<Device>();
+
+    /// The file operations: those of the kernel crate, and one that it lacks.
+    const FOPS: &'static bindings::file_operations = &{
+        // SAFETY: `into_raw` has set the pointer to file operations that are static.
+        let fops = unsafe { *Self::DEVICE.fops };
+        bindings::file_operations {
+            #[cfg(CONFIG_IO_URING)]
+            uring_cmd: Some(uapi::rfutex_uring_cmd),
+            ..fops
+        }
+    };
+
+    /// Registers the device.
+    ///
+    /// # Errors
+    ///
+    /// Those of `misc_register()`.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        // INVARIANT: If this succeeds, the device is registered. It is pinned.
+        try_pin_init!(Self {
+            device <- Opaque::try_ffi_init(|slot: *mut bindings::miscdevice| {
+                let device = bindings::miscdevice {
+                    fops: Self::FOPS,
+                    ..Self::DEVICE
+                };
+                // SAFETY: The slot is memory for the device, which does not move later.
+                unsafe { slot.write(device) };
+                // SAFETY: The device was just initialised, and is unregistered before its memory is
+                // reused.
+                to_result(unsafe { bindings::misc_register(slot) })
+            }),
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Registration {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariants, the device is registered.
+        unsafe { bindings::misc_deregister(self.device.get()) };
     }
 }
 

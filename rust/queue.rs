@@ -24,7 +24,8 @@
 //! # Lifetimes
 //!
 //! What queues is a [`Node`], the first part of every waiter: of a task ([`Waiter`]), or of a watch
-//! ([`Watch`](crate::watch::Watch)), about which [`crate::watch`] says more.
+//! ([`Watch`](crate::watch::Watch)), or of a request of io_uring. [`crate::watch`] and
+//! `crate::uring` say more about these.
 //!
 //! The waiter of a task lies on its stack, so that a wait on one word allocates nothing. Three rules
 //! make this sound, and allow the operations to be safe code:

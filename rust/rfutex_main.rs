@@ -13,7 +13,8 @@
 //! | [`key`] | how an address is turned into a key, which is the subject of this module |
 //! | [`table`], [`queue`], [`wake_chain`] | where waiters queue, and how they are woken |
 //! | [`watch`] | files whose events are wakes: waiters that are not tasks |
-//! | [`account`] | how many watches a user may have armed |
+//! | `uring` | waits and wakes as commands of io_uring |
+//! | [`account`] | how many watches and requests a user may have |
 //! | [`mm`], [`time`] | safe wrappers of what the `kernel` crate lacks |
 //! | [`lab`] | what only tests need |
 //!
@@ -28,8 +29,9 @@
 //!    faults, and no reference is put that might be the last.
 //! 4. The spinlock of a watch set ([`watch`]), for which the same is true.
 //!
-//! The mutex of a watch set's account, and under it that of all accounts ([`account`]), are taken
-//! while none of these is held. So are the locks of those who poll a watch set.
+//! The lock of the requests of an open file (`uring`) is taken before that of a bucket. The mutex of
+//! the account of a watch set or of an open file, and under it that of all accounts ([`account`]),
+//! are taken while none of these is held. So are the locks of those who poll a watch set.
 //!
 //! The module holds no lock of its own while a task sleeps in a wait, or while it faults a page in.
 //!
@@ -42,6 +44,7 @@
 //!   ([`key::OwnedKey`]). The task that waited puts these references, with no lock held.
 //! - A watch belongs to its set, which frees it when it was read or removed, or when its file is
 //!   closed. A wake that has met a watch keeps the set until it has woken the pollers ([`watch`]).
+//! - A request of io_uring belongs to its open file until it is completed (`uring`).
 //! - There is no reference on a page while a task sleeps in a wait, or while another page is
 //!   faulted in.
 //! - The table exists for as long as the module is loaded, or a file is open. An open file keeps
@@ -59,12 +62,14 @@ mod queue;
 mod request;
 mod table;
 mod time;
+#[cfg(CONFIG_IO_URING)]
+mod uring;
 mod wake_chain;
 mod watch;
 mod word;
 
 use crate::{
-    device::Device,
+    device::Registration,
     key::{
         Hold,
         Resolver, //
@@ -72,10 +77,6 @@ use crate::{
     table::Table, //
 };
 use kernel::{
-    miscdevice::{
-        MiscDeviceOptions,
-        MiscDeviceRegistration, //
-    },
     prelude::*,
     sync::Arc, //
 };
@@ -103,7 +104,7 @@ module! {
 #[pin_data]
 pub(crate) struct Rfutex {
     #[pin]
-    device: MiscDeviceRegistration<Device>,
+    device: Registration,
     #[cfg(RFUTEX_LAB)]
     #[pin]
     lab: lab::Lab,
@@ -124,7 +125,7 @@ impl kernel::InPlaceModule for Rfutex {
             resolver: Resolver::from_uapi(module_parameters::resolver.value())?,
             #[cfg(RFUTEX_LAB)]
             lab <- lab::Lab::new(table.clone()),
-            device <- MiscDeviceRegistration::register(MiscDeviceOptions { name: c"rfutex" }),
+            device <- Registration::new(),
         })
     }
 }

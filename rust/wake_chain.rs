@@ -9,6 +9,8 @@
 //! chain at a time. If it is already in another one, waking it is left to that one. Watch sets are
 //! in a list of their own, for which the same is true.
 
+#[cfg(CONFIG_IO_URING)]
+use crate::uring::Claimed;
 use crate::{
     bindings as helpers,
     watch::{
@@ -156,6 +158,8 @@ pub(crate) struct WakeChain {
     tasks: Tasks,
     last: *mut bindings::wake_q_node,
     sets: Sets,
+    #[cfg(CONFIG_IO_URING)]
+    requests: Claimed,
 }
 
 impl WakeChain {
@@ -167,6 +171,8 @@ impl WakeChain {
             tasks: Tasks::none(),
             last: ptr::null_mut(),
             sets: Sets::new(),
+            #[cfg(CONFIG_IO_URING)]
+            requests: Claimed::new(),
         }
     }
 
@@ -198,6 +204,13 @@ impl WakeChain {
     #[inline]
     pub(crate) fn add_set(&mut self, set: ArcBorrow<'_, Set>) {
         self.sets.add(set);
+    }
+
+    /// The requests of io_uring that are to be completed.
+    #[cfg(CONFIG_IO_URING)]
+    #[inline]
+    pub(crate) fn requests(&mut self) -> &mut Claimed {
+        &mut self.requests
     }
 
     /// Links the task whose `wake_q` is `node` at the end of the chain. If the task is already in a

@@ -15,7 +15,7 @@
 //!
 //! - A wake that meets it ([`fire`]), which holds the lock of the bucket that the watch is queued
 //!   in. It marks the watch under the lock of the set as well, as the last thing that it does.
-//! - Who reads its event, while its stage is [`Stage::Read`].
+//! - Who reads its event, while its stage is [`Stage::Read`](events::Stage::Read).
 //! - Who removes it, from the moment on at which it is claimed.
 //!
 //! A watch holds no reference on anything that its word lies on: its key consists of numbers. It

@@ -26,6 +26,11 @@ const FEATURES: u64 = (uapi::RFUTEX_FEATURE_WAIT
     | uapi::RFUTEX_FEATURE_WAKEV
     | uapi::RFUTEX_FEATURE_RESOLVER_PAGE
     | uapi::RFUTEX_FEATURE_RESOLVER_VMA) as u64
+    | if cfg!(CONFIG_IO_URING) {
+        uapi::RFUTEX_FEATURE_URING as u64
+    } else {
+        0
+    }
     | if cfg!(RFUTEX_LAB) {
         uapi::RFUTEX_FEATURE_RESOLVER_LOCKED as u64 | uapi::RFUTEX_FEATURE_LAB as u64
     } else {

@@ -114,6 +114,8 @@ fn may_move(context: Context<'_>, kind: WaiterKind, from: KeyId, to: KeyId) -> b
     match kind {
         WaiterKind::Task => on_file && (!context.holds(to) || to.is_in_file_of(from)),
         WaiterKind::Watch => on_file,
+        #[cfg(CONFIG_IO_URING)]
+        WaiterKind::Request => on_file,
         // This is not moved at all.
         WaiterKind::RepeatedWatch => true,
     }

@@ -22,7 +22,7 @@ use kernel::prelude::*;
 ///
 /// # Errors
 ///
-/// `EFAULT`: the word has no key. Others as [`key::resolve`](crate::key::resolve).
+/// `EFAULT`: the word has no key. Others as [`key::resolve`].
 ///
 /// # Context
 ///

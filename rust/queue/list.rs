@@ -11,6 +11,8 @@ use super::{
     Node,
     Waiter, //
 };
+#[cfg(CONFIG_IO_URING)]
+use crate::uring;
 use crate::{
     key::KeyId,
     wake_chain::WakeChain,
@@ -312,6 +314,12 @@ unsafe fn take(node: NonNull<Node>, chain: &mut WakeChain, again: &mut Queue) ->
         Kind::Task => {
             // SAFETY: The node is that of a task. The caller ensures the rest.
             chain.add(unsafe { Waiter::mark(node) });
+            true
+        }
+        #[cfg(CONFIG_IO_URING)]
+        Kind::Request => {
+            // SAFETY: The node is that of a request. The caller ensures the rest.
+            unsafe { uring::claim(node, chain.requests()) };
             true
         }
         kind => {

@@ -52,6 +52,9 @@ pub(crate) enum Kind {
     Watch,
     /// A watch that stays, and takes its turn behind the others after each wake.
     RepeatedWatch,
+    /// A wait that was submitted to io_uring ([`Request`](crate::uring::Request)).
+    #[cfg(CONFIG_IO_URING)]
+    Request,
 }
 
 /// The part of a waiter that queues, which is the first field of every kind of waiter.

@@ -185,6 +185,8 @@ impl<'t> Pair<'t> {
                 // whose lock this pair holds. No other reference to what the task holds is in use.
                 Kind::Task => unsafe { Waiter::held(link) }.exchange(from, to),
                 Kind::Watch => {}
+                #[cfg(CONFIG_IO_URING)]
+                Kind::Request => {}
                 Kind::RepeatedWatch => {
                     // SAFETY: The node is that of a watch, and was just taken out of a queue whose
                     // lock is still held. It is not marked, so it stays valid.

@@ -12,10 +12,7 @@ use super::{
     Watch, //
 };
 use crate::{
-    account::{
-        Charge,
-        Handle, //
-    },
+    account::CurrentAccount,
     context::Context,
     key::{
         KeyId,
@@ -40,7 +37,6 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
-    new_mutex,
     new_spinlock,
     prelude::*,
     sync::{
@@ -51,7 +47,6 @@ use kernel::{
         lock::spinlock::SpinLockGuard,
         Arc,
         ArcBorrow,
-        Mutex,
         SpinLock, //
     }, //
 };
@@ -78,7 +73,7 @@ pub(crate) struct Set {
     generation: Atomic<u32>,
     /// The account of the user who has added a watch last.
     #[pin]
-    account: Mutex<Option<Handle>>,
+    account: CurrentAccount,
 }
 
 impl Set {
@@ -104,7 +99,7 @@ impl Set {
             link: Link::new(),
             index <- Index::new(LAST_SLOT),
             generation: Atomic::new(0),
-            account <- new_mutex!(None, "rfutex_watches_account"),
+            account <- CurrentAccount::new(),
         });
         Arc::pin_init(set, GFP_KERNEL_ACCOUNT)
     }
@@ -119,19 +114,6 @@ impl Set {
         Locked {
             events: self.events.lock(),
             set: self,
-        }
-    }
-
-    /// Counts one more watch for the user of the current task.
-    ///
-    /// # Errors
-    ///
-    /// `ENOSPC`: the user has as many as are allowed. `ENOMEM`: there is no memory.
-    fn charge(&self) -> Result<Charge> {
-        let mut account = self.account.lock();
-        match &*account {
-            Some(handle) if handle.is_of_current() => handle.charge(),
-            _ => account.insert(Handle::of_current()?).charge(),
         }
     }
 
@@ -217,7 +199,7 @@ impl<'s> NewWatch<'s> {
         cookie: u64,
         repeat: bool,
     ) -> Result<Self> {
-        let charge = set.charge()?;
+        let charge = set.account.charge()?;
         if lab::fault(Point::Allocate) {
             return Err(ENOMEM);
         }

@@ -74,6 +74,7 @@ struct rfutex_query {
 #define RFUTEX_FEATURE_SWAP	(1ULL << 6)
 #define RFUTEX_FEATURE_WATCHES	(1ULL << 7)
 #define RFUTEX_FEATURE_WAKEV	(1ULL << 8)
+#define RFUTEX_FEATURE_URING	(1ULL << 9)
 /* Which resolvers there are (RFUTEX_SET_RESOLVER). */
 #define RFUTEX_FEATURE_RESOLVER_PAGE	(1ULL << 16)
 #define RFUTEX_FEATURE_RESOLVER_VMA	(1ULL << 17)
@@ -435,6 +436,26 @@ struct rfutex_key_info {
 /* On a watch set, not on the device. */
 #define RFUTEX_WATCH_ADD	_IOWR(RFUTEX_IOC_MAGIC, 0x31, struct rfutex_watch_add)
 #define RFUTEX_WATCH_REMOVE	_IOW(RFUTEX_IOC_MAGIC, 0x32, struct rfutex_watch_remove)
+
+/*
+ * struct rfutex_uring_cmd - what is in the 16 bytes of an io_uring SQE for a
+ *	command (IORING_OP_URING_CMD) on the device file
+ * @arg: the argument that ioctl(2) would have: mostly the address of a struct
+ * @pad: zero
+ *
+ * The cmd_op of the SQE is the number of one of these commands:
+ * - RFUTEX_WAIT: completes when it is woken. It must have no deadline.
+ * - RFUTEX_WAKE, RFUTEX_WAKE_ONE and the like, RFUTEX_WAKEV: complete at once.
+ * - RFUTEX_URING_CANCEL: @arg is the user_data of requests that wait. Those of
+ *	this ring and this open file complete with ECANCELED. The result is their
+ *	number.
+ */
+struct rfutex_uring_cmd {
+	__u64 arg;
+	__u64 pad;
+};
+
+#define RFUTEX_URING_CANCEL	_IO(RFUTEX_IOC_MAGIC, 0x40)
 
 /* The word's address is the argument; any mask, any size. */
 #define RFUTEX_WAKE_ONE		_IO(RFUTEX_IOC_MAGIC, 0x10)
