@@ -37,6 +37,7 @@ mod sandbox;
 mod signal;
 mod smoke;
 mod swap;
+mod uring;
 pub mod vmstat;
 mod wait;
 mod waitv;
@@ -72,6 +73,7 @@ pub fn main() -> ExitCode {
         requeue::trials(),
         wake_op::trials(),
         watch::trials(),
+        uring::trials(),
         waitv::trials(),
         swap::trials(),
         priority::trials(),
