@@ -216,7 +216,8 @@ impl Wait {
     /// # Context
     ///
     /// Process context, no locks held. May sleep.
-    #[inline]
+    // This is used in two places, but has to be fast in one of them.
+    #[inline(always)]
     pub(crate) fn read(argument: Argument) -> Result<Self> {
         Self::new(&argument.read()?)
     }
