@@ -105,6 +105,12 @@ pub(crate) struct KeyId {
 }
 
 impl KeyId {
+    /// A key that no word has, because no object has this number.
+    pub(crate) const NONE: Self = Self {
+        object: NonZero::<u64>::MAX,
+        position: 0,
+    };
+
     #[inline]
     fn new(kind: Kind, number: Number, position: u64) -> Self {
         Self {

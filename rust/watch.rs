@@ -98,14 +98,14 @@ pub(crate) enum What {
 }
 
 impl Watch {
-    /// An initialiser for a watch of `set` on the key `id`, which belongs to the current process.
+    /// An initialiser for a watch of `set`, which belongs to the current process, and has no key
+    /// yet.
     ///
     /// # Safety
     ///
     /// The invariants of the type must hold of the place where the watch is made.
     unsafe fn new(
         set: ArcBorrow<'_, Set>,
-        id: KeyId,
         mask: u64,
         cookie: u64,
         repeat: bool,
@@ -123,7 +123,7 @@ impl Watch {
             // SAFETY: The node is the first field of a waiter of this kind. By the function's
             // requirements, the watch stays where it is made. Watches are no more urgent than any
             // task.
-            node: unsafe { Node::new(kind, id, mask, mm, task::NORMAL_PRIORITY) },
+            node: unsafe { Node::new(kind, KeyId::NONE, mask, mm, task::NORMAL_PRIORITY) },
             set,
             cookie,
             state: UnsafeCell::new(State::default()),

@@ -150,10 +150,11 @@ impl Set {
 pub(super) fn add(set: ArcBorrow<'_, Set>, request: &request::WatchAdd) -> Result {
     let context = set.context();
     let word = request.word;
-    let mut key = context.resolve(word)?;
-    let watch = NewWatch::insert(set, key, request.mask, request.cookie, request.repeat)?;
+    let watch = NewWatch::insert(set, request.mask, request.cookie, request.repeat)?;
+    // This may take long. What is mapped at the word is looked up only afterwards.
     request.write_id(watch.id)?;
     loop {
+        let key = context.resolve(word)?;
         let entry = context.table().slot(key).enter();
         match uaccess::compare_inatomic(word, request.val) {
             Ok(()) => {
@@ -163,7 +164,6 @@ pub(super) fn add(set: ArcBorrow<'_, Set>, request: &request::WatchAdd) -> Resul
             Err(mismatch) => {
                 drop(entry);
                 mismatch.overcome(word)?;
-                key = context.resolve(word)?;
             }
         }
     }
@@ -183,7 +183,7 @@ pub(super) struct NewWatch<'s> {
 }
 
 impl<'s> NewWatch<'s> {
-    /// Makes a watch on `key`, and puts it into the index of the set.
+    /// Makes a watch that has no key yet, and puts it into the index of the set.
     ///
     /// # Errors
     ///
@@ -194,7 +194,6 @@ impl<'s> NewWatch<'s> {
     /// Process context, no locks held. May sleep.
     pub(super) fn insert(
         set: ArcBorrow<'s, Set>,
-        key: KeyId,
         mask: u64,
         cookie: u64,
         repeat: bool,
@@ -205,7 +204,7 @@ impl<'s> NewWatch<'s> {
         }
         // SAFETY: The watch is put into the index of its set below, and is never moved out of its
         // box. `NewWatch::queue` queues it only in the set's table.
-        let watch = unsafe { Watch::new(set, key, mask, cookie, repeat, charge) };
+        let watch = unsafe { Watch::new(set, mask, cookie, repeat, charge) };
         let watch = KBox::pin_init(watch, GFP_KERNEL_ACCOUNT)?;
         let (slot, watch) = set.index.insert(watch)?;
         let generation = set.generation.fetch_add(1, Relaxed).wrapping_add(1);

@@ -41,7 +41,7 @@ fn empty() -> Result<(Arc<Table>, Arc<Set>)> {
 
 /// Adds a watch on the key. Returns its id.
 fn armed(table: &Table, set: &Arc<Set>, cookie: u64, repeat: bool) -> Result<u64> {
-    let watch = NewWatch::insert(set.as_arc_borrow(), key(), u64::MAX, cookie, repeat)?;
+    let watch = NewWatch::insert(set.as_arc_borrow(), u64::MAX, cookie, repeat)?;
     let id = watch.id;
     watch.queue(table.slot(key()).enter(), key());
     Ok(id)
@@ -218,7 +218,7 @@ mod all {
     #[test]
     fn watch_that_is_not_queued_is_not_known() -> Result {
         let (table, set) = empty()?;
-        let watch = NewWatch::insert(set.as_arc_borrow(), key(), u64::MAX, 1, false)?;
+        let watch = NewWatch::insert(set.as_arc_borrow(), u64::MAX, 1, false)?;
         assert_eq!(set.nr_watches(), 1);
         assert!(remove(&set, watch.id) == Err(ENOENT));
         assert_eq!(wake(&table, 9), 0);
