@@ -27,18 +27,18 @@
 //! ([`Watch`](crate::watch::Watch)), or of a request of io_uring. [`crate::watch`] and
 //! `crate::uring` say more about these.
 //!
-//! The waiter of a task lies on its stack, so that a wait on one word allocates nothing. Three rules
-//! make this sound, and allow the operations to be safe code:
+//! The waiter of a task lies on its stack, so that a wait on one word allocates nothing. Three
+//! rules make this sound, and allow the operations to be safe code:
 //!
 //! 1. The waiter of a task is made in a place that is only lent to the operation ([`with_place`],
 //!    [`with_places`]). It stays there until the function that lends the place returns, and cannot
 //!    be leaked with `mem::forget()`. When it is dropped, it is taken out of the queue under the
 //!    bucket's lock.
 //! 2. Only the holder of a bucket's lock follows the links of the bucket's queue.
-//! 3. A waker takes a reference on the task, or on the set of the watch, and reads the links of the waiter before it marks the
-//!    waiter as woken. Once a waiter is marked, its memory may be reused at any moment, so it is
-//!    not touched again. Links that still lead to it are redirected past it before the lock is
-//!    released.
+//! 3. A waker takes a reference on the task, or on the set of the watch, and reads the links of the
+//!    waiter before it marks the waiter as woken. Once a waiter is marked, its memory may be reused
+//!    at any moment, so it is not touched again. Links that still lead to it are redirected past it
+//!    before the lock is released.
 
 mod bucket;
 mod list;
@@ -124,14 +124,14 @@ impl<'t> Entry<'t> {
 }
 
 impl Entry<'_> {
-    /// Queues a watch, and calls `queued` before it unlocks the bucket.
+    /// Queues a waiter that is not a task, calls `queued`, and unlocks the bucket.
     ///
     /// The node's key must be one whose waiters belong to this slot.
     ///
     /// # Safety
     ///
-    /// `node` must be the node of a valid watch, be in no queue, and be accessed by nobody else. The
-    /// watch must stay valid until it has left the queue, and must not outlive the table.
+    /// `node` must be the node of a valid waiter, be in no queue, and be accessed by nobody else.
+    /// The waiter must stay valid until it has left the queue, and must not outlive the table.
     pub(crate) unsafe fn queue_node(mut self, node: NonNull<Node>, queued: impl FnOnce()) {
         // SAFETY: The requirements are those of the function, and nobody else accesses the links.
         unsafe { self.queue.link(node) };

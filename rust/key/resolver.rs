@@ -118,8 +118,8 @@ impl<R, F: FnMut(&Borrowed<'_>) -> Result<R, DeferredPut>> Visit<R> for F {
 
 /// What every resolver implements.
 pub(crate) trait Resolve {
-    /// Finds the key of the word at `addr`, which is not private, and passes it to `visitor`. Does so
-    /// again until the visitor returns a result.
+    /// Finds the key of the word at `addr`, which is not private, and passes it to `visitor`. Does
+    /// so again until the visitor returns a result.
     ///
     /// `access` says how the caller is going to access the word. Where `any_file` is false, words
     /// on files whose inodes cannot be held (see `Host::can_be_held`) have no key. The

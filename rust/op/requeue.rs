@@ -107,8 +107,8 @@ fn move_waiters(
 /// Whether a waiter of this `kind`, of another process, may be moved from the key `from` to the key
 /// `to`.
 ///
-/// It must not be moved to a word on which only this process can wake it. A task that holds an inode
-/// must not be moved to another file either, because it did not choose to hold that one.
+/// It must not be moved to a word on which only this process can wake it. A task that holds an
+/// inode must not be moved to another file either, because it did not choose to hold that one.
 fn may_move(context: Context<'_>, kind: WaiterKind, from: KeyId, to: KeyId) -> bool {
     let on_file = to.kind() == Kind::Inode;
     match kind {

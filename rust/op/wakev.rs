@@ -5,6 +5,10 @@
 use crate::{
     context::Context,
     key::KeyId,
+    lab::{
+        self,
+        Point, //
+    },
     request,
     wake_chain::WakeChain, //
 };
@@ -14,15 +18,17 @@ use kernel::prelude::*;
 struct Target {
     id: KeyId,
     mask: u64,
-    nr: u32,
+    /// How many more waiters to wake at most.
+    left: u32,
 }
 
-/// Wakes waiters on each of the words. Returns the number of all waiters that were woken, and writes
-/// how many there were on each word.
+/// Wakes waiters on each of the words. Returns the number of all waiters that were woken, and
+/// writes how many there were on each word.
 ///
 /// All words are resolved before the first waiter is woken. Words that have the same key are dealt
-/// with under one lock, so that a watch which stays queued is not met twice. Those who were woken
-/// run when all words were dealt with.
+/// with in one walk through their queue: a waiter is woken for the first of them whose mask it
+/// meets and that is to wake another one. So a watch that stays queued is met once. Those who were
+/// woken run when all words were dealt with.
 ///
 /// # Errors
 ///
@@ -37,19 +43,22 @@ struct Target {
 ///
 /// Process context, no locks held. May sleep.
 pub(crate) fn wakev(context: Context<'_>, request: &request::Wakev) -> Result<u32> {
-    let mut results = KVec::from_elem(0u32, request.nr(), GFP_KERNEL)?;
-    request.write_results(&results)?;
+    if lab::fault(Point::Allocate) {
+        return Err(ENOMEM);
+    }
     let mut targets = KVec::with_capacity(request.nr(), GFP_KERNEL)?;
     for index in 0..request.nr() {
         let entry = request.entry(index)?;
         let target = Target {
             id: context.resolve(entry.word)?,
             mask: entry.mask,
-            nr: entry.nr,
+            left: entry.nr,
         };
         targets.push(target, GFP_KERNEL)?;
     }
-    wake_all(context, &targets, &mut results);
+    let mut results = KVec::from_elem(0u32, request.nr(), GFP_KERNEL)?;
+    request.write_results(&results)?;
+    wake_all(context, &mut targets, &mut results);
     let woken = results.iter().sum();
     // Nothing can be undone if this fails.
     let _ = request.write_results(&results);
@@ -57,25 +66,29 @@ pub(crate) fn wakev(context: Context<'_>, request: &request::Wakev) -> Result<u3
 }
 
 /// Wakes the waiters, and puts their numbers into `results`.
-fn wake_all(context: Context<'_>, targets: &[Target], results: &mut [u32]) {
+fn wake_all(context: Context<'_>, targets: &mut [Target], results: &mut [u32]) {
     // The tasks are woken when this function returns, before the results are written: that may
     // fault, and other wakes may have left their tasks to this chain.
     let mut chain = WakeChain::new();
-    for (first, target) in targets.iter().enumerate() {
-        let id = target.id;
-        // An earlier word with the same key has dealt with this one.
-        if targets[..first].iter().any(|earlier| earlier.id == id) {
-            continue;
-        }
+    for first in 0..targets.len() {
+        let id = targets[first].id;
         let slot = context.table().slot(id);
-        if slot.is_empty() {
+        // An earlier word with the same key has dealt with this one as well.
+        if slot.is_empty() || targets[..first].iter().any(|earlier| earlier.id == id) {
             continue;
         }
-        let mut locked = slot.lock();
-        for (target, result) in targets.iter().zip(&mut *results).skip(first) {
-            if target.id == id {
-                *result = locked.wake(id, target.mask, target.nr, &mut chain);
+        slot.lock().wake_where(id, &mut chain, |mask| {
+            let mut same = targets.iter_mut().zip(&mut *results).skip(first);
+            let found = same
+                .find(|(target, _)| target.id == id && target.left != 0 && target.mask & mask != 0);
+            match found {
+                Some((target, result)) => {
+                    target.left -= 1;
+                    *result += 1;
+                    true
+                }
+                None => false,
             }
-        }
+        });
     }
 }

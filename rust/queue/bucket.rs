@@ -242,6 +242,18 @@ impl LockedSlot<'_> {
         met.nr
     }
 
+    /// Wakes those waiters whose key is `id`, and of whose masks `wanted` returns true, in one walk
+    /// through the queue. `id` must belong to this slot.
+    pub(crate) fn wake_where(
+        &mut self,
+        id: KeyId,
+        chain: &mut WakeChain,
+        wanted: impl FnMut(u64) -> bool,
+    ) {
+        let met = self.queue.wake_where(id, chain, &mut self.again, wanted);
+        self.slot.waiters_dec(met.gone as i32);
+    }
+
     /// Whether more than `nr` waiters are queued whose key is `id`, which must belong to this slot.
     #[inline]
     pub(crate) fn has_more_than(&self, id: KeyId, nr: u32) -> bool {

@@ -34,9 +34,9 @@ use core::{
 ///
 /// # Invariants
 ///
-/// `first` and `last` are the ends of a doubly linked list of nodes whose `bucket` is the one that
-/// contains this queue. In the middle of [`Queue::wake`], it may also contain nodes that were just
-/// marked as woken.
+/// `first` and `last` are the ends of a doubly linked list of nodes. Their `bucket` is the one that
+/// contains this queue, or the queue that this one is going to be appended to. In the middle of
+/// [`Queue::wake`], it may also contain nodes that were just marked as woken.
 #[derive(Default)]
 pub(super) struct Queue {
     pub(super) first: Link,
@@ -65,8 +65,8 @@ impl Queue {
     ///
     /// # Safety
     ///
-    /// `node` must be valid, must stay so until it is unlinked, and must be in no queue. Nobody else
-    /// may access its links now.
+    /// `node` must be valid, must stay so until it is unlinked, and must be in no queue. Nobody
+    /// else may access its links now.
     #[inline]
     pub(super) unsafe fn link(&mut self, node: NonNull<Node>) {
         // SAFETY: By the function's requirements, the node is valid.
@@ -160,6 +160,33 @@ impl Queue {
         met
     }
 
+    /// Does what [`Self::wake`] does, for those waiters of whose masks `wanted` returns true.
+    pub(super) fn wake_where(
+        &mut self,
+        id: KeyId,
+        chain: &mut WakeChain,
+        again: &mut Queue,
+        mut wanted: impl FnMut(u64) -> bool,
+    ) -> Met {
+        let mut met = Met::default();
+        let mut next = self.first;
+        while let Some(link) = next {
+            // SAFETY: The node is in the queue and not yet marked as woken, so it is alive.
+            let node = unsafe { link.as_ref() };
+            // SAFETY: Its links change only under the lock, which is held.
+            next = unsafe { (*node.links.get()).next };
+            // SAFETY: The node is in this queue, whose lock is held.
+            if unsafe { node.id() } == id && wanted(node.mask) {
+                // SAFETY: As above.
+                unsafe { self.unlink(node) };
+                // SAFETY: The node was in this queue, whose lock is held. Now that it is unlinked,
+                // nothing leads to it any more.
+                met.add(unsafe { take(link, chain, again) });
+            }
+        }
+        met
+    }
+
     /// Does what [`Self::wake`] does, for a single waiter.
     #[inline]
     pub(super) fn wake_one(
@@ -173,8 +200,8 @@ impl Queue {
         let Some(node) = self.first_meeting(self.first, id, mask) else {
             return met;
         };
-        // SAFETY: The node is in the queue, so it is alive.
-        self.unlink(unsafe { node.as_ref() });
+        // SAFETY: The node is in this queue, so it is alive.
+        unsafe { self.unlink(node.as_ref()) };
         // SAFETY: The node was in this queue, whose lock is held. Now that it is unlinked, nothing
         // leads to it any more.
         met.add(unsafe { take(node, chain, again) });
@@ -233,9 +260,13 @@ impl Queue {
             .find(|node| unsafe { node.as_ref() }.priority > priority)
     }
 
-    /// Takes a node out of this queue, which it must be in.
+    /// Takes a node out of this queue.
+    ///
+    /// # Safety
+    ///
+    /// The node must be in this queue.
     #[inline]
-    pub(super) fn unlink(&mut self, node: &Node) {
+    pub(super) unsafe fn unlink(&mut self, node: &Node) {
         // SAFETY: The node is in this queue. Its links change only while the queue is borrowed
         // mutably, which only this function does now.
         let Links { prev, next } = unsafe { ptr::read(node.links.get()) };
@@ -300,7 +331,8 @@ impl Met {
 }
 
 /// Tells the waiter whose node is `node` that it was met by a wake, and adds whom it stands for to
-/// `chain`. If the waiter stays queued, puts it into `again`. Returns whether it has left the queue.
+/// `chain`. If the waiter stays queued, puts it into `again`. Returns whether it has left the
+/// queue.
 ///
 /// # Safety
 ///
@@ -324,7 +356,7 @@ unsafe fn take(node: NonNull<Node>, chain: &mut WakeChain, again: &mut Queue) ->
         }
         kind => {
             // SAFETY: The node is that of a watch. The caller ensures the rest.
-            unsafe { watch::fire(node, What::Woken, chain) };
+            unsafe { watch::meet(node, What::Woken, chain) };
             let repeats = kind == Kind::RepeatedWatch;
             if repeats {
                 // SAFETY: The watch was not marked, so it stays valid. It was just taken out of its

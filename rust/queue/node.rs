@@ -74,7 +74,7 @@ pub(crate) struct Node {
     pub(super) links: UnsafeCell<Links>,
     id: UnsafeCell<KeyId>,
     pub(super) bucket: Atomic<*mut Bucket>,
-    mask: u64,
+    pub(super) mask: u64,
     /// The number of the mm of the process that waits.
     mm: Option<Number>,
     /// The urgency of the task. Smaller numbers are more urgent.
@@ -184,7 +184,8 @@ impl Node {
                 // bucket.
                 continue;
             }
-            queue.unlink(self);
+            // SAFETY: The node is in this queue, because its bucket is the one that was locked.
+            unsafe { queue.unlink(self) };
             // INVARIANT: The node is no longer linked, and is counted out below, under the lock.
             self.bucket.store(ptr::null_mut(), Relaxed);
             let counter = self.counter.get().into();

@@ -178,7 +178,8 @@ impl<'t> Pair<'t> {
             if unsafe { node.id() } != from.id() {
                 continue;
             }
-            self.from_queue.unlink(node);
+            // SAFETY: The node is in the queue of the first bucket.
+            unsafe { self.from_queue.unlink(node) };
             met.add(node.kind() != Kind::RepeatedWatch);
             match node.kind() {
                 // SAFETY: The node is that of a task, and is in the queue of the first bucket,
@@ -191,7 +192,7 @@ impl<'t> Pair<'t> {
                     // SAFETY: The node is that of a watch, and was just taken out of a queue whose
                     // lock is still held. It is not marked, so it stays valid.
                     unsafe {
-                        watch::fire(link, What::Moved, chain);
+                        watch::meet(link, What::Moved, chain);
                         self.again[0].link(link);
                     }
                     continue;

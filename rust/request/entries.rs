@@ -22,8 +22,8 @@ pub(super) struct Entries<T> {
 }
 
 impl<T: FromBytes> Entries<T> {
-    /// The array of `nr` entries, at most `max`, at the address `addr`. The process has a version of
-    /// the entry of `size` bytes.
+    /// The array of `nr` entries, at most `max`, at the address `addr`. The process has a version
+    /// of the entry of `size` bytes.
     ///
     /// # Errors
     ///
