@@ -122,25 +122,36 @@ impl Handle {
     /// The account of the user `uid`, who may have armed `limit` watches, unless there is an
     /// account already.
     fn of(uid: u32, limit: u32) -> Result<Self> {
+        // Nothing is allocated while the accounts are locked, because that may take long if the
+        // memory of this user's cgroup is used up.
+        if let Some(account) = ACCOUNTS.lock().as_ref().and_then(|all| all.get(&uid)) {
+            return Ok(Self::counted(account));
+        }
+        if lab::fault(lab::Point::Allocate) {
+            return Err(ENOMEM);
+        }
+        let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+        let account = KBox::new(
+            Account {
+                uid,
+                limit,
+                shares: Atomic::new(0),
+            },
+            GFP_KERNEL_ACCOUNT,
+        )?;
         let mut accounts = ACCOUNTS.lock();
         let account = match accounts.get_or_insert_with(RBTree::new).entry(uid) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                if lab::fault(lab::Point::Allocate) {
-                    return Err(ENOMEM);
-                }
-                let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-                let account = Account {
-                    uid,
-                    limit,
-                    shares: Atomic::new(0),
-                };
-                entry.insert(KBox::new(account, GFP_KERNEL_ACCOUNT)?, node)
-            }
+            Entry::Vacant(entry) => entry.insert(account, node),
         };
+        Ok(Self::counted(account))
+    }
+
+    /// A handle of this account. The caller has locked the accounts.
+    fn counted(account: &Account) -> Self {
         account.shares.add(HANDLE, Relaxed);
         // INVARIANT: The handle was just counted, while the accounts are locked.
-        Ok(Share(NonNull::from(&**account)))
+        Share(NonNull::from(account))
     }
 
     /// Whether this is the account of the current task's user.
@@ -208,6 +219,15 @@ impl CurrentAccount {
             Some(handle) if handle.is_of_current() => handle.charge(),
             _ => last.insert(Handle::of_current()?).charge(),
         }
+    }
+
+    /// Gives the account back.
+    ///
+    /// # Context
+    ///
+    /// As [`Self::charge`].
+    pub(crate) fn clear(&self) {
+        drop(self.last.lock().take());
     }
 }
 
