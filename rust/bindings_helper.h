@@ -68,6 +68,7 @@ void *rfutex_uring_request(struct io_uring_cmd *cmd);
 u64 rfutex_uring_user_data(struct io_uring_cmd *cmd);
 void *rfutex_uring_ring(struct io_uring_cmd *cmd);
 void rfutex_uring_mark_cancelable(struct io_uring_cmd *cmd, unsigned int issue_flags);
+void rfutex_uring_unmark_cancelable(struct io_uring_cmd *cmd);
 void rfutex_uring_done(struct io_uring_cmd *cmd, int result, unsigned int issue_flags);
 void rfutex_uring_complete(struct io_uring_cmd *cmd);
 int rfutex_request_issue(struct io_uring_cmd *cmd, u32 op, u64 arg, unsigned int issue_flags);

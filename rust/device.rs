@@ -88,10 +88,10 @@ impl MiscDevice for Device {
 
     fn open(_file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<Pin<KBox<Self>>> {
         // SAFETY: `misc` is the `struct miscdevice` that `Registration` has registered, and both
-        // types are transparent. The only registration of this device is the field `device` of `Rfutex`, the
-        // module's data. The device is registered only after the other fields were initialised, and
-        // the module's data is freed only after it was unregistered. `open` runs in between, so the
-        // fields are valid.
+        // types are transparent. The only registration of this device is the field `device` of
+        // `Rfutex`, the module's data. The device is registered only after the other fields were
+        // initialised, and the module's data is freed only after it was unregistered. `open` runs
+        // in between, so the fields are valid.
         let (table, resolver) = unsafe {
             let device = ptr::from_ref(misc).cast_mut().cast::<Registration>();
             let module = container_of!(device, Rfutex, device);
@@ -107,7 +107,7 @@ impl MiscDevice for Device {
             #[cfg(CONFIG_IO_URING)]
             requests <- Requests::new(),
         });
-        KBox::pin_init(device, GFP_KERNEL)
+        KBox::pin_init(device, GFP_KERNEL_ACCOUNT)
     }
 
     // This is inlined into the function that the kernel calls.

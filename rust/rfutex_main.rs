@@ -29,9 +29,10 @@
 //!    faults, and no reference is put that might be the last.
 //! 4. The spinlock of a watch set ([`watch`]), for which the same is true.
 //!
-//! The lock of the requests of an open file (`uring`) is taken before that of a bucket. The mutex of
-//! the account of a watch set or of an open file, and under it that of all accounts ([`account`]),
-//! are taken while none of these is held. So are the locks of those who poll a watch set.
+//! The lock of the requests of an open file (`uring`) is taken before that of a bucket. The mutex
+//! of the account of a watch set or of an open file, and under it that of all accounts
+//! ([`account`]), are taken while none of these is held. So are the locks of those who poll a watch
+//! set.
 //!
 //! The module holds no lock of its own while a task sleeps in a wait, or while it faults a page in.
 //!

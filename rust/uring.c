@@ -45,6 +45,17 @@ void rfutex_uring_mark_cancelable(struct io_uring_cmd *cmd, unsigned int issue_f
 	io_uring_cmd_mark_cancelable(cmd, issue_flags);
 }
 
+/*
+ * io_uring tries to cancel what is marked until it is completed, without ever
+ * sleeping. This is for a command that somebody else is going to complete. It is
+ * called in the loop that cancels, which allows for it, under uring_lock.
+ */
+void rfutex_uring_unmark_cancelable(struct io_uring_cmd *cmd)
+{
+	cmd->flags &= ~IORING_URING_CMD_CANCELABLE;
+	hlist_del_init(&cmd_to_io_kiocb(cmd)->hash_node);
+}
+
 void rfutex_uring_done(struct io_uring_cmd *cmd, int result, unsigned int issue_flags)
 {
 	io_uring_cmd_done(cmd, result, issue_flags);
@@ -69,7 +80,8 @@ static int issue(struct io_uring_cmd *cmd, unsigned int issue_flags)
 		io_uring_sqe_cmd(cmd->sqe, struct rfutex_uring_cmd);
 	int ret;
 
-	if (READ_ONCE(sqe->pad))
+	/* Neither fixed buffers nor multishot commands have a meaning here. */
+	if (READ_ONCE(sqe->pad) || cmd->flags & IORING_URING_CMD_MASK)
 		return -EINVAL;
 	ret = rfutex_request_issue(cmd, cmd->cmd_op, READ_ONCE(sqe->arg), issue_flags);
 	/* If this were returned, io_uring would issue the command once more. */

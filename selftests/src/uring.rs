@@ -3,7 +3,8 @@
 
 use crate::harness::storm::again;
 use crate::harness::{
-    Child, LIMIT, Mapping, PAGE, Task, Waiter, fx, nr_waiters, until, until_queued,
+    Child, LIMIT, Mapping, PAGE, Task, Waiter, fx, nr_waiters, until, until_in_syscall,
+    until_queued,
 };
 use crate::memory::memfd;
 use io_uring::{IoUring, opcode, squeue, types};
@@ -28,6 +29,7 @@ trials![
     other_ring_is_left_alone,
     closed,
     killed,
+    stopped,
     by_workers,
     by_a_kernel_thread,
     everything_at_once,
@@ -329,6 +331,56 @@ fn killed() {
         until("all have left", || nr_waiters(word) == 0);
         assert_eq!(fx().wake_all(word), Ok(0));
     }
+}
+
+/// The time that the worker which closes rings has run, in clock ticks; `None` if there is none at
+/// the moment.
+fn time_of_exit_worker() -> Option<u64> {
+    let stat = procfs::process::all_processes()
+        .expect("/proc")
+        .filter_map(|process| process.ok()?.stat().ok())
+        .find(|stat| stat.comm.contains("+iou_exit"))?;
+    Some(stat.stime)
+}
+
+/// Whoever has submitted a request that was woken is stopped, so that it is not completed. Closing
+/// the ring waits for that, but does not spin.
+fn stopped() {
+    let map = Mapping::shared(PAGE);
+    let word = map.word(0);
+    let ring = IoUring::new(8).expect("io_uring");
+    let mut ring = Some(ring);
+    let child = Child::run(|| {
+        let mut ring = Ring::of(ring.take().expect("a ring"));
+        ring.wait(word, 1);
+        // The parent has the ring, too.
+        drop(ring);
+        loop {
+            std::thread::park();
+        }
+    });
+    until_queued(word, 1);
+    until_in_syscall(child.pid(), child.pid(), libc::SYS_futex);
+    child.stop();
+    assert_eq!(fx().wake_one(word), Ok(1));
+    drop(ring);
+    until("the ring is being closed", || {
+        time_of_exit_worker().is_some()
+    });
+    let begun = Instant::now();
+    let before = time_of_exit_worker().expect("it waits");
+    std::thread::sleep(Duration::from_millis(500));
+    let after = time_of_exit_worker().expect("it waits");
+    let elapsed = begun.elapsed().as_millis() as u64 * procfs::ticks_per_second() / 1000;
+    assert!(
+        after - before < elapsed / 4,
+        "{} of {elapsed} ticks",
+        after - before
+    );
+    child.go_on();
+    child.kill(Signal::SIGKILL);
+    child.status();
+    until("the ring is closed", || time_of_exit_worker().is_none());
 }
 
 /// The request is handed to io_uring's workers first.
