@@ -9,14 +9,17 @@
 //! # Ownership
 //!
 //! A set owns its watches, and nobody else does. The queue of a bucket, and the list of those that
-//! have something to be read, only link them. A watch is freed by who has, under the lock of the
-//! set, removed it from the set's index after it had left both. These are the only ones that use a
-//! watch without that lock:
+//! have something to be read, only link them. A watch is freed by who has removed it from the set's
+//! index, under the lock of the set, after it had left both. Most of what is done with a watch is
+//! done under that lock, so that it cannot be freed meanwhile. There are two exceptions:
 //!
-//! - A wake that meets it ([`fire`]), which holds the lock of the bucket that the watch is queued
-//!   in. It marks the watch under the lock of the set as well, as the last thing that it does.
-//! - Who reads its event, while its stage is [`Stage::Read`](events::Stage::Read).
-//! - Who removes it, from the moment on at which it is claimed.
+//! - Whoever reads the event of a watch uses it while its stage is
+//!   [`Stage::Read`](events::Stage::Read). Nobody else frees it then.
+//! - Whoever removes a watch takes it out of its queue, for which the lock of the set must not be
+//!   held. It notes before that it is removing the watch, and nobody else frees it then.
+//!
+//! A wake that meets a watch ([`meet`]) has the lock of the bucket, and takes the lock of the set.
+//! The watch is marked as woken under both, so that it is in use until the set is unlocked.
 //!
 //! A watch holds no reference on anything that its word lies on: its key consists of numbers. It
 //! just meets nobody any more when the process or the file is gone.
@@ -53,6 +56,7 @@ use crate::{
 use core::{
     cell::UnsafeCell,
     marker::PhantomPinned,
+    mem,
     ptr::NonNull, //
 };
 use kernel::{
@@ -66,14 +70,15 @@ use kernel::{
 /// # Invariants
 ///
 /// - The watch is owned by the index of `set`, does not move, and is freed only as the
-///   [module](self) says. `set` stays valid for as long as it has watches.
+///   [module](self) says.
 /// - The buckets that the node may be queued in are those of the set's table.
 /// - `state` is accessed only under the lock of the set.
 #[pin_data]
 #[repr(C)]
 pub(crate) struct Watch {
     node: Node,
-    set: NonNull<Set>,
+    /// The set, which stays valid for as long as it has watches.
+    set: ArcBorrow<'static, Set>,
     /// What the user has given to recognise the events of this watch.
     cookie: u64,
     state: UnsafeCell<State>,
@@ -117,7 +122,9 @@ impl Watch {
             WaiterKind::Watch
         };
         let mm = task::current_mm_number();
-        let set = NonNull::from(&*set);
+        // SAFETY: The set owns the watch, so that it is valid for as long as the watch. The
+        // lifetime is not used for anything else.
+        let set = unsafe { mem::transmute::<ArcBorrow<'_, Set>, ArcBorrow<'static, Set>>(set) };
         // INVARIANT: The caller ensures that the invariants hold.
         pin_init!(Self {
             // SAFETY: The node is the first field of a waiter of this kind. By the function's
@@ -134,9 +141,7 @@ impl Watch {
 
     /// The set that the watch belongs to.
     fn set(&self) -> ArcBorrow<'_, Set> {
-        // SAFETY: By the type invariants, the set is valid for as long as it has this watch. All
-        // sets are made in an `Arc`.
-        unsafe { ArcBorrow::from_raw(self.set.as_ptr()) }
+        self.set
     }
 
     /// Whether the watch stays queued after a wake.
@@ -155,7 +160,7 @@ impl Watch {
 /// accessed again.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn fire(node: NonNull<Node>, what: What, chain: &mut WakeChain) {
+pub(crate) unsafe fn meet(node: NonNull<Node>, what: What, chain: &mut WakeChain) {
     let link = node.cast::<Watch>();
     // SAFETY: By the invariants of `Node`, it is the first field of a watch. It is not marked, so
     // that it is not freed while the bucket is locked.
@@ -165,7 +170,7 @@ pub(crate) unsafe fn fire(node: NonNull<Node>, what: What, chain: &mut WakeChain
     // The event is there before the set is in the chain, because another chain may wake the pollers
     // at once.
     // SAFETY: The watch belongs to this set, whose lock is held.
-    unsafe { locked.events.count(link, what) };
+    unsafe { locked.count(link, what) };
     chain.add_set(set);
     if !watch.repeats() {
         // Whoever sees the mark may free the watch as soon as the set's lock is released.

@@ -224,8 +224,9 @@ mod tests {
         Ok(())
     }
 
-    /// Checks that a task that sleeps on a word of a file, in a table whose waiters hold what `hold`
-    /// says, has so many references on the inode and on the superblock each, and none on the page.
+    /// Checks that a task that sleeps on a word of a file, in a table whose waiters hold what
+    /// `hold` says, has so many references on the inode and on the superblock each, and none on the
+    /// page.
     fn sleeping_task_refers_to(hold: Hold, references: i32) -> Result {
         let table = Table::new(4, hold)?;
         let on_file = OnFile::new()?;

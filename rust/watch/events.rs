@@ -43,7 +43,7 @@ pub(super) struct State {
     moved: u32,
     pub(super) stage: Stage,
     /// Somebody is removing the watch, and nobody else may free it.
-    pub(super) claimed: bool,
+    pub(super) being_removed: bool,
     /// The watch was removed while it was being read. Who reads it frees it.
     pub(super) removed: bool,
 }
@@ -56,7 +56,7 @@ impl State {
 
     /// Whether the watch can be named by its number.
     pub(super) fn is_known_as(&self, id: u64) -> bool {
-        self.stage != Stage::New && self.id == id && !self.claimed && !self.removed
+        self.stage != Stage::New && self.id == id && !self.being_removed && !self.removed
     }
 
     /// The event that is to be read now.
@@ -111,7 +111,8 @@ impl Events {
     ///
     /// # Safety
     ///
-    /// `watch` must be a valid watch of this set, and no other reference to its state may be in use.
+    /// `watch` must be a valid watch of this set, and no other reference to its state may be in
+    /// use.
     pub(super) unsafe fn state<'a>(&'a mut self, watch: NonNull<Watch>) -> &'a mut State {
         // SAFETY: By the function's requirements, the watch is valid. Its state is accessed only
         // under the lock of the set, which is held because `self` is borrowed mutably, and there is

@@ -10,7 +10,7 @@ use super::{
     },
 };
 use crate::{
-    bindings as uapi,
+    bindings as helpers,
     device::unsized_command,
     key::Resolver,
     mm::wait_queue::READABLE,
@@ -52,11 +52,11 @@ use kernel::{
     types::ForeignOwnable, //
 };
 
-const WATCH_ADD: u32 = unsized_command(uapi::RFUTEX_CMD_WATCH_ADD);
-const WATCH_REMOVE: u32 = unsized_command(uapi::RFUTEX_CMD_WATCH_REMOVE);
+const WATCH_ADD: u32 = unsized_command(helpers::RFUTEX_CMD_WATCH_ADD);
+const WATCH_REMOVE: u32 = unsized_command(helpers::RFUTEX_CMD_WATCH_REMOVE);
 
-/// `RFUTEX_WATCHES_CREATE`: opens a watch set whose watches wait in `table`, on words that are found
-/// by `resolver`. Returns the file descriptor.
+/// `RFUTEX_WATCHES_CREATE`: opens a watch set whose watches wait in `table`, on words that are
+/// found by `resolver`. Returns the file descriptor.
 ///
 /// # Errors
 ///
@@ -76,7 +76,7 @@ pub(crate) fn create(
     let set = Set::new(table, resolver)?.into_foreign();
     // SAFETY: The file operations are static, and those of a file whose private data is a set.
     let file = from_err_ptr(unsafe {
-        uapi::rfutex_watches_getfile(FOPS, set, (O_RDONLY | nonblocking) as c_int)
+        helpers::rfutex_watches_getfile(FOPS, set, (O_RDONLY | nonblocking) as c_int)
     });
     let file = match file {
         Ok(file) => file,
@@ -126,7 +126,7 @@ unsafe extern "C" fn poll(
     unsafe { set.pollers.poll_wait(file, table) };
     // This takes the lock of the set, so that an event which is not seen here is followed by a
     // wake.
-    if set.lock().events.is_empty() {
+    if set.lock().is_empty() {
         0
     } else {
         READABLE
@@ -143,14 +143,15 @@ impl MiscDevice for Set {
     }
 
     fn release(set: Arc<Self>, _file: &File) {
-        set::close(&set);
+        // SAFETY: All other calls on the file have ended, and there are none after this.
+        unsafe { set::close(&set) };
     }
 
     fn read_iter(kiocb: Kiocb<'_, Arc<Self>>, iov: &mut IovIterDest<'_>) -> Result<usize> {
         let raw = kiocb.as_raw();
         // SAFETY: The kiocb and its file are valid for the duration of this call.
         let nonblocking = unsafe {
-            (*raw).ki_flags & uapi::RFUTEX_IOCB_NOWAIT != 0
+            (*raw).ki_flags & helpers::RFUTEX_IOCB_NOWAIT != 0
                 || File::from_raw_file((*raw).ki_filp).flags() & O_NONBLOCK != 0
         };
         read::read(&kiocb.file(), iov, nonblocking)

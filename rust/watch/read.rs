@@ -13,6 +13,7 @@ use crate::{
         self,
         Point, //
     },
+    mm::task,
 };
 use core::{
     mem,
@@ -66,7 +67,8 @@ pub(super) fn read(set: &Set, iov: &mut IovIterDest<'_>, nonblocking: bool) -> R
         result = batch.copy_to(iov);
         read += batch.read;
         left = batch.finish();
-        if result.is_err() {
+        // Watches that are met again and again could fill a large buffer for a long time.
+        if result.is_err() || task::signal_pending() {
             break;
         }
     }
@@ -85,14 +87,14 @@ pub(super) fn read(set: &Set, iov: &mut IovIterDest<'_>, nonblocking: bool) -> R
 ///
 /// # Invariants
 ///
-/// The first `nr` entries are watches of the set whose stage is [`Stage::Read`], each with the event
-/// that it had when it was taken. `read` is at most `nr`.
+/// The first `nr` entries are watches of the set whose stage is [`Stage::Read`], each with the
+/// event that it had when it was taken. `read` is at most `nr`.
 pub(super) struct Batch<'s> {
     set: &'s Set,
-    pub(super) entries: [Option<(NonNull<Watch>, rfutex_event)>; BATCH],
+    entries: [Option<(NonNull<Watch>, rfutex_event)>; BATCH],
     nr: usize,
     /// How many of them were copied.
-    pub(super) read: usize,
+    read: usize,
 }
 
 impl<'s> Batch<'s> {
@@ -107,7 +109,7 @@ impl<'s> Batch<'s> {
         };
         let mut locked = set.lock();
         for entry in batch.entries.iter_mut().take(nr) {
-            let Some(watch) = locked.events.pop_front() else {
+            let Some(watch) = locked.pop_front() else {
                 break;
             };
             // SAFETY: The watch was just in the list, so it is valid. Its cookie never changes.
@@ -125,6 +127,18 @@ impl<'s> Batch<'s> {
     /// Whether there were no events.
     pub(super) fn is_empty(&self) -> bool {
         self.nr == 0
+    }
+
+    /// The events.
+    #[cfg(RFUTEX_KUNIT)]
+    pub(super) fn events(&self) -> impl Iterator<Item = &rfutex_event> {
+        self.entries.iter().flatten().map(|(_, event)| event)
+    }
+
+    /// Pretends that the first `nr` events were copied.
+    #[cfg(RFUTEX_KUNIT)]
+    pub(super) fn pretend(&mut self, nr: usize) {
+        self.read = nr.min(self.nr);
     }
 
     /// Copies the events, as far as possible.
@@ -163,7 +177,7 @@ impl<'s> Batch<'s> {
         {
             // SAFETY: By the type invariants, the watch is being read, so it is valid and in no
             // list.
-            unsafe { locked.events.push_front(watch) };
+            unsafe { locked.push_front(watch) };
         }
         for (entry, finished) in self.entries[..read].iter_mut().zip(&mut finished) {
             let Some((watch, event)) = entry.take() else {
@@ -178,14 +192,14 @@ impl<'s> Batch<'s> {
             if state.unread() != 0 {
                 // It was met again meanwhile.
                 // SAFETY: As above, and the watch is in no list.
-                unsafe { locked.events.push_back(watch) };
-            } else if (repeats && !state.removed) || state.claimed {
+                unsafe { locked.push_back(watch) };
+            } else if (repeats && !state.removed) || state.being_removed {
                 state.stage = Stage::Idle;
             } else {
                 *finished = locked.erase(event.id);
             }
         }
-        let left = !locked.events.is_empty();
+        let left = !locked.is_empty();
         drop(locked);
         left
     }

@@ -9,7 +9,8 @@ use super::{
         State, //
     },
     sets::Link,
-    Watch, //
+    Watch,
+    What, //
 };
 use crate::{
     account::CurrentAccount,
@@ -28,7 +29,6 @@ use crate::{
         uaccess,
         wait_queue::WaitQueue, //
     },
-    queue::Entry,
     request,
     table::Table, //
 };
@@ -150,20 +150,17 @@ impl Set {
 pub(super) fn add(set: ArcBorrow<'_, Set>, request: &request::WatchAdd) -> Result {
     let context = set.context();
     let word = request.word;
-    let watch = NewWatch::insert(set, request.mask, request.cookie, request.repeat)?;
+    let mut watch = NewWatch::insert(set, request.mask, request.cookie, request.repeat)?;
     // This may take long. What is mapped at the word is looked up only afterwards.
     request.write_id(watch.id)?;
     loop {
         let key = context.resolve(word)?;
-        let entry = context.table().slot(key).enter();
-        match uaccess::compare_inatomic(word, request.val) {
-            Ok(()) => {
-                watch.queue(entry, key);
-                return Ok(());
-            }
-            Err(mismatch) => {
-                drop(entry);
+        let compare = || uaccess::compare_inatomic(word, request.val);
+        match watch.queue_if(key, compare) {
+            Ok(()) => return Ok(()),
+            Err((unqueued, mismatch)) => {
                 mismatch.overcome(word)?;
+                watch = unqueued;
             }
         }
     }
@@ -207,9 +204,14 @@ impl<'s> NewWatch<'s> {
         let watch = unsafe { Watch::new(set, mask, cookie, repeat, charge) };
         let watch = KBox::pin_init(watch, GFP_KERNEL_ACCOUNT)?;
         let (slot, watch) = set.index.insert(watch)?;
-        let generation = set.generation.fetch_add(1, Relaxed).wrapping_add(1);
-        // No number is 0, and the next watch in the same slot has another one.
-        let id = u64::from(generation.max(1)) << 32 | u64::from(slot);
+        // No id is 0, and a slot has the same one again only after 2^32 watches.
+        let generation = loop {
+            match set.generation.fetch_add(1, Relaxed) {
+                0 => {}
+                generation => break generation,
+            }
+        };
+        let id = u64::from(generation) << 32 | u64::from(slot);
         let mut locked = set.lock();
         // SAFETY: The watch was just made, and nobody erases it while its stage is `New`.
         unsafe { locked.state(watch) }.id = id;
@@ -223,22 +225,41 @@ impl<'s> NewWatch<'s> {
         })
     }
 
-    /// Queues the watch on `key` at `entry`, which belongs to the key, and unlocks the bucket. From
-    /// here on, the watch can be woken and removed.
-    pub(super) fn queue(self, entry: Entry<'_>, key: KeyId) {
+    /// Queues the watch on `key` if `compare` succeeds, under the lock of the bucket. From there
+    /// on, the watch can be woken and removed.
+    ///
+    /// # Errors
+    ///
+    /// That of `compare`, with the watch, which was not queued.
+    ///
+    /// # Context
+    ///
+    /// Does not sleep, and `compare` must not sleep either.
+    pub(super) fn queue_if<E>(
+        self,
+        key: KeyId,
+        compare: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), (Self, E)> {
+        let set = self.set;
+        let entry = set.table.slot(key).enter();
+        if let Err(error) = compare() {
+            drop(entry);
+            return Err((self, error));
+        }
         let this = ManuallyDrop::new(self);
         // SAFETY: By the type invariants, nobody else accesses the node yet.
         unsafe { this.watch.as_ref().node.set_id(key) };
         // SAFETY: The node is that of a watch, which is in no queue yet. It is not freed before it
         // has left the queue: whoever erases it from the index takes it out before, or finds it
-        // marked. The entry is one of the set's table, which the set keeps.
+        // marked. The bucket is one of the set's table, which the set keeps.
         unsafe {
             entry.queue_node(this.watch.cast(), || {
                 // The bucket is still locked, so that nobody meets the watch before this.
-                let mut locked = this.set.lock();
+                let mut locked = set.lock();
                 locked.state(this.watch).stage = Stage::Idle;
             })
         };
+        Ok(())
     }
 }
 
@@ -268,18 +289,18 @@ pub(super) fn remove(set: &Set, id: u64) -> Result<u32> {
     let mut locked = set.lock();
     let watch = locked.find(id).ok_or(ENOENT)?;
     // SAFETY: The watch was just found in the index.
-    unsafe { locked.state(watch) }.claimed = true;
+    unsafe { locked.state(watch) }.being_removed = true;
     drop(locked);
     // From here on, nobody else frees the watch.
-    // SAFETY: The watch is valid, because it is claimed.
+    // SAFETY: The watch is valid, because it is being removed here.
     let was_queued = unsafe { watch.as_ref() }.node.leave();
     // A wake that has met the watch just before has counted it when this lock is free.
     let mut locked = set.lock();
-    // SAFETY: The watch is still claimed.
+    // SAFETY: The watch is still valid, as above.
     let state = unsafe { locked.state(watch) };
     if state.stage == Stage::Read {
         // Who reads the event has to free the watch.
-        (state.claimed, state.removed) = (false, true);
+        (state.being_removed, state.removed) = (false, true);
         return Err(ENOENT);
     }
     let (unread, is_ready) = (state.unread(), state.stage == Stage::Ready);
@@ -291,7 +312,8 @@ pub(super) fn remove(set: &Set, id: u64) -> Result<u32> {
     drop(locked);
     drop(watch);
     if was_queued || is_ready {
-        Ok(unread.try_into().unwrap_or(i32::MAX as u32))
+        // The result of an ioctl is an int.
+        Ok(unread.min(i32::MAX as u64) as u32)
     } else {
         Err(ENOENT)
     }
@@ -303,9 +325,13 @@ pub(super) fn remove(set: &Set, id: u64) -> Result<u32> {
 /// # Context
 ///
 /// Process context, no locks held. May sleep.
-pub(super) fn close(set: &Set) {
+///
+/// # Safety
+///
+/// Nobody may add or remove watches, or read, at the same time or later.
+pub(super) unsafe fn close(set: &Set) {
     for (_, watch) in set.index.iter() {
-        // SAFETY: Nobody else removes watches any more.
+        // SAFETY: By the function's requirements, nobody else removes watches.
         unsafe { watch.as_ref() }.node.leave();
         task::cond_resched();
     }
@@ -315,11 +341,13 @@ pub(super) fn close(set: &Set) {
         drop(watch);
         task::cond_resched();
     }
+    // If a wake still has the set, and drops it later, that frees nothing but memory.
+    set.account.clear();
 }
 
 /// A set whose lock is held.
 pub(super) struct Locked<'s> {
-    pub(super) events: SpinLockGuard<'s, Events>,
+    events: SpinLockGuard<'s, Events>,
     set: &'s Set,
 }
 
@@ -341,6 +369,46 @@ impl Locked<'_> {
     pub(super) unsafe fn state(&mut self, watch: NonNull<Watch>) -> &mut State {
         // SAFETY: The requirements are the same.
         unsafe { self.events.state(watch) }
+    }
+
+    /// Whether there is nothing to be read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Counts that `watch` was met.
+    ///
+    /// # Safety
+    ///
+    /// As [`Events::count`].
+    pub(super) unsafe fn count(&mut self, watch: NonNull<Watch>, what: What) {
+        // SAFETY: The requirements are the same.
+        unsafe { self.events.count(watch, what) };
+    }
+
+    /// Takes the first watch that has something to be read.
+    pub(super) fn pop_front(&mut self) -> Option<NonNull<Watch>> {
+        self.events.pop_front()
+    }
+
+    /// Puts `watch`, which was taken by [`Self::pop_front`], back to the front.
+    ///
+    /// # Safety
+    ///
+    /// As [`Events::push_front`].
+    pub(super) unsafe fn push_front(&mut self, watch: NonNull<Watch>) {
+        // SAFETY: The requirements are the same.
+        unsafe { self.events.push_front(watch) };
+    }
+
+    /// Puts `watch`, which was taken by [`Self::pop_front`], to the end.
+    ///
+    /// # Safety
+    ///
+    /// As [`Events::push_back`].
+    pub(super) unsafe fn push_back(&mut self, watch: NonNull<Watch>) {
+        // SAFETY: The requirements are the same.
+        unsafe { self.events.push_back(watch) };
     }
 
     /// Takes the watch that is known as `id` out of the index. The caller has to drop it after it

@@ -40,10 +40,12 @@ fn empty() -> Result<(Arc<Table>, Arc<Set>)> {
 }
 
 /// Adds a watch on the key. Returns its id.
-fn armed(table: &Table, set: &Arc<Set>, cookie: u64, repeat: bool) -> Result<u64> {
+fn armed(set: &Arc<Set>, cookie: u64, repeat: bool) -> Result<u64> {
     let watch = NewWatch::insert(set.as_arc_borrow(), u64::MAX, cookie, repeat)?;
     let id = watch.id;
-    watch.queue(table.slot(key()).enter(), key());
+    watch
+        .queue_if(key(), || Ok::<_, ()>(()))
+        .map_err(|_| EDOM)?;
     Ok(id)
 }
 
@@ -56,7 +58,7 @@ fn wake(table: &Table, nr: u32) -> u32 {
 
 /// The events of a batch.
 fn events<'a>(batch: &'a Batch<'_>) -> impl Iterator<Item = &'a rfutex_event> {
-    batch.entries.iter().flatten().map(|(_, event)| event)
+    batch.events()
 }
 
 /// Reads up to 16 events. Returns their cookies, each times 16, plus how often the watch was woken.
@@ -67,7 +69,7 @@ fn read(set: &Set) -> [u64; 4] {
         .zip(&mut seen)
         .map(|(event, seen)| *seen = 16 * event.cookie + event.woken)
         .count();
-    batch.read = nr;
+    batch.pretend(nr);
     batch.finish();
     seen
 }
@@ -79,7 +81,7 @@ mod all {
     #[test]
     fn watch_that_was_met_and_read_is_freed() -> Result {
         let (table, set) = empty()?;
-        let id = armed(&table, &set, 1, false)?;
+        let id = armed(&set, 1, false)?;
         assert_eq!(table.slot(key()).nr_waiters(), 1);
         assert_eq!(read(&set), [0; 4]);
         assert_eq!(wake(&table, 9), 1);
@@ -94,8 +96,8 @@ mod all {
     #[test]
     fn watch_that_repeats_stays_counted() -> Result {
         let (table, set) = empty()?;
-        let ids = [armed(&table, &set, 1, true)?, armed(&table, &set, 2, true)?];
-        armed(&table, &set, 3, false)?;
+        let ids = [armed(&set, 1, true)?, armed(&set, 2, true)?];
+        armed(&set, 3, false)?;
         assert_eq!(wake(&table, 1), 1);
         assert_eq!(table.slot(key()).nr_waiters(), 3);
         // The first one is the last one now.
@@ -116,8 +118,8 @@ mod all {
     #[test]
     fn nobody_is_met_twice_under_one_lock() -> Result {
         let (table, set) = empty()?;
-        armed(&table, &set, 1, true)?;
-        armed(&table, &set, 2, true)?;
+        armed(&set, 1, true)?;
+        armed(&set, 2, true)?;
         let mut chain = WakeChain::new();
         let mut locked = table.slot(key()).lock();
         let met = [1, 1, 1].map(|nr| locked.wake(key(), u64::MAX, nr, &mut chain));
@@ -136,7 +138,8 @@ mod all {
         assert_eq!(met, [1, 1]);
         assert_eq!(read(&set), [0x11, 0x21, 0, 0]);
         assert_eq!(wake(&table, 9), 2);
-        close(&set);
+        // SAFETY: Nobody else uses the set.
+        unsafe { close(&set) };
         assert!(nobody_waits(&table));
         Ok(())
     }
@@ -145,13 +148,13 @@ mod all {
     fn what_is_not_read_comes_first_again() -> Result {
         let (table, set) = empty()?;
         for cookie in 1..4 {
-            armed(&table, &set, cookie, false)?;
+            armed(&set, cookie, false)?;
         }
         assert_eq!(wake(&table, 9), 3);
         let mut batch = Batch::take(&set, 16);
-        armed(&table, &set, 4, false)?;
+        armed(&set, 4, false)?;
         assert_eq!(wake(&table, 9), 1);
-        batch.read = 1;
+        batch.pretend(1);
         assert!(batch.finish());
         drop(Batch::take(&set, 2));
         assert_eq!(read(&set), [0x21, 0x31, 0x41, 0]);
@@ -163,10 +166,10 @@ mod all {
     #[test]
     fn what_is_met_while_it_is_read_is_read_again() -> Result {
         let (table, set) = empty()?;
-        let id = armed(&table, &set, 1, true)?;
+        let id = armed(&set, 1, true)?;
         assert_eq!(wake(&table, 1), 1);
         let mut batch = Batch::take(&set, 16);
-        batch.read = 1;
+        batch.pretend(1);
         for _ in 0..2 {
             assert_eq!(wake(&table, 1), 1);
             // It is not in the list while it is being read.
@@ -182,10 +185,10 @@ mod all {
     fn what_is_removed_while_it_is_read_is_read_nevertheless() -> Result {
         let (table, set) = empty()?;
         for (repeat, read_once, left) in [(false, true, 0), (false, false, 0), (true, true, 1)] {
-            let id = armed(&table, &set, 1, repeat)?;
+            let id = armed(&set, 1, repeat)?;
             assert_eq!(wake(&table, 1), 1);
             let mut batch = Batch::take(&set, 16);
-            batch.read = usize::from(read_once);
+            batch.pretend(usize::from(read_once));
             if repeat {
                 assert_eq!(wake(&table, 1), 1);
             }
@@ -203,10 +206,7 @@ mod all {
     #[test]
     fn watch_that_was_met_is_removed_with_its_event() -> Result {
         let (table, set) = empty()?;
-        let ids = [
-            armed(&table, &set, 1, false)?,
-            armed(&table, &set, 2, false)?,
-        ];
+        let ids = [armed(&set, 1, false)?, armed(&set, 2, false)?];
         assert_eq!(wake(&table, 9), 2);
         assert!(remove(&set, ids[0]) == Ok(1));
         assert!(remove(&set, ids[0]) == Err(ENOENT));
@@ -229,10 +229,10 @@ mod all {
 
     #[test]
     fn slot_that_is_used_again_has_another_id() -> Result {
-        let (table, set) = empty()?;
-        let first = armed(&table, &set, 1, false)?;
+        let (_, set) = empty()?;
+        let first = armed(&set, 1, false)?;
         assert!(remove(&set, first) == Ok(0));
-        let second = armed(&table, &set, 1, false)?;
+        let second = armed(&set, 1, false)?;
         assert_eq!(first as u32, second as u32);
         assert!(first != second);
         assert!(remove(&set, first) == Err(ENOENT));
@@ -243,15 +243,16 @@ mod all {
     #[test]
     fn set_outlives_its_file_until_its_pollers_are_woken() -> Result {
         let (table, set) = empty()?;
-        armed(&table, &set, 1, false)?;
-        armed(&table, &set, 2, false)?;
+        armed(&set, 1, false)?;
+        armed(&set, 2, false)?;
         let (mut first, mut second) = (WakeChain::new(), WakeChain::new());
         let slot = table.slot(key());
         assert_eq!(slot.wake(key(), u64::MAX, 1, &mut first), 1);
         // The set is in a list already.
         assert_eq!(slot.wake(key(), u64::MAX, 1, &mut second), 1);
         drop(second);
-        close(&set);
+        // SAFETY: Nobody else uses the set.
+        unsafe { close(&set) };
         assert_eq!(set.nr_watches(), 0);
         let set = Arc::into_unique_or_drop(set);
         assert!(set.is_none());

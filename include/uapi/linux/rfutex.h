@@ -352,8 +352,9 @@ struct rfutex_watch_remove {
  * @cookie: that of the watch
  * @id: likewise
  * @woken: how many wakes have counted it since its last event
- * @moved: how many requeues have counted it as moved since then. Only a watch
- *	with RFUTEX_WATCH_REPEAT hears of them, because it stays where it is.
+ * @moved: how many requeues to another word have counted it as moved since
+ *	then. Only a watch with RFUTEX_WATCH_REPEAT hears of them, because it
+ *	stays where it is.
  * @what: RFUTEX_EVENT_*
  */
 struct rfutex_event {

@@ -89,7 +89,8 @@ impl WatchOptions {
     }
 }
 
-/// By what a set knows a watch. No two watches of a set ever have the same.
+/// By what a set knows a watch. A set gives the same id again only after 2^32
+/// other watches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct WatchId(pub u64);
@@ -264,22 +265,19 @@ impl From<Watches> for OwnedFd {
 ///
 /// # Errors
 ///
-/// If the file is not a watch set, [`Error::Unsupported`] or whatever else that file
-/// answers to a command that it does not know. The descriptor is closed then.
+/// [`Error::Unsupported`]: the file is not a watch set. [`Error::Os`]: `/proc` is not
+/// mounted. The descriptor is closed then.
 impl TryFrom<OwnedFd> for Watches {
     type Error = Error;
 
     fn try_from(fd: OwnedFd) -> Result<Self, Error> {
-        // No watch has the number 0.
-        let mut remove = uapi::rfutex_watch_remove::default();
-        // SAFETY: If the file is another one and knows a command of this number, it
-        // writes no more than the size that the number carries.
-        match unsafe { raw::call(fd.as_fd(), uapi::RFUTEX_WATCH_REMOVE, &mut remove) } {
-            // INVARIANT: The file has answered as a set does.
-            Err(Error::Os(libc::ENOENT)) => Ok(Self(fd.into())),
-            Ok(_) => Err(Error::Unsupported),
-            Err(error) => Err(error),
+        // Other files may know a command of the same number.
+        let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        if std::fs::read_link(link)?.as_os_str() != "anon_inode:[rfutex-watches]" {
+            return Err(Error::Unsupported);
         }
+        // INVARIANT: Only the module gives files this name.
+        Ok(Self(fd.into()))
     }
 }
 
