@@ -54,7 +54,12 @@ impl<'a> Speculation<'a> {
         // valid for a write.
         let begun =
             unsafe { helpers::rfutex_mmap_lock_speculate_try_begin(mm.as_ptr(), &raw mut seq) };
-        // INVARIANT: If the function returns true, nobody held the lock when the count was `seq`.
+        if lab::fault(Point::AreaChanged) {
+            // This is as if it had begun before the address space was changed last.
+            seq = seq.wrapping_sub(2);
+        }
+        // INVARIANT: If the function returns true, nobody held the lock when the count was `seq`,
+        // or 2 less than that.
         begun.then_some(Self { mm, seq, _rcu: rcu })
     }
 
