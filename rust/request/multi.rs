@@ -232,6 +232,7 @@ impl Waitv {
     /// # Context
     ///
     /// As [`Wait::read`].
+    #[inline]
     pub(crate) fn entry(&self, index: usize) -> Result<WaitvEntry> {
         let raw = self.entries.read(index)?;
         check_zero(raw.flags | raw.cond)?;
