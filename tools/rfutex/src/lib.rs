@@ -38,13 +38,25 @@
 //! All threads can share an [`Rfutex`], as in the example. But each call changes
 //! the reference counter of the open file twice. So where many threads make many
 //! calls, each of them should have a handle of its own: see [`PerThread`].
+//!
+//! # Event loops and async
+//!
+//! [`Watches`] is a file that has an event when a wake has come, for event loops. It
+//! is all that a loop of the crates `polling` or `mio` needs. Two features go further:
+//!
+//! - `tokio`: the module `tokio`, with an async wait on a word.
+//! - `io-uring`: the module `io_uring`, with entries that read the events.
 
 mod device;
 mod error;
+#[cfg(feature = "io-uring")]
+pub mod io_uring;
 mod key;
 mod multi;
 mod per_thread;
 pub mod raw;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod wait;
 mod watches;
 mod word;
