@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Watch sets.
 
+mod asynchronous;
+mod loops;
 mod order;
 mod storm;
 
@@ -15,7 +17,13 @@ use std::sync::Arc;
 
 /// The tests of watch sets.
 pub fn trials() -> Vec<libtest_mimic::Trial> {
-    [own(), order::trials(), storm::trials()]
+    [
+        own(),
+        asynchronous::trials(),
+        loops::trials(),
+        order::trials(),
+        storm::trials(),
+    ]
         .into_iter()
         .flatten()
         .collect()
