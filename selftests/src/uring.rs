@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 trials![
     wait_and_wake,
+    by_the_crate,
     other_value,
     bad_requests,
     wakes,
@@ -138,6 +139,34 @@ fn wait_and_wake() {
         let mut done: Vec<_> = (0..100).map(|_| ring.next()).collect();
         done.sort_unstable();
         assert_eq!(done, (0..100).map(|nr| (nr, 0)).collect::<Vec<_>>());
+    }
+}
+
+/// The entries that the crate makes.
+fn by_the_crate() {
+    let map = Mapping::shared(PAGE);
+    let mut ring = Ring::new();
+    let device = Rfutex::open().expect("the device");
+    for word in [map.word(0), map.word(8).private()] {
+        let on = rfutex::io_uring::Wait::new(word, 0, RFUTEX_MASK_ANY);
+        for user_data in 1..5 {
+            ring.submit(&rfutex::io_uring::wait(&device, &on).user_data(user_data));
+        }
+        ring.submit(&rfutex::io_uring::wake_one(&device, word).user_data(8));
+        ring.submit(&rfutex::io_uring::cancel(&device, 3).user_data(9));
+        ring.submit(&rfutex::io_uring::wake_all(&device, word).user_data(10));
+        let mut done: Vec<_> = (0..7).map(|_| ring.next()).collect();
+        done.sort_unstable();
+        let expected = [
+            (1, 0),
+            (2, 0),
+            (3, -ECANCELED),
+            (4, 0),
+            (8, 1),
+            (9, 1),
+            (10, 2),
+        ];
+        assert_eq!(done, expected);
     }
 }
 

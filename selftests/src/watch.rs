@@ -24,9 +24,9 @@ pub fn trials() -> Vec<libtest_mimic::Trial> {
         order::trials(),
         storm::trials(),
     ]
-        .into_iter()
-        .flatten()
-        .collect()
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn own() -> Vec<libtest_mimic::Trial> {

@@ -85,6 +85,8 @@ impl Features {
     pub const SWAP: Self = Self(uapi::RFUTEX_FEATURE_SWAP);
     /// There are watch sets (`RFUTEX_WATCHES_CREATE`).
     pub const WATCHES: Self = Self(uapi::RFUTEX_FEATURE_WATCHES);
+    /// io_uring can issue waits and wakes.
+    pub const URING: Self = Self(uapi::RFUTEX_FEATURE_URING);
     /// There is `RFUTEX_WAKEV`.
     pub const WAKEV: Self = Self(uapi::RFUTEX_FEATURE_WAKEV);
     /// There is [`Resolver::Page`].

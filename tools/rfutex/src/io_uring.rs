@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Entries for the crate `io-uring` that wait for the events of a watch set. (Feature
-//! `io-uring`.)
+//! Entries for the crate `io-uring`: waits and wakes, and entries that wait for the
+//! events of a watch set. (Feature `io-uring`.)
 //!
 //! Each function makes one entry; the caller gives it a `user_data` and pushes it.
 //!
@@ -10,15 +10,19 @@
 //! | [`poll_multi`] | one whenever there are new events |
 //! | [`read`] | one, with the events |
 //! | [`Buffers::read_multi`] | one for each buffer full of events, as long as there are free buffers |
+//! | [`wait`] | one, when a wake meets it: 0 |
+//! | [`wake_one`], [`wake_all`] | one, with the number of waiters that were woken |
+//! | [`cancel`] | one, with the number of waits that were cancelled |
 //!
 //! Unlike a call of [`Watches::read`], an entry that reads waits for events whether
 //! or not the set is [non-blocking](Watches::nonblocking).
 
-use crate::{Error, Event, Watches};
+use crate::raw::uapi;
+use crate::{Error, Event, Rfutex, WaitOptions, Watches, Word};
 use ::io_uring::types::Fd;
 use ::io_uring::{cqueue, opcode, squeue};
 use std::cell::UnsafeCell;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 fn fd(watches: &Watches) -> Fd {
     Fd(watches.as_raw_fd())
@@ -60,6 +64,64 @@ pub fn completed(result: i32) -> Result<usize, Error> {
         Ok(bytes) => Ok(bytes / size_of::<Event>()),
         Err(_) => Err(Error::from_errno(-result)),
     }
+}
+
+/// A command of the device: the number of an ioctl, and its argument.
+fn command(device: &Rfutex, op: u32, arg: u64) -> squeue::Entry {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&arg.to_ne_bytes());
+    opcode::UringCmd16::new(Fd(device.as_fd().as_raw_fd()), op)
+        .cmd(bytes)
+        .build()
+}
+
+/// What [`wait`] waits for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wait(#[expect(dead_code, reason = "the kernel reads it")] uapi::rfutex_wait);
+
+impl Wait {
+    /// A wake on `word` whose mask shares a bit with `mask`, while the word has the
+    /// value `val`.
+    pub fn new(word: Word<'_>, val: u64, mask: u64) -> Self {
+        Self(WaitOptions::default().mask(mask).wait_on(word, val))
+    }
+}
+
+/// Completes with 0 when a wake meets it, or at once with an error: `EAGAIN` if the word
+/// has another value, and those of [`Rfutex::wait`].
+///
+/// Whoever pushes the entry answers for it that `wait` stays where it is until the entry
+/// was issued: that is when the call has returned which submits it, or, if io_uring
+/// does not issue it there, when it has completed.
+pub fn wait(device: &Rfutex, wait: &Wait) -> squeue::Entry {
+    let addr = std::ptr::from_ref(wait).expose_provenance();
+    command(device, uapi::RFUTEX_WAIT, addr as u64)
+}
+
+/// Wakes the first waiter on `word`, as [`Rfutex::wake_one`] does.
+pub fn wake_one(device: &Rfutex, word: Word<'_>) -> squeue::Entry {
+    let op = if word.is_private() {
+        uapi::RFUTEX_WAKE_ONE_PRIVATE
+    } else {
+        uapi::RFUTEX_WAKE_ONE
+    };
+    command(device, op, word.addr())
+}
+
+/// Wakes all waiters on `word`, as [`Rfutex::wake_all`] does.
+pub fn wake_all(device: &Rfutex, word: Word<'_>) -> squeue::Entry {
+    let op = if word.is_private() {
+        uapi::RFUTEX_WAKE_ALL_PRIVATE
+    } else {
+        uapi::RFUTEX_WAKE_ALL
+    };
+    command(device, op, word.addr())
+}
+
+/// Cancels the waits with this `user_data` that were submitted to the same ring on the
+/// same open device. They complete with `ECANCELED`.
+pub fn cancel(device: &Rfutex, user_data: u64) -> squeue::Entry {
+    command(device, uapi::RFUTEX_URING_CANCEL, user_data)
 }
 
 /// Memory for the events that [`read_multi`](Self::read_multi) reads: a group of
