@@ -296,3 +296,69 @@ pub(crate) fn fault_in(word: Word) -> Result {
     )
     .map(|_: u64| ())
 }
+
+#[cfg(RFUTEX_KUNIT)]
+#[kunit_tests(rfutex_uaccess)]
+mod tests {
+    use super::*;
+    use crate::lab::kunit::{
+        sized,
+        Access::ReadWrite,
+        Mapping, //
+    };
+    use core::cell::Cell;
+
+    /// Updates a word of `size` bytes, between others, to its value plus 1. The first `times` times
+    /// that the new value is computed, somebody else changes all of the memory meanwhile, so that
+    /// each byte becomes the number of the time.
+    ///
+    /// Returns the result, how often the new value was computed, and what the memory holds then.
+    fn update_disturbed(size: u32, times: u8) -> Result<(Result<u64>, u8, [u8; 16])> {
+        let memory = Mapping::anonymous(1, ReadWrite)?;
+        memory.write(0, &[0; 16])?;
+        let (computed, written) = (Cell::new(0), Cell::new(true));
+        let result = update_inatomic(sized(memory.at(8), size)?, |old| {
+            computed.set(computed.get() + 1);
+            if computed.get() <= times {
+                // The page is in memory, so this does not need a page fault.
+                let write = memory.write(0, &[computed.get(); 16]);
+                written.set(written.get() && write.is_ok());
+            }
+            old + 1
+        });
+        let mut bytes = [0; 16];
+        memory.read(0, &mut bytes)?;
+        if written.get() {
+            Ok((result, computed.get(), bytes))
+        } else {
+            Err(EFAULT)
+        }
+    }
+
+    #[test]
+    fn word_that_others_change_is_updated_all_the_same() -> Result {
+        for size in [1, 2, 4, 8] {
+            for times in [0, 1, 2, 5, 63] {
+                let (result, computed, bytes) = update_disturbed(size, times)?;
+                let old = u64::from_le_bytes([times; 8]) & (u64::MAX >> (64 - 8 * size));
+                let mut expected = [times; 16];
+                expected[8] += 1;
+                assert!(result == Ok(old));
+                assert_eq!(computed, times + 1);
+                assert!(bytes == expected);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn word_that_others_keep_changing_is_left_alone() -> Result {
+        for size in [1, 2, 4, 8] {
+            let (result, computed, bytes) = update_disturbed(size, u8::MAX)?;
+            assert!(result == Err(EAGAIN));
+            assert_eq!(u32::from(computed), UPDATE_TRIES);
+            assert!(bytes == [computed; 16]);
+        }
+        Ok(())
+    }
+}
