@@ -78,17 +78,18 @@ fn wake_all(context: Context<'_>, targets: &mut [Target], results: &mut [u32]) {
             continue;
         }
         slot.lock().wake_where(id, &mut chain, |mask| {
-            let mut same = targets.iter_mut().zip(&mut *results).skip(first);
-            let found = same
-                .find(|(target, _)| target.id == id && target.left != 0 && target.mask & mask != 0);
-            match found {
-                Some((target, result)) => {
-                    target.left -= 1;
-                    *result += 1;
-                    true
-                }
-                None => false,
-            }
+            let same = targets.iter_mut().zip(&mut *results).skip(first);
+            let mut wanting = same
+                .filter(|(target, _)| target.id == id && target.left != 0)
+                .peekable();
+            // The lock is not kept for those whom nobody wants.
+            wanting.peek()?;
+            let Some((target, result)) = wanting.find(|(target, _)| target.mask & mask != 0) else {
+                return Some(false);
+            };
+            target.left -= 1;
+            *result += 1;
+            Some(true)
         });
     }
 }

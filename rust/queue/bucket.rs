@@ -242,13 +242,14 @@ impl LockedSlot<'_> {
         met.nr
     }
 
-    /// Wakes those waiters whose key is `id`, and of whose masks `wanted` returns true, in one walk
-    /// through the queue. `id` must belong to this slot.
+    /// Wakes those waiters whose key is `id`, and of whose masks `wanted` returns `Some(true)`, in
+    /// one walk through the queue, which ends when `wanted` returns `None`. `id` must belong to
+    /// this slot.
     pub(crate) fn wake_where(
         &mut self,
         id: KeyId,
         chain: &mut WakeChain,
-        wanted: impl FnMut(u64) -> bool,
+        wanted: impl FnMut(u64) -> Option<bool>,
     ) {
         let met = self.queue.wake_where(id, chain, &mut self.again, wanted);
         self.slot.waiters_dec(met.gone as i32);

@@ -160,13 +160,14 @@ impl Queue {
         met
     }
 
-    /// Does what [`Self::wake`] does, for those waiters of whose masks `wanted` returns true.
+    /// Does what [`Self::wake`] does, for those waiters of whose masks `wanted` returns
+    /// `Some(true)`. Looks at no more waiters once it returns `None`.
     pub(super) fn wake_where(
         &mut self,
         id: KeyId,
         chain: &mut WakeChain,
         again: &mut Queue,
-        mut wanted: impl FnMut(u64) -> bool,
+        mut wanted: impl FnMut(u64) -> Option<bool>,
     ) -> Met {
         let mut met = Met::default();
         let mut next = self.first;
@@ -176,12 +177,19 @@ impl Queue {
             // SAFETY: Its links change only under the lock, which is held.
             next = unsafe { (*node.links.get()).next };
             // SAFETY: The node is in this queue, whose lock is held.
-            if unsafe { node.id() } == id && wanted(node.mask) {
-                // SAFETY: As above.
-                unsafe { self.unlink(node) };
-                // SAFETY: The node was in this queue, whose lock is held. Now that it is unlinked,
-                // nothing leads to it any more.
-                met.add(unsafe { take(link, chain, again) });
+            if unsafe { node.id() } != id {
+                continue;
+            }
+            match wanted(node.mask) {
+                Some(true) => {
+                    // SAFETY: The node is in this queue.
+                    unsafe { self.unlink(node) };
+                    // SAFETY: The node was in this queue, whose lock is held. Now that it is
+                    // unlinked, nothing leads to it any more.
+                    met.add(unsafe { take(link, chain, again) });
+                }
+                Some(false) => {}
+                None => break,
             }
         }
         met
