@@ -6,9 +6,11 @@
 mod calls;
 mod clock;
 pub mod command;
+mod fail_nth;
 mod fault;
 pub mod futex;
 mod mapping;
+mod module;
 mod process;
 mod sched;
 mod service;
@@ -19,8 +21,10 @@ mod vfork;
 
 pub use calls::{CALLS, Call, Touch};
 pub use clock::Realtime;
+pub use fail_nth::FailNth;
 pub use fault::Fault;
 pub use mapping::{AnyAtomic, Mapping, PAGE};
+pub use module::{ReloadedModule, UnloadedModule};
 pub use process::{Child, stop_and_go};
 pub use sched::{on_each_cpu, set_deadline, set_priority, set_priority_of, stay_on};
 pub use service::{BOTH, Service, Sleeper};

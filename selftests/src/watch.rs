@@ -2,9 +2,22 @@
 //! Watch sets.
 
 mod asynchronous;
+mod bad;
+mod balance;
+mod epoll;
+mod faults;
+mod lifetime;
+mod limits;
 mod loops;
+mod nothing_held;
 mod order;
+mod passed;
+mod reading;
+mod removing;
+mod scale;
 mod storm;
+mod uring;
+mod wakev;
 
 use crate::harness::{Child, Mapping, PAGE, Task, fx, nr_waiters, until_in_syscall};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -12,21 +25,32 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::unistd::getpid;
 use rfutex::raw::uapi;
 use rfutex::{Error, Event, WatchId, WatchOptions, Watches, Word};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 /// The tests of watch sets.
 pub fn trials() -> Vec<libtest_mimic::Trial> {
-    [
+    let all = [
         own(),
         asynchronous::trials(),
         loops::trials(),
         order::trials(),
+        epoll::trials(),
+        reading::trials(),
+        removing::trials(),
+        bad::trials(),
+        lifetime::trials(),
+        passed::trials(),
+        nothing_held::trials(),
+        uring::trials(),
+        wakev::trials(),
+        faults::trials(),
+        limits::trials(),
+        scale::trials(),
         storm::trials(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+        balance::trials(),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 fn own() -> Vec<libtest_mimic::Trial> {
@@ -89,6 +113,19 @@ pub fn add_repeat(set: &Watches, word: Word<'_>, cookie: u64) -> WatchId {
     let id = set.add(word, 0, cookie, WatchOptions::default().repeat());
     id.expect("a watch")
 }
+
+/// Reads up to `len` bytes of events to the address `addr`, where nothing is but what belongs to the
+/// test. Returns the number of events.
+fn read_to(set: &Watches, addr: u64, len: usize) -> nix::Result<usize> {
+    // SAFETY: By the function's requirements, nothing of Rust's is there but atomics.
+    let result = unsafe { libc::read(set.as_raw_fd(), addr as *mut libc::c_void, len) };
+    let bytes = nix::Error::result(result)? as usize;
+    assert!(bytes.is_multiple_of(EVENT), "whole events");
+    Ok(bytes / EVENT)
+}
+
+/// The size of an event in bytes.
+const EVENT: usize = size_of::<Event>();
 
 fn readable(set: &Watches) -> bool {
     let mut fds = [PollFd::new(set.as_fd(), PollFlags::POLLIN)];

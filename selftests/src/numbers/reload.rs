@@ -3,13 +3,10 @@
 //! and no new one gets one of these.
 
 use super::{all_differ, meet_only_there};
-use crate::harness::{Child, Mapping, PAGE, object_of};
+use crate::harness::{Child, Mapping, PAGE, UnloadedModule, object_of};
 use crate::memory::{Region, memfd};
-use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
 use rfutex::{Rfutex, Word};
 use std::collections::HashSet;
-use std::ffi::CString;
-use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 trials![no_number_twice];
@@ -19,35 +16,6 @@ const FILES: usize = 300;
 
 /// How many address spaces by the second.
 const PROCESSES: usize = 20;
-
-/// What is set for the tests where they are run one by one: what the module was loaded from and with.
-fn told(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is set"))
-}
-
-fn load() {
-    let path = told("RFUTEX_MODULE");
-    let module = File::open(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let parameters = CString::new(told("RFUTEX_PARAMETERS")).expect("no zero");
-    finit_module(&module, &parameters, ModuleInitFlags::empty()).expect("finit_module");
-}
-
-/// The module is gone; on drop it is there again.
-struct Unloaded;
-
-impl Unloaded {
-    /// Nobody may have the device open, in this process neither.
-    fn new() -> Self {
-        delete_module(c"rfutex", DeleteModuleFlags::O_NONBLOCK).expect("delete_module");
-        Self
-    }
-}
-
-impl Drop for Unloaded {
-    fn drop(&mut self) {
-        load();
-    }
-}
 
 fn files() -> Vec<Region> {
     let region = || Region::shared(memfd(PAGE), 0, PAGE);
@@ -65,7 +33,7 @@ fn no_number_twice() {
         first.key_info(word).expect("a key");
     }
     drop(first);
-    drop(Unloaded::new());
+    drop(UnloadedModule::new());
 
     // In this order: those who wait are on old ones.
     let new = files();
