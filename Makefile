@@ -76,7 +76,7 @@ bench:
 bench-compare:
 	@BASE='$(BASE)' tools/vm.sh bench-compare $(ROWS:%=--only %) $(HOLD:%=--hold %)
 
-# ROW=wake-none, with MEMORY=private|shared and SIDE=page|vma|locked|'futex(2)'.
+# ROW=wake-none, with MEMORY=private|shared and SIDE=page|vma|locked|contender.
 profile:
 	@tools/vm.sh profile $(ROW) $(MEMORY:%=--memory %) $(if $(SIDE),--resolver '$(SIDE)')
 
@@ -104,7 +104,7 @@ help:
 	@echo '                    only these)'
 	@echo '  bench-compare   - what costs more or less than with the module of BASE=revision'
 	@echo '  profile         - the instructions of an operation (ROW=wake-none MEMORY=shared'
-	@echo '                    SIDE=page, or SIDE="futex(2)")'
+	@echo '                    SIDE=page, or SIDE=contender)'
 	@echo '  run             - a shell in the VM with the module loaded (CMD=...: a command)'
 	@echo '  boots           - boot the VM again and again (N=how often) and count how often that fails'
 	@echo '  splats          - check that each kind of kernel splat fails a test'

@@ -7,7 +7,8 @@ use rfutex::raw::{self, Struct, uapi};
 use rfutex::{Rfutex, Word};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-/// A command of the device with its struct.
+/// A command of the device, or of a watch set, with its struct. It writes to this struct, and
+/// where the struct says that there are atomics for it to write to.
 #[derive(Debug)]
 pub struct Ioctl<T> {
     fd: RawFd,
@@ -18,10 +19,10 @@ pub struct Ioctl<T> {
 
 impl<T: Struct> Ioctl<T> {
     /// Makes `request` ready.
-    pub fn new(device: &'static Rfutex, request: u32, arg: T) -> Self {
+    pub fn new(file: &'static impl AsFd, request: u32, arg: T) -> Self {
         assert_eq!(raw::size(request), size_of::<T>());
         Self {
-            fd: device.as_fd().as_raw_fd(),
+            fd: file.as_fd().as_raw_fd(),
             request: request.into(),
             arg,
         }
@@ -30,7 +31,8 @@ impl<T: Struct> Ioctl<T> {
     /// Makes the call. What it returns, -1 for an error.
     #[inline]
     pub fn call(&mut self) -> i64 {
-        // SAFETY: The kernel writes at most the size of `T`, of which any bytes are a value.
+        // SAFETY: To the struct, the kernel writes at most the size of `T`, of which any bytes are a
+        // value. What else it writes to is atomics.
         unsafe { libc::ioctl(self.fd, self.request, &raw mut self.arg) }.into()
     }
 }
@@ -130,6 +132,39 @@ impl Futex {
                 self.val3,
             )
         }
+    }
+}
+
+/// Some 64-bit numbers, and a file that they are read from or written to.
+#[derive(Debug)]
+pub struct Numbers<const N: usize> {
+    fd: RawFd,
+    numbers: [u64; N],
+}
+
+impl<const N: usize> Numbers<N> {
+    /// All of them one, and this file.
+    pub fn new(file: &'static impl AsFd) -> Self {
+        Self {
+            fd: file.as_fd().as_raw_fd(),
+            numbers: [1; N],
+        }
+    }
+
+    /// Writes all of them. How many bytes that was, -1 for an error.
+    #[inline]
+    pub fn write(&self) -> isize {
+        let bytes = size_of_val(&self.numbers);
+        // SAFETY: So many bytes are there.
+        unsafe { libc::write(self.fd, self.numbers.as_ptr().cast(), bytes) }
+    }
+
+    /// Reads as many as there are. How many bytes that was, -1 for an error.
+    #[inline]
+    pub fn read(&mut self) -> isize {
+        let bytes = size_of_val(&self.numbers);
+        // SAFETY: The kernel writes at most so many bytes, and any bytes are numbers.
+        unsafe { libc::read(self.fd, self.numbers.as_mut_ptr().cast(), bytes) }
     }
 }
 

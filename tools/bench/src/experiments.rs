@@ -8,6 +8,7 @@ pub mod lock;
 pub mod reclaim;
 pub mod thp;
 pub mod threads;
+pub mod watches;
 
 use crate::call::{Futex, Ioctl, WakeOne};
 use crate::rows::wait;

@@ -4,12 +4,14 @@
 
 mod calibrate;
 mod call;
+mod cgroup;
 mod experiments;
 mod measure;
 mod memory;
 mod rows;
 mod scheduling;
 mod side;
+mod uring;
 
 use clap::{Parser, Subcommand};
 use experiments::Scope;
@@ -48,7 +50,7 @@ enum Do {
     Time(Choice),
     /// Carry out experiments, of all sides
     Experiments {
-        /// threads, hash, crowd, page-lock, fault, reclaim, thp
+        /// threads, hash, crowd, watches, page-lock, fault, reclaim, thp
         names: Vec<String>,
         /// Only these resolvers
         #[arg(long, value_name = "NAME")]
@@ -63,7 +65,7 @@ enum Do {
         name: String,
         /// The memory of its words
         memory: String,
-        /// futex(2), or a resolver
+        /// A resolver; or contender, which is futex(2) in most cases
         side: String,
         /// For how many seconds
         #[arg(long, default_value_t = 2)]
@@ -98,6 +100,7 @@ fn measure(row: &Row, side: Side, unit: Unit, rounds: Rounds) {
     let record = RowRecord {
         name: row.name.to_owned(),
         memory: row.memory.name().to_owned(),
+        contender: row.contender.to_owned(),
         resolver: side.name().to_owned(),
         hold: side::hold(),
         unit,
@@ -124,6 +127,7 @@ fn experiment(names: &[String], resolvers: &[String], files_only: bool) {
             "threads" => experiments::threads::run,
             "hash" => experiments::hash::run,
             "crowd" => experiments::crowd::run,
+            "watches" => experiments::watches::run,
             "page-lock" => experiments::lock::run,
             "fault" => experiments::fault::run,
             "reclaim" => experiments::reclaim::run,
@@ -136,9 +140,11 @@ fn experiment(names: &[String], resolvers: &[String], files_only: bool) {
 
 /// Does it once, tells, and goes on for so many nanoseconds.
 fn repeat(name: &str, memory: &str, side: &str, ns: u64) {
-    let side = std::iter::once(Side::Native)
-        .chain(Side::ours())
-        .find(|known| known.name() == side)
+    let native = side == "contender" || side == Side::Native.name();
+    let ours = || Side::ours().into_iter().find(|ours| ours.name() == side);
+    let side = native
+        .then_some(Side::Native)
+        .or_else(ours)
         .unwrap_or_else(|| panic!("the module has no resolver {side}"));
     let row = rows::all()
         .into_iter()

@@ -52,24 +52,26 @@ impl Hold {
     }
 }
 
-/// One operation, of futex(2) and of rfutex with one of its resolvers.
+/// One operation, of what rfutex is compared with, and of rfutex with one of its resolvers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The operation.
     pub name: String,
     /// The memory of its words.
     pub memory: String,
+    /// What rfutex is compared with: futex(2), if nothing else is said.
+    pub contender: String,
     /// The resolver.
     pub resolver: String,
     /// What the module was loaded with.
     pub hold: Hold,
     /// What is counted.
     pub unit: Unit,
-    /// futex(2)'s.
+    /// The contender's.
     pub native: Spread,
     /// rfutex's.
     pub ours: Spread,
-    /// rfutex's through futex(2)'s, batch by batch.
+    /// rfutex's through the contender's, batch by batch.
     pub ratio: Spread,
 }
 

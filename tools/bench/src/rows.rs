@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The operations that are measured: one line each in the table.
 
+mod handover;
 mod many;
 mod pingpong;
 mod single;
+mod watch;
 
 pub use single::wait;
+pub use watch::set as watch_set;
 
 use crate::measure::Batch;
 use crate::memory::Memory;
@@ -18,6 +21,8 @@ pub struct Row {
     pub name: &'static str,
     /// Its memory.
     pub memory: Memory,
+    /// What rfutex is compared with.
+    pub contender: &'static str,
     /// How often it is done in a batch.
     pub batch: u32,
     /// By how much a batch's time is divided further.
@@ -39,6 +44,7 @@ fn each(name: &'static str, memories: &[Memory], batch: u32, make: Make) -> Vec<
     let row = |&memory| Row {
         name,
         memory,
+        contender: "futex(2)",
         batch,
         divide: 1,
         make,
@@ -46,7 +52,13 @@ fn each(name: &'static str, memories: &[Memory], batch: u32, make: Make) -> Vec<
     memories.iter().map(row).collect()
 }
 
-/// The same, of so many waiters at once.
+/// The same, compared with something else than futex(2).
+fn against(contender: &'static str, rows: Vec<Row>) -> Vec<Row> {
+    let row = |row| Row { contender, ..row };
+    rows.into_iter().map(row).collect()
+}
+
+/// The same, of so many waiters or words at once.
 fn each_of(divide: u32, rows: Vec<Row>) -> Vec<Row> {
     let divided = |row| Row { divide, ..row };
     rows.into_iter().map(divided).collect()
@@ -57,6 +69,7 @@ pub fn all() -> Vec<Row> {
     use Memory::{Anonymous, Private, Shared};
     let all = [Private, Shared, Anonymous];
     let two = [Private, Shared];
+    let shared = [Shared];
     [
         each("wake-none", &all, 100, single::wake_none),
         each("wake-none-struct", &all, 100, single::wake_none_struct),
@@ -69,6 +82,26 @@ pub fn all() -> Vec<Row> {
         each("wake-1", &two, 20, many::wake_one),
         each("requeue-none", &two, 100, single::requeue_none),
         each("waitv-1-eagain", &two, 100, single::waitv_one_eagain),
+        against(
+            "write(2) to an eventfd",
+            each("signal-none", &shared, 100, single::signal_none),
+        ),
+        each_of(
+            single::WAKEV as u32,
+            each("wakev-16-none", &shared, 20, single::wakev_none),
+        ),
+        against(
+            "IORING_OP_FUTEX_WAIT and its cancel",
+            each("arm-remove", &two, 50, watch::arm_remove),
+        ),
+        against(
+            "two eventfds",
+            each("handover-epoll", &shared, 50, handover::epoll),
+        ),
+        against(
+            "IORING_OP_FUTEX_WAIT and IORING_OP_FUTEX_WAKE",
+            each("handover-uring", &shared, 50, handover::uring),
+        ),
     ]
     .concat()
 }

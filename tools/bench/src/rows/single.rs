@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Calls of one thread that nobody sleeps in.
 
-use crate::call::{Futex, Ioctl, WakeOne, assert_errno};
+use crate::call::{Futex, Ioctl, Numbers, WakeOne, assert_errno};
 use crate::measure::{Batch, batch};
 use crate::memory::Memory;
 use crate::side::Side;
 use nix::errno::Errno;
+use nix::sys::eventfd::EventFd;
 use rfutex::raw::uapi;
 use rfutex::{Rfutex, Word};
 use rfutex_selftests::harness::futex;
+use std::sync::atomic::AtomicU32;
 
 /// A wake with nobody there, the address in the argument.
 pub fn wake_none(side: Side, memory: Memory) -> Batch {
@@ -19,6 +21,18 @@ pub fn wake_none(side: Side, memory: Memory) -> Batch {
             let call = WakeOne::new(device, word);
             batch(move || assert_eq!(call.call(), 0))
         }
+    }
+}
+
+/// The same, beside an eventfd that somebody may wait for and nobody does.
+pub fn signal_none(side: Side, memory: Memory) -> Batch {
+    match side {
+        Side::Native => {
+            let eventfd: &EventFd = Box::leak(Box::new(EventFd::new().expect("an eventfd")));
+            let one = Numbers::<1>::new(eventfd);
+            batch(move || assert_eq!(one.write(), 8))
+        }
+        Side::Ours(..) => wake_none(side, memory),
     }
 }
 
@@ -37,6 +51,43 @@ pub fn wake_none_struct(side: Side, memory: Memory) -> Batch {
 fn native_wake_none(word: Word<'static>) -> Batch {
     let call = Futex::wake(word, 1);
     batch(move || assert_eq!(call.call(), 0))
+}
+
+/// How many words are woken in one call.
+pub const WAKEV: usize = 16;
+
+/// Wakes on several words with nobody there: in one call, or with futex(2) in one for each.
+pub fn wakev_none(side: Side, memory: Memory) -> Batch {
+    let words: [_; WAKEV] = memory.words();
+    match side {
+        Side::Native => {
+            let calls = words.map(|word| Futex::wake(word, 1));
+            batch(move || {
+                for call in &calls {
+                    assert_eq!(call.call(), 0);
+                }
+            })
+        }
+        Side::Ours(device, _) => {
+            let entries = Box::leak(Box::new(words.map(|word| uapi::rfutex_wakev_entry {
+                word: word.into(),
+                mask: uapi::RFUTEX_MASK_ANY,
+                nr: 1,
+                flags: 0,
+            })));
+            let results = Box::leak(Box::new([const { AtomicU32::new(0) }; WAKEV]));
+            let arg = uapi::rfutex_wakev {
+                entries: entries.as_ptr().addr() as u64,
+                results: results.as_ptr().expose_provenance() as u64,
+                nr: WAKEV as u32,
+                entry_size: size_of::<uapi::rfutex_wakev_entry>() as u32,
+                flags: 0,
+                pad: 0,
+            };
+            let mut call = Ioctl::new(device, uapi::RFUTEX_WAKEV, arg);
+            batch(move || assert_eq!(call.call(), 0))
+        }
+    }
 }
 
 /// A wake of up to `nr` on `word`.

@@ -16,7 +16,7 @@ pub struct Choice {
     /// Only operations that have this in their names (may be given more than once)
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
-    /// Only this experiment: crowd, threads, hash, page-lock, fault, reclaim, thp (may be given more than once)
+    /// Only this experiment: crowd, threads, watches, hash, page-lock, fault, reclaim, thp (may be given more than once)
     #[arg(long, value_name = "NAME")]
     experiment: Vec<String>,
     /// Only this resolver (may be given more than once)
@@ -49,7 +49,7 @@ pub const BOOTS: &[Boot] = &[
         counting: true,
         module: "module",
         resolvers: &["page", "vma"],
-        experiments: &["threads", "crowd"],
+        experiments: &["threads", "crowd", "watches"],
     },
     Boot {
         name: "instructions-lab",

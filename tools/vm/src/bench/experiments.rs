@@ -39,6 +39,10 @@ const TITLES: &[(&str, &str)] = &[
     ),
     ("slab", "slab memory of a sleeping waiter"),
     (
+        "watches",
+        "memory of an armed watch, and of a request of io_uring that waits",
+    ),
+    (
         "page-lock",
         "calls while others have the lock of the word's page (000, 002)",
     ),
@@ -71,6 +75,9 @@ const FLAT: f64 = 1.1;
 
 /// Bytes that are none: a page that comes and goes, through a thousand waiters.
 const NONE: f64 = 64.0;
+
+/// Bytes that an armed watch may take.
+const WATCH: f64 = 192.0;
 
 /// What the lines show, claim by claim. All of it is counted, and nothing rests
 /// on how long something took: that depends on what else the host does.
@@ -107,6 +114,12 @@ fn claims_with(hold: Hold, lines: &[Line]) -> Vec<Claim> {
             &|line| line.is("slab", side),
             "bytes a waiter",
             NONE,
+        );
+        found.at_most(
+            &format!("{side}: an armed watch takes at most {WATCH} bytes"),
+            &|line| line.is("watches", side),
+            "bytes charged",
+            WATCH,
         );
         found.at_most(
             &format!("{side}: no call sleeps, whoever has the page's lock"),

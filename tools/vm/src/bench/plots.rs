@@ -86,7 +86,7 @@ pub fn draw(results: &Results, directory: &Path) -> Result<()> {
         let path = directory.join("instructions.svg");
         bars(
             &path,
-            "instructions, rfutex / futex(2); mark: at most",
+            "instructions, rfutex / contender; mark: at most",
             &ratios,
             false,
         )?;

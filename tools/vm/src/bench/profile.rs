@@ -46,7 +46,7 @@ pub struct Operation {
     /// The memory of its words
     #[arg(long, default_value = "private")]
     memory: String,
-    /// A resolver, or futex(2)
+    /// A resolver; or contender, which is futex(2) in most cases
     #[arg(long, default_value = "page")]
     resolver: String,
 }

@@ -47,11 +47,13 @@ pub struct Row {
     pub name: String,
     /// Of its words.
     pub memory: String,
+    /// What rfutex is compared with.
+    pub contender: String,
     /// Of rfutex.
     pub resolver: String,
     /// What the module was loaded with.
     pub hold: Hold,
-    /// Instructions of futex(2).
+    /// Instructions of the contender.
     pub native_insn: Option<f64>,
     /// Instructions of rfutex.
     pub rfutex_insn: Option<f64>,
@@ -61,7 +63,7 @@ pub struct Row {
     pub insn_ratio_target: Option<f64>,
     /// Whether it is.
     pub target_met: Option<bool>,
-    /// Nanoseconds of futex(2), the median.
+    /// Nanoseconds of the contender, the median.
     pub native_ns: Option<f64>,
     /// Nanoseconds of rfutex, the median.
     pub rfutex_ns: Option<f64>,
@@ -130,6 +132,7 @@ impl Results {
         let record::Row {
             name,
             memory,
+            contender,
             resolver,
             hold,
             ..
@@ -140,6 +143,7 @@ impl Results {
             self.rows.push(Row {
                 name: name.clone(),
                 memory: memory.clone(),
+                contender: contender.clone(),
                 resolver: resolver.clone(),
                 hold: *hold,
                 ..Row::default()
@@ -172,6 +176,7 @@ mod tests {
         Record::Row(record::Row {
             name: "wake-none".to_owned(),
             memory: "private".to_owned(),
+            contender: "futex(2)".to_owned(),
             resolver: "page".to_owned(),
             hold: Hold::Inode,
             unit,

@@ -47,12 +47,12 @@ fn rows(results: &Results) -> Table {
         "memory",
         "resolver",
         "hold",
-        "futex insn",
+        "contender insn",
         "rfutex insn",
         "ratio",
         "at most",
         "met",
-        "futex ns",
+        "contender ns",
         "rfutex ns",
         "ratio",
         "half within",
@@ -80,6 +80,18 @@ fn rows(results: &Results) -> Table {
         ]);
     }
     table
+}
+
+/// What was compared with something else than futex(2), and with what.
+fn contenders(results: &Results) -> String {
+    let mut lines = Vec::new();
+    for row in &results.rows {
+        let line = format!("{}: compared with {}\n", row.name, row.contender);
+        if row.contender != "futex(2)" && !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines.concat()
 }
 
 /// The calls that say whether the counting is right.
@@ -161,6 +173,7 @@ impl fmt::Display for Printed<'_> {
         if !results.rows.is_empty() {
             writeln!(f, "{}", calibration(results))?;
             writeln!(f, "{}", rows(results).trim_fmt())?;
+            f.write_str(&contenders(results))?;
             let met = |wanted| {
                 let rows = results.rows.iter();
                 rows.filter(|row| row.target_met == Some(wanted)).count()

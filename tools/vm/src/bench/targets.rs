@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What rfutex is to cost at most, in instructions, through what futex(2) does.
+//! What rfutex is to cost at most, in instructions, through what its contender does.
 
 /// Name, memory, resolver, hold, and the greatest ratio that will do.
 const TARGETS: &[(&str, &str, &str, &str, f64)] = &[
@@ -21,6 +21,22 @@ const TARGETS: &[(&str, &str, &str, &str, f64)] = &[
     ("pingpong", "shared", "page", "nothing", 0.92),
     ("requeue-none", "shared", "page", "nothing", 1.00),
     ("requeue-64", "shared", "page", "nothing", 1.00),
+    ("signal-none", "shared", "page", "inode", 0.80),
+    ("signal-none", "shared", "vma", "inode", 0.60),
+    ("wakev-16-none", "shared", "vma", "inode", 0.45),
+    ("arm-remove", "private", "page", "inode", 0.70),
+    ("arm-remove", "shared", "page", "inode", 0.70),
+    ("arm-remove", "shared", "vma", "inode", 0.70),
+    ("arm-remove", "shared", "page", "nothing", 0.70),
+    ("arm-remove", "shared", "vma", "nothing", 0.70),
+    ("handover-epoll", "shared", "page", "inode", 0.95),
+    ("handover-epoll", "shared", "vma", "inode", 0.95),
+    ("handover-epoll", "shared", "page", "nothing", 0.95),
+    ("handover-epoll", "shared", "vma", "nothing", 0.95),
+    ("handover-uring", "shared", "page", "inode", 1.00),
+    ("handover-uring", "shared", "vma", "inode", 1.00),
+    ("handover-uring", "shared", "page", "nothing", 1.00),
+    ("handover-uring", "shared", "vma", "nothing", 1.00),
 ];
 
 /// The target of a row, if it has one.
