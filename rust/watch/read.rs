@@ -25,8 +25,9 @@ use kernel::{
     transmute::AsBytes, //
 };
 
-/// The number of events that are copied at a time.
-const BATCH: usize = 16;
+/// The number of events that are copied at a time. Most reads find one or two, and pay for all
+/// the places.
+const BATCH: usize = 4;
 
 /// Reads as many events as there are, and as there is room for. Returns the number of bytes.
 ///
@@ -50,14 +51,15 @@ pub(super) fn read(set: &Set, iov: &mut IovIterDest<'_>, nonblocking: bool) -> R
     let mut read = 0;
     let mut left = false;
     let mut result = Ok(());
+    let mut batch = Batch::new(set);
     while read < room {
-        let mut batch = Batch::take(set, room - read);
+        batch.take(room - read);
         if batch.is_empty() && read == 0 {
             if nonblocking {
                 return Err(EAGAIN);
             }
             set.pollers.wait_until(|| {
-                batch = Batch::take(set, room);
+                batch.take(room);
                 !batch.is_empty()
             })?;
         }
@@ -68,7 +70,7 @@ pub(super) fn read(set: &Set, iov: &mut IovIterDest<'_>, nonblocking: bool) -> R
         read += batch.read;
         left = batch.finish();
         // Watches that are met again and again could fill a large buffer for a long time.
-        if result.is_err() || task::signal_pending() {
+        if !left || result.is_err() || task::signal_pending() {
             break;
         }
     }
@@ -98,17 +100,23 @@ pub(super) struct Batch<'s> {
 }
 
 impl<'s> Batch<'s> {
-    /// Takes up to `nr` events.
-    pub(super) fn take(set: &'s Set, nr: usize) -> Self {
+    /// An empty batch. It is filled where it is, because to move one would cost more than all the
+    /// rest of a read.
+    #[inline]
+    pub(super) fn new(set: &'s Set) -> Self {
         // INVARIANT: There are no entries yet.
-        let mut batch = Self {
+        Self {
             set,
             entries: [const { None }; BATCH],
             nr: 0,
             read: 0,
-        };
-        let mut locked = set.lock();
-        for entry in batch.entries.iter_mut().take(nr) {
+        }
+    }
+
+    /// Takes up to `nr` more events.
+    pub(super) fn take(&mut self, nr: usize) {
+        let mut locked = self.set.lock();
+        for entry in self.entries[self.nr..].iter_mut().take(nr) {
             let Some(watch) = locked.pop_front() else {
                 break;
             };
@@ -118,10 +126,8 @@ impl<'s> Batch<'s> {
             let event = unsafe { locked.state(watch) }.event(cookie);
             // INVARIANT: The stage of the watch is that of one that is being read.
             *entry = Some((watch, event));
-            batch.nr += 1;
+            self.nr += 1;
         }
-        drop(locked);
-        batch
     }
 
     /// Whether there were no events.
@@ -147,7 +153,7 @@ impl<'s> Batch<'s> {
     ///
     /// `EFAULT`: not all of them could be copied.
     fn copy_to(&mut self, iov: &mut IovIterDest<'_>) -> Result {
-        for (_, event) in self.entries.iter().flatten() {
+        for (_, event) in self.entries[self.read..self.nr].iter().flatten() {
             if lab::fault(Point::CopyOut)
                 || iov.copy_to_iter(event.as_bytes()) != size_of_val(event)
             {
@@ -159,13 +165,8 @@ impl<'s> Batch<'s> {
     }
 
     /// Puts those events back that were not copied, and frees the watches that are not needed any
-    /// more. Returns whether there are events in the set now.
-    pub(super) fn finish(mut self) -> bool {
-        self.put_back()
-    }
-
-    /// Does what [`Self::finish`] does. After this, the batch is empty.
-    fn put_back(&mut self) -> bool {
+    /// more. Returns whether there are events in the set now. After this, the batch is empty.
+    pub(super) fn finish(&mut self) -> bool {
         let mut finished = [const { None }; BATCH];
         let (read, nr) = (mem::take(&mut self.read), mem::take(&mut self.nr));
         let mut locked = self.set.lock();
@@ -207,7 +208,7 @@ impl<'s> Batch<'s> {
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        if self.nr != 0 && self.put_back() {
+        if self.nr != 0 && self.finish() {
             self.set.pollers.wake();
         }
     }

@@ -56,6 +56,13 @@ fn wake(table: &Table, nr: u32) -> u32 {
         .wake(key(), u64::MAX, nr, &mut WakeChain::new())
 }
 
+/// Up to `nr` events of the set.
+fn taken(set: &Set, nr: usize) -> Batch<'_> {
+    let mut batch = Batch::new(set);
+    batch.take(nr);
+    batch
+}
+
 /// The events of a batch.
 fn events<'a>(batch: &'a Batch<'_>) -> impl Iterator<Item = &'a rfutex_event> {
     batch.events()
@@ -63,7 +70,7 @@ fn events<'a>(batch: &'a Batch<'_>) -> impl Iterator<Item = &'a rfutex_event> {
 
 /// Reads up to 16 events. Returns their cookies, each times 16, plus how often the watch was woken.
 fn read(set: &Set) -> [u64; 4] {
-    let mut batch = Batch::take(set, 16);
+    let mut batch = taken(set, 4);
     let mut seen = [0; 4];
     let nr = events(&batch)
         .zip(&mut seen)
@@ -151,14 +158,14 @@ mod all {
             armed(&set, cookie, false)?;
         }
         assert_eq!(wake(&table, 9), 3);
-        let mut batch = Batch::take(&set, 16);
+        let mut batch = taken(&set, 4);
         armed(&set, 4, false)?;
         assert_eq!(wake(&table, 9), 1);
         batch.pretend(1);
         assert!(batch.finish());
-        drop(Batch::take(&set, 2));
+        drop(taken(&set, 2));
         assert_eq!(read(&set), [0x21, 0x31, 0x41, 0]);
-        assert!(!Batch::take(&set, 16).finish());
+        assert!(!taken(&set, 4).finish());
         assert_eq!(set.nr_watches(), 0);
         Ok(())
     }
@@ -168,12 +175,12 @@ mod all {
         let (table, set) = empty()?;
         let id = armed(&set, 1, true)?;
         assert_eq!(wake(&table, 1), 1);
-        let mut batch = Batch::take(&set, 16);
+        let mut batch = taken(&set, 4);
         batch.pretend(1);
         for _ in 0..2 {
             assert_eq!(wake(&table, 1), 1);
             // It is not in the list while it is being read.
-            assert!(Batch::take(&set, 16).is_empty());
+            assert!(taken(&set, 4).is_empty());
         }
         assert!(batch.finish());
         assert_eq!(read(&set), [0x12, 0, 0, 0]);
@@ -187,7 +194,7 @@ mod all {
         for (repeat, read_once, left) in [(false, true, 0), (false, false, 0), (true, true, 1)] {
             let id = armed(&set, 1, repeat)?;
             assert_eq!(wake(&table, 1), 1);
-            let mut batch = Batch::take(&set, 16);
+            let mut batch = taken(&set, 4);
             batch.pretend(usize::from(read_once));
             if repeat {
                 assert_eq!(wake(&table, 1), 1);
