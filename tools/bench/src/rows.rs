@@ -92,7 +92,11 @@ pub fn all() -> Vec<Row> {
         ),
         against(
             "IORING_OP_FUTEX_WAIT and its cancel",
-            each("arm-remove", &two, 50, watch::arm_remove),
+            [
+                each("arm-remove", &two, 50, watch::arm_remove),
+                each("arm-remove-charged", &two, 50, watch::arm_remove_charged),
+            ]
+            .concat(),
         ),
         against(
             "two eventfds",
@@ -100,7 +104,11 @@ pub fn all() -> Vec<Row> {
         ),
         against(
             "IORING_OP_FUTEX_WAIT and IORING_OP_FUTEX_WAKE",
-            each("handover-uring", &shared, 50, handover::uring),
+            [
+                each("handover-uring", &shared, 50, handover::uring),
+                each("handover-uring-cmd", &shared, 50, handover::uring_command),
+            ]
+            .concat(),
         ),
     ]
     .concat()

@@ -4,7 +4,8 @@
 use io_uring::types::{BufRingEntry, Fd};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use linux_raw_sys::general::{FUTEX2_PRIVATE, FUTEX2_SIZE_U32};
-use rfutex::Word;
+use rfutex::raw::uapi;
+use rfutex::{Rfutex, Word};
 use rfutex_selftests::harness::{Mapping, PAGE};
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
@@ -21,6 +22,14 @@ pub struct Request(squeue::Entry);
 fn futex_flags(word: Word<'static>) -> u32 {
     let private = if word.is_private() { FUTEX2_PRIVATE } else { 0 };
     FUTEX2_SIZE_U32 | private
+}
+
+/// A command of the device with this argument.
+fn command(device: &'static Rfutex, op: u32, arg: u64) -> squeue::Entry {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&arg.to_ne_bytes());
+    let fd = Fd(device.as_fd().as_raw_fd());
+    opcode::UringCmd16::new(fd, op).cmd(bytes).build()
 }
 
 /// Any wait is meant.
@@ -41,6 +50,30 @@ impl Request {
         let wake = opcode::FutexWake::new(addr, 1, MASK_ANY, futex_flags(word));
         // INVARIANT: The kernel does not touch the word.
         Self(wake.build().flags(squeue::Flags::SKIP_SUCCESS))
+    }
+
+    /// A wait of rfutex on `word` while it is `val`.
+    pub fn wait(device: &'static Rfutex, word: Word<'static>, val: u32) -> Self {
+        let wait = Box::leak(Box::new(uapi::rfutex_wait {
+            word: word.into(),
+            val: val.into(),
+            mask: uapi::RFUTEX_MASK_ANY,
+            ..Default::default()
+        }));
+        let arg = ptr::from_ref(wait).expose_provenance() as u64;
+        // INVARIANT: The kernel only reads the struct, which is there for good, and the word.
+        Self(command(device, uapi::RFUTEX_WAIT, arg))
+    }
+
+    /// A wake of rfutex of one waiter on `word`. Nothing is heard of it if it succeeds.
+    pub fn wake(device: &'static Rfutex, word: Word<'static>) -> Self {
+        let op = if word.is_private() {
+            uapi::RFUTEX_WAKE_ONE_PRIVATE
+        } else {
+            uapi::RFUTEX_WAKE_ONE
+        };
+        // INVARIANT: The kernel does not touch the word.
+        Self(command(device, op, word.addr()).flags(squeue::Flags::SKIP_SUCCESS))
     }
 
     /// Cancels the request that is numbered `number`.

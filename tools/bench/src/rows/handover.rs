@@ -131,24 +131,34 @@ pub fn epoll(side: Side, memory: Memory) -> Batch {
     }
 }
 
-/// Waits and wakes in one call of io_uring.
-struct FutexRing {
+/// Wakes and waits in one call of io_uring.
+struct WordRing {
     ring: Ring,
     wait: Request,
     wake: Request,
 }
 
-impl FutexRing {
-    fn new([own, other]: [Word<'static>; 2]) -> Self {
+impl WordRing {
+    /// Waits and wakes of futex(2).
+    fn native([own, other]: [Word<'static>; 2]) -> Self {
         Self {
             ring: Ring::new(2, 2),
             wait: Request::futex_wait(own, NOTHING),
             wake: Request::futex_wake(other),
         }
     }
+
+    /// Those of rfutex.
+    fn ours(device: &'static Rfutex, [own, other]: [Word<'static>; 2]) -> Self {
+        Self {
+            ring: Ring::new(2, 2),
+            wait: Request::wait(device, own, NOTHING),
+            wake: Request::wake(device, other),
+        }
+    }
 }
 
-impl Player for FutexRing {
+impl Player for WordRing {
     fn wait(&mut self) {
         self.ring.push(&self.wait);
         self.ring.submit(1);
@@ -199,15 +209,24 @@ impl Player for SetRing {
 
 /// Each waits in io_uring_enter(2): for an event of its watch, or for a wait of futex(2).
 pub fn uring(side: Side, memory: Memory) -> Batch {
-    let words: [_; 2] = memory.words();
-    let of = |place| [words[place], words[1 - place]];
     match side {
-        Side::Native => batch(words, |place| FutexRing::new(of(place))),
+        Side::Native => uring_command(side, memory),
         Side::Ours(device, _) => {
+            let words: [_; 2] = memory.words();
             let sets = words.map(|word| watch::repeated(device, word, NOTHING.into()));
             batch(words, |place| {
                 SetRing::new(device, sets[place], words[1 - place])
             })
         }
+    }
+}
+
+/// Each waits in io_uring_enter(2) for a wait on its word.
+pub fn uring_command(side: Side, memory: Memory) -> Batch {
+    let words: [_; 2] = memory.words();
+    let of = |place| [words[place], words[1 - place]];
+    match side {
+        Side::Native => batch(words, |place| WordRing::native(of(place))),
+        Side::Ours(device, _) => batch(words, |place| WordRing::ours(device, of(place))),
     }
 }

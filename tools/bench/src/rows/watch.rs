@@ -24,9 +24,14 @@ pub fn repeated(device: &Rfutex, word: Word<'static>, val: u64) -> &'static Watc
     set
 }
 
+/// The same as [`arm_remove`] in a memory cgroup, to which a watch is charged.
+pub fn arm_remove_charged(side: Side, memory: Memory) -> Batch {
+    Group::enter();
+    arm_remove(side, memory)
+}
+
 /// A watch is armed, and removed in another call.
 pub fn arm_remove(side: Side, memory: Memory) -> Batch {
-    Group::enter();
     let [word] = memory.words();
     match side {
         Side::Native => io_uring(word),

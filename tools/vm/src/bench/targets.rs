@@ -29,6 +29,8 @@ const TARGETS: &[(&str, &str, &str, &str, f64)] = &[
     ("arm-remove", "shared", "vma", "inode", 0.70),
     ("arm-remove", "shared", "page", "nothing", 0.70),
     ("arm-remove", "shared", "vma", "nothing", 0.70),
+    ("arm-remove-charged", "shared", "page", "inode", 0.70),
+    ("arm-remove-charged", "shared", "vma", "inode", 0.70),
     ("handover-epoll", "shared", "page", "inode", 0.95),
     ("handover-epoll", "shared", "vma", "inode", 0.95),
     ("handover-epoll", "shared", "page", "nothing", 0.95),
@@ -37,6 +39,10 @@ const TARGETS: &[(&str, &str, &str, &str, f64)] = &[
     ("handover-uring", "shared", "vma", "inode", 1.00),
     ("handover-uring", "shared", "page", "nothing", 1.00),
     ("handover-uring", "shared", "vma", "nothing", 1.00),
+    ("handover-uring-cmd", "shared", "page", "inode", 1.00),
+    ("handover-uring-cmd", "shared", "vma", "inode", 1.00),
+    ("handover-uring-cmd", "shared", "page", "nothing", 1.00),
+    ("handover-uring-cmd", "shared", "vma", "nothing", 1.00),
 ];
 
 /// The target of a row, if it has one.
