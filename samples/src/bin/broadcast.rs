@@ -22,7 +22,9 @@ struct Subscriber {
 
 impl Subscriber {
     fn new(number: u32) -> Self {
-        let wanted = TOPICS.into_iter().filter(|topic| number % topic == 0);
+        let wanted = TOPICS
+            .into_iter()
+            .filter(|topic| number.is_multiple_of(*topic));
         Self {
             topics: wanted.collect(),
             published: AtomicU32::new(0),

@@ -92,7 +92,8 @@ fn add_each() {
             set
         };
         let nr = add_with_failures(&device, &map, repeat, with_one);
-        assert!(nr >= 2, "{nr}: the watch, the slot");
+        // If there is no memory for a slot at first, the kernel tries once more.
+        assert!(nr >= 1, "{nr}: the watch");
     }
     // Nothing was kept of what the user may have.
     let set = Watches::nonblocking(&device).expect("a watch set");
