@@ -218,7 +218,8 @@ fn many_words() {
         panic!("{request:?}");
     };
     assert_eq!(header.entries, entries.as_ptr() as u64);
-    assert_eq!((header.nr, header.entry_size), (128, 32));
+    let size = size_of::<uapi::rfutex_waitv_entry>() as u32;
+    assert_eq!((header.nr, header.entry_size), (128, size));
     assert_eq!(
         (header.clock, header.deadline),
         (uapi::RFUTEX_CLOCK_NONE, 0)
