@@ -22,8 +22,8 @@
 //! | requeue onto itself, or between kinds (19f94b390586) | `requeue::counts::onto_itself`, `two_mappings_of_one_word`, `requeue::kinds` |
 //! | a waiter freed while a requeue looks at it (b549113738e8) | [`requeue_storm`]; the references of the moved: [`requeue_references`] |
 //! | a wake on B lost while waiters are requeued to B | [`requeue_lost_wakeup`] |
-//! | fd used by another mm (59b3732f95dd, c5f0bc9fd1ce) | with watches; of WAIT and WAKE, [`fork`] |
-//! | asynchronous waiter leaked or freed twice (508c1314b342, 30dab608c3cb) | with watches |
+//! | fd used by another mm (59b3732f95dd, c5f0bc9fd1ce) | `watch::passed`, `watch::nothing_held::*_of_the_dead`; of WAIT and WAKE, [`fork`] |
+//! | asynchronous waiter leaked or freed twice (508c1314b342, 30dab608c3cb) | `watch::faults`, `watch::removing`, `watch::storm::close_against_wake` |
 
 mod counts;
 mod fork;
