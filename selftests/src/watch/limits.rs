@@ -289,19 +289,23 @@ fn times(map: &Mapping, nr: u64) -> [Duration; 4] {
 }
 
 /// Eight times as many take no more than 24 times as long: if each had to look at all others, it would
-/// be 64 times.
+/// be 64 times. What interrupts the machine makes a round longer, and none shorter; so the shortest
+/// ones are compared.
 fn linear() {
     const FEW: u64 = 2000;
+    const ROUNDS: usize = 10;
     let map = Mapping::shared(PAGE);
-    let begun = Instant::now();
-    let best = |nr| {
-        let all = [(); 3].map(|()| times(&map, nr));
-        [0, 1, 2, 3].map(|i| all.iter().map(|times| times[i]).min().expect("some"))
-    };
-    let (few, many) = (best(FEW), best(8 * FEW));
-    println!("{FEW} took {few:?}, 8 times as many {many:?}");
-    for i in 0..4 {
-        assert!(many[i] <= 24 * few[i], "{i}: {few:?} {many:?}");
+    let mut best = [[Duration::MAX; 4]; 2];
+    for _ in 0..ROUNDS {
+        for (best, nr) in best.iter_mut().zip([FEW, 8 * FEW]) {
+            for (best, time) in best.iter_mut().zip(times(&map, nr)) {
+                *best = time.min(*best);
+            }
+        }
+        let [few, many] = best;
+        if few.iter().zip(many).all(|(few, many)| many <= 24 * *few) {
+            return;
+        }
     }
-    assert!(begun.elapsed() < 4 * LIMIT);
+    panic!("for {FEW}, and 8 times as many: {best:?}");
 }
