@@ -109,6 +109,8 @@ help:
 	@echo '  boots           - boot the VM again and again (N=how often) and count how often that fails'
 	@echo '  splats          - check that each kind of kernel splat fails a test'
 	@echo '  lint            - all style checks'
+	@echo '  litmus          - check the memory ordering with herd7 (TESTS=part of a name)'
+	@echo '  mutants         - break the module and see the tests fail (ONLY=names; takes hours)'
 	@echo '  builds          - compile the module for kernels of other kinds (TESTS=part of a name)'
 	@echo '  doc             - the documentation of the module and of the programs, in build/'
 	@echo
