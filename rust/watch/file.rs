@@ -149,10 +149,13 @@ impl MiscDevice for Set {
 
     fn read_iter(kiocb: Kiocb<'_, Arc<Self>>, iov: &mut IovIterDest<'_>) -> Result<usize> {
         let raw = kiocb.as_raw();
-        // SAFETY: The kiocb and its file are valid for the duration of this call.
+        // There must be no `File` here, because read(2) may have taken the file without a reference
+        // and without the lock of its position.
+        // SAFETY: The kiocb and its file are valid for the duration of this call. fcntl(2) may
+        // change the flags of the file at any time, hence the volatile read.
         let nonblocking = unsafe {
             (*raw).ki_flags & helpers::RFUTEX_IOCB_NOWAIT != 0
-                || File::from_raw_file((*raw).ki_filp).flags() & O_NONBLOCK != 0
+                || (&raw const (*(*raw).ki_filp).f_flags).read_volatile() & O_NONBLOCK != 0
         };
         read::read(&kiocb.file(), iov, nonblocking)
     }
