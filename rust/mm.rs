@@ -6,6 +6,7 @@
 //! `unsafe` code of the module is here and in [`crate::queue`], [`crate::wake_chain`],
 //! [`crate::time`], [`crate::device`], [`crate::account`] and `bindings.rs`.
 
+pub(crate) mod anon_inode;
 pub(crate) mod arch;
 pub(crate) mod folio;
 pub(crate) mod gup;

@@ -13,25 +13,23 @@ use crate::{
     bindings as helpers,
     device::unsized_command,
     key::Resolver,
-    mm::wait_queue::READABLE,
+    mm::{
+        anon_inode,
+        wait_queue::READABLE, //
+    },
     request::{
         self,
         Argument, //
     },
     table::Table, //
 };
-use core::ptr::NonNull;
 use kernel::{
     bindings,
-    error::from_err_ptr,
     fs::{
-        file::{
-            flags::{
-                O_CLOEXEC,
-                O_NONBLOCK,
-                O_RDONLY, //
-            },
-            FileDescriptorReservation, //
+        file::flags::{
+            O_CLOEXEC,
+            O_NONBLOCK,
+            O_RDONLY, //
         },
         File,
         Kiocb, //
@@ -40,12 +38,10 @@ use kernel::{
     iov::IovIterDest,
     miscdevice::{
         MiscDevice,
-        MiscDeviceOptions,
         MiscDeviceRegistration, //
     },
     prelude::*,
     sync::{
-        aref::ARef,
         Arc,
         ArcBorrow, //
     },
@@ -72,41 +68,20 @@ pub(crate) fn create(
 ) -> Result<u32> {
     let close_on_exec = if request.close_on_exec { O_CLOEXEC } else { 0 };
     let nonblocking = if request.nonblocking { O_NONBLOCK } else { 0 };
-    let fd = FileDescriptorReservation::get_unused_fd_flags(close_on_exec)?;
-    let set = Set::new(table, resolver)?.into_foreign();
-    // SAFETY: The file operations are static, and those of a file whose private data is a set.
-    let file = from_err_ptr(unsafe {
-        helpers::rfutex_watches_getfile(FOPS, set, (O_RDONLY | nonblocking) as c_int)
-    });
-    let file = match file {
-        Ok(file) => file,
-        Err(error) => {
-            // SAFETY: The pointer comes from `into_foreign`, and there is no file that has it.
-            drop(unsafe { Arc::<Set>::from_foreign(set) });
-            return Err(error);
-        }
-    };
-    // SAFETY: The function has returned a new file, with a reference that is passed on here. Nobody
-    // has a file descriptor of it yet.
-    let file = unsafe { ARef::from_raw(NonNull::from(File::from_raw_file(file))) };
-    let number = fd.reserved_fd();
-    fd.fd_install(file);
-    Ok(number)
+    let flags = (O_RDONLY | nonblocking) as c_int;
+    // SAFETY: The function returns a new file, or an error pointer. The file operations are static,
+    // and those of a file whose private data is a set.
+    unsafe {
+        anon_inode::install(Set::new(table, resolver)?, close_on_exec, |set| {
+            helpers::rfutex_watches_getfile(FOPS, set, flags)
+        })
+    }
 }
 
-/// The file operations of a set. What a misc device can do too is done by the kernel crate.
-const FOPS: &bindings::file_operations = &{
-    let device = MiscDeviceOptions {
-        name: c"rfutex-watches",
-    }
-    .into_raw::<Set>();
-    // SAFETY: `into_raw` has set the pointer to file operations that are static.
-    let fops = unsafe { *device.fops };
-    bindings::file_operations {
-        open: None,
-        poll: Some(poll),
-        ..fops
-    }
+/// The file operations of a set.
+const FOPS: &bindings::file_operations = &bindings::file_operations {
+    poll: Some(poll),
+    ..anon_inode::operations::<Set>()
 };
 
 /// Tells whether there is something to be read, and has those who poll told of the next event.
