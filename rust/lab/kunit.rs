@@ -51,7 +51,12 @@ use crate::{
         Resolver, //
     },
     mm::gup,
+    request,
     table::Table,
+    time::{
+        Clock,
+        Deadline, //
+    },
     word::{
         Size,
         Word, //
@@ -388,6 +393,24 @@ pub(crate) unsafe fn read(atomic: *const bindings::atomic_t) -> i32 {
 /// The context of an operation that uses `table` and the page resolver.
 pub(crate) fn by_page(table: &Table) -> Context<'_> {
     Context::new(table, Resolver::Page)
+}
+
+/// A request to wait while `word` has the value `val`.
+pub(crate) fn request(word: Word, val: u64) -> request::Wait {
+    request::Wait {
+        word,
+        val,
+        mask: u64::MAX,
+        deadline: None,
+    }
+}
+
+/// The same with a deadline in the past, so that the wait does not sleep for long.
+pub(crate) fn expired(word: Word, val: u64, clock: Clock) -> request::Wait {
+    request::Wait {
+        deadline: Some(Deadline::new(clock, 1)),
+        ..request(word, val)
+    }
 }
 
 /// The key of a word that a wake finds by means of `resolver`.

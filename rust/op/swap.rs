@@ -96,32 +96,22 @@ mod tests {
         lab::kunit::{
             beside,
             by_page,
+            expired,
             nobody_waits,
+            request,
             until,
             waiting,
             Access::ReadWrite,
             Mapping, //
         },
         table::Table,
-        time::{
-            Clock,
-            Deadline, //
-        },
+        time::Clock,
         word::Word, //
     };
 
-    fn wait_on(word: Word, val: u64, deadline: Option<Deadline>) -> request::Wait {
-        request::Wait {
-            word,
-            val,
-            mask: u64::MAX,
-            deadline,
-        }
-    }
-
     /// Calls `swap` with a deadline in the past, so that it does not sleep for long.
     fn swap_expired(table: &Table, word: Word, val: u64, wake: Word) -> Result {
-        let wait = wait_on(word, val, Some(Deadline::new(Clock::Monotonic, 1)));
+        let wait = expired(word, val, Clock::Monotonic);
         swap(by_page(table), &request::Swap { wait, wake })
     }
 
@@ -142,7 +132,7 @@ mod tests {
                 (shared, shared),
             ] {
                 let theirs = table.clone();
-                let waiter = beside(move || wait::wait(by_page(&theirs), &wait_on(wake, 0, None)))?;
+                let waiter = beside(move || wait::wait(by_page(&theirs), &request(wake, 0)))?;
                 until(|| waiting(&table, wake) == Ok(1))?;
                 // If the word has another value, nothing happens.
                 let in_vain = swap_expired(&table, word, 1, wake);

@@ -5,15 +5,12 @@
 
 use super::*;
 use crate::{
+    lab::kunit::expired,
     request::{
         Requeue,
-        Swap,
-        Wait, //
+        Swap, //
     },
-    time::{
-        Clock,
-        Deadline, //
-    }, //
+    time::Clock, //
 };
 
 /// What the keys of two words have in common.
@@ -256,12 +253,7 @@ mod cases {
             // This makes the whole call. Its deadline is in the past.
             for (val, result, left) in [(1, EAGAIN, 1), (0, ETIMEDOUT, 0)] {
                 let request = Swap {
-                    wait: Wait {
-                        word: two.words[0],
-                        val,
-                        mask: ANY,
-                        deadline: Some(Deadline::new(Clock::Monotonic, 1)),
-                    },
+                    wait: expired(two.words[0], val, Clock::Monotonic),
                     wake: two.words[1],
                 };
                 right &= op::swap::swap(by_page(&two.table), &request) == Err(result);
