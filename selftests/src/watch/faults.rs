@@ -162,19 +162,24 @@ fn wake_each() {
     let map = Mapping::shared(PAGE);
     let set = set();
     let fail = FailNth::new();
-    let words = [map.word(0), map.word(64).private(), map.word(128)];
+    // So many that memory is allocated for them: if no slab has any, it is of whole pages.
+    const NR: usize = 20;
+    let words: [_; NR] = std::array::from_fn(|i| match map.word(64 * i) {
+        word if i == 1 => word.private(),
+        word => word,
+    });
     for word in words {
         add_repeat(&set, word, 1);
     }
     let entries = words.map(|word| WakeEntry::new(word, 1));
-    let mut results = [9; 3];
+    let mut results = [9; NR];
     let mut errors = 0;
     fail.each(
         || fx().wake_each(&entries, &mut results),
         |result, failed| {
             let told: u64 = counts(&set).iter().map(|(_, woken)| woken).sum();
             match result {
-                Ok(woken) => assert_eq!((woken, told), (3, 3)),
+                Ok(woken) => assert_eq!((woken as usize, told as usize), (NR, NR)),
                 Err(error) => {
                     assert!(failed);
                     assert!([NO_MEMORY, Error::Fault].contains(&error), "{error:?}");
@@ -184,8 +189,8 @@ fn wake_each() {
             }
         },
     );
-    assert!(errors >= 2, "the results, the targets: {errors}");
-    assert_eq!(results, [1; 3]);
+    assert!(errors >= 1, "the results: {errors}");
+    assert_eq!(results, [1; NR]);
 }
 
 /// The same by the fault point of the lab, which fails the first allocation.
