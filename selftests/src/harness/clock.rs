@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A clock that a test sets.
 
+use super::until;
 use nix::sys::time::TimeSpec;
-use nix::time::{ClockId, clock_settime};
+use nix::time::{ClockId, clock_getres, clock_settime};
 use rfutex::Clock;
 use std::time::Duration;
 
@@ -17,7 +18,15 @@ pub struct Realtime {
 
 impl Realtime {
     /// Leaves it as it is, for now.
+    ///
+    /// For some seconds after the machine was started, the kernel's timers are coarse. As long as
+    /// they are, they learn at the next tick only that a clock was set, and a wait that begins
+    /// before that may find its deadline long past. So this waits until they are fine.
     pub fn new() -> Self {
+        until("the timers are fine", || {
+            let resolution = clock_getres(ClockId::CLOCK_MONOTONIC).expect("clock_getres");
+            resolution == TimeSpec::new(0, 1)
+        });
         Self {
             ahead: Clock::Realtime.now() - Clock::Boottime.now(),
         }
