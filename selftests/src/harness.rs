@@ -4,6 +4,7 @@
 //! test instead of hanging it.
 
 mod calls;
+mod cgroup;
 mod clock;
 pub mod command;
 mod fail_nth;
@@ -11,6 +12,7 @@ mod fault;
 pub mod futex;
 mod mapping;
 mod module;
+mod passing;
 mod process;
 mod sched;
 mod service;
@@ -19,13 +21,15 @@ pub mod storm;
 mod task;
 mod vfork;
 
-pub use calls::{CALLS, Call, Touch};
+pub use calls::{CALLS, Call, Touch, past};
+pub use cgroup::{Group, added_to};
 pub use clock::Realtime;
 pub use fail_nth::FailNth;
 pub use fault::Fault;
 pub use mapping::{AnyAtomic, Mapping, PAGE};
-pub use module::{ReloadedModule, UnloadedModule};
-pub use process::{Child, stop_and_go};
+pub use module::{ReloadedModule, UnloadedModule, module_is_used, module_references};
+pub use passing::{receive_file, send_file};
+pub use process::{Child, end_thread, execute, stop_and_go};
 pub use sched::{on_each_cpu, set_deadline, set_priority, set_priority_of, stay_on};
 pub use service::{BOTH, Service, Sleeper};
 pub use signal::{Handler, Ticker, signal_thread, try_signal_thread};

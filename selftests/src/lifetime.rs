@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The open device: who holds it, and what its end does to waiters.
 
-use crate::harness::{Child, Mapping, PAGE, Task, Waiter, fx, nr_waiters, until, until_queued};
-use nix::errno::Errno;
-use nix::kmod::{DeleteModuleFlags, delete_module};
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
+use crate::harness::{
+    Child, Mapping, PAGE, Task, Waiter, fx, module_is_used, module_references, nr_waiters,
+    receive_file, send_file, until, until_queued,
 };
 use rfutex::{Rfutex, Word};
 use std::ffi::CString;
 use std::fs;
-use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 
 trials![
@@ -27,34 +24,26 @@ trials![
     exec_with_waiters,
 ];
 
-/// How often the module is in use.
-fn references() -> u32 {
-    let path = "/sys/module/rfutex/refcnt";
-    let text = fs::read_to_string(path).expect(path);
-    text.trim().parse().expect("a number")
-}
-
 fn open_device_holds_the_module() {
     fx();
-    assert!(references() > 0);
-    let result = delete_module(c"rfutex", DeleteModuleFlags::O_NONBLOCK);
-    assert_eq!(result, Err(Errno::EWOULDBLOCK));
+    assert!(module_references() > 0);
+    module_is_used();
     // It still works.
     assert!(fx().query().is_ok());
 }
 
 fn references_go_back() {
     fx();
-    let before = references();
+    let before = module_references();
     let opened: Vec<_> = (0..10).map(|_| Rfutex::open().expect("open")).collect();
-    assert_eq!(references(), before + 10);
+    assert_eq!(module_references(), before + 10);
     // Another descriptor of the same open file is no reference more.
     let twice = opened[0].as_fd().try_clone_to_owned().expect("dup");
-    assert_eq!(references(), before + 10);
+    assert_eq!(module_references(), before + 10);
     drop(opened);
-    assert_eq!(references(), before + 1);
+    assert_eq!(module_references(), before + 1);
     drop(twice);
-    assert_eq!(references(), before);
+    assert_eq!(module_references(), before);
 }
 
 /// Waits here through `ours`, and wakes through `theirs`.
@@ -95,55 +84,19 @@ fn inherited() {
     child.join();
 }
 
-fn send(socket: &OwnedFd, rfutex: &Rfutex) {
-    let fds = [rfutex.as_fd().as_raw_fd()];
-    let rights = [ControlMessage::ScmRights(&fds)];
-    let data = [IoSlice::new(b"fd")];
-    sendmsg::<()>(socket.as_raw_fd(), &data, &rights, MsgFlags::empty(), None).expect("sendmsg");
-}
-
-fn receive(socket: &OwnedFd) -> Rfutex {
-    let mut buffer = [0; 2];
-    let mut data = [IoSliceMut::new(&mut buffer)];
-    let mut space: Vec<u8> = nix::cmsg_space!([i32; 1]);
-    let message = recvmsg::<()>(
-        socket.as_raw_fd(),
-        &mut data,
-        Some(&mut space),
-        MsgFlags::MSG_CMSG_CLOEXEC,
-    )
-    .expect("recvmsg");
-    let fd = message
-        .cmsgs()
-        .expect("control messages")
-        .find_map(|message| match message {
-            ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
-            _ => None,
-        });
-    // SAFETY: The kernel made it for us just now.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd.expect("a descriptor")) };
-    Rfutex::try_from(fd).expect("the device")
-}
-
 /// One process opens it, and two others, in the one of which it is closed
 /// while it is under way, use it on memory of their own.
 fn passed_over_a_socket() {
     let map = Mapping::shared(PAGE);
-    let (here, there) = socketpair(
-        AddressFamily::Unix,
-        SockType::Datagram,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )
-    .expect("socketpair");
+    let (here, there) = UnixDatagram::pair().expect("socketpair");
     let child = Child::run(|| {
-        let theirs = receive(&there);
+        let theirs = Rfutex::try_from(receive_file(&there)).expect("the device");
         assert_eq!(theirs.wait(map.word(0), 0), Ok(()));
         let own = Mapping::private(PAGE);
         assert_eq!(theirs.wake_all(own.word(0)), Ok(0));
     });
     let ours = Rfutex::open().expect("open");
-    send(&here, &ours);
+    send_file(&here, &ours);
     drop(ours);
     until_queued(map.word(0), 1);
     assert_eq!(fx().wake_one(map.word(0)), Ok(1));
@@ -170,7 +123,7 @@ fn closed_while_waiting() {
     let map = Mapping::private(PAGE);
     let word = map.word(0);
     fx();
-    let before = references();
+    let before = module_references();
     let rfutex = Rfutex::open().expect("open");
     let number = rfutex.as_fd().as_raw_fd();
     let task = Task::spawn(move || {
@@ -181,12 +134,12 @@ fn closed_while_waiting() {
     until_queued(word, 1);
     // SAFETY: It is the only owner's, which never drops it.
     drop(unsafe { OwnedFd::from_raw_fd(number) });
-    assert_eq!(references(), before + 1);
+    assert_eq!(module_references(), before + 1);
     until_queued(word, 1);
     assert!(!task.is_finished());
     assert_eq!(fx().wake_one(word), Ok(1));
     assert_eq!(task.join(), Ok(()));
-    assert_eq!(references(), before);
+    assert_eq!(module_references(), before);
 }
 
 const THREADS: u32 = 10;
@@ -204,19 +157,19 @@ fn leave_waiters(map: &Mapping) {
 fn exit_with_waiters() {
     let map = Mapping::shared(PAGE);
     fx();
-    let before = references();
+    let before = module_references();
     let child = Child::run(|| leave_waiters(&map));
     child.join();
     assert_eq!(nr_waiters(map.word(0)), 0);
     assert_eq!(fx().wake_all(map.word(0)), Ok(0));
-    assert_eq!(references(), before);
+    assert_eq!(module_references(), before);
 }
 
 /// The other threads end, the device is closed, the memory goes.
 fn exec_with_waiters() {
     let map = Mapping::shared(PAGE);
     fx();
-    let before = references();
+    let before = module_references();
     let own = Rfutex::open().expect("open");
     let child = Child::run(|| {
         leave_waiters(&map);
@@ -231,5 +184,5 @@ fn exec_with_waiters() {
     drop(own);
     child.join();
     assert_eq!(nr_waiters(map.word(0)), 0);
-    assert_eq!(references(), before);
+    assert_eq!(module_references(), before);
 }

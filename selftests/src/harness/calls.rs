@@ -112,7 +112,7 @@ const fn on_two(name: &'static str, touch: Touch, run: Run) -> Call {
 }
 
 /// Options for a wait that ends as soon as it is queued.
-fn past() -> WaitOptions {
+pub fn past() -> WaitOptions {
     WaitOptions::default().deadline(Deadline {
         clock: Clock::Monotonic,
         ns: 0,

@@ -5,14 +5,19 @@ use std::fs;
 
 const PATH: &str = "/sys/kernel/debug/rfutex/fault";
 
-/// A point that fails, until this goes.
+/// A point that fails, or that keeps tasks which come by, until this goes.
 #[derive(Debug)]
-pub struct Fault(&'static str);
+pub struct Fault {
+    point: &'static str,
+    hits_before: u32,
+}
 
 impl Fault {
-    /// Makes `point` fail the next `count` times that it is reached.
+    /// Makes `point` fail the next `count` times that it is reached; or, if it is one that keeps tasks,
+    /// keep them.
     pub fn arm(point: &'static str, count: u32) -> Self {
-        let fault = Self(point);
+        let [_, hits_before] = numbers(point);
+        let fault = Self { point, hits_before };
         fault.set(count);
         fault
     }
@@ -29,20 +34,16 @@ impl Fault {
 
     /// How many more times it is going to fail.
     pub fn left(&self) -> u32 {
-        let text = fs::read_to_string(PATH).expect(PATH);
-        let mut fields = text
-            .lines()
-            .find_map(|line| line.strip_prefix(self.0))
-            .expect("the point has a line")
-            .split_whitespace();
-        fields
-            .next()
-            .and_then(|left| left.parse().ok())
-            .expect("a number")
+        numbers(self.point)[0]
+    }
+
+    /// How many times it has failed, or how many tasks it has kept.
+    pub fn hits(&self) -> u32 {
+        numbers(self.point)[1] - self.hits_before
     }
 
     fn set(&self, count: u32) {
-        fs::write(PATH, format!("{} {count}", self.0)).expect(PATH);
+        fs::write(PATH, format!("{} {count}", self.point)).expect(PATH);
     }
 }
 
@@ -50,4 +51,18 @@ impl Drop for Fault {
     fn drop(&mut self) {
         self.set(0);
     }
+}
+
+/// How many more times `point` is going to fail, and how many times it has.
+fn numbers(point: &str) -> [u32; 2] {
+    let text = fs::read_to_string(PATH).expect(PATH);
+    let mut fields = text
+        .lines()
+        .find_map(|line| line.strip_prefix(point))
+        .expect("the point has a line")
+        .split_whitespace();
+    [(); 2].map(|()| {
+        let number = fields.next().and_then(|number| number.parse().ok());
+        number.expect("a number")
+    })
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The module, taken out and put in again by a test.
 
+use super::until;
+use nix::errno::Errno;
 use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
 use std::ffi::CString;
 use std::fs::File;
@@ -19,9 +21,28 @@ fn load(parameters: &str) {
     finit_module(&module, &parameters, ModuleInitFlags::empty()).expect("finit_module");
 }
 
+/// Takes the module out, if nobody uses it.
+fn try_unload() -> nix::Result<()> {
+    delete_module(c"rfutex", DeleteModuleFlags::O_NONBLOCK)
+}
+
 #[track_caller]
 fn unload() {
-    delete_module(c"rfutex", DeleteModuleFlags::O_NONBLOCK).expect("delete_module");
+    try_unload().expect("delete_module");
+}
+
+/// How often the module is in use.
+#[track_caller]
+pub fn module_references() -> u32 {
+    let path = "/sys/module/rfutex/refcnt";
+    let text = std::fs::read_to_string(path).expect(path);
+    text.trim().parse().expect("a number")
+}
+
+/// The module cannot be taken out, because somebody uses it.
+#[track_caller]
+pub fn module_is_used() {
+    assert_eq!(try_unload(), Err(Errno::EWOULDBLOCK));
 }
 
 /// The module is gone; on drop it is there again, as it was.
@@ -33,6 +54,19 @@ impl UnloadedModule {
     #[track_caller]
     pub fn new() -> Self {
         unload();
+        Self(())
+    }
+
+    /// The same beside a program that has the device open for a moment now and then.
+    #[track_caller]
+    pub fn when_unused() -> Self {
+        until("nobody uses the module", || match try_unload() {
+            Err(Errno::EWOULDBLOCK) => false,
+            result => {
+                result.expect("delete_module");
+                true
+            }
+        });
         Self(())
     }
 }
@@ -60,7 +94,7 @@ impl ReloadedModule {
 
 impl Drop for ReloadedModule {
     fn drop(&mut self) {
-        let unloaded = delete_module(c"rfutex", DeleteModuleFlags::O_NONBLOCK);
+        let unloaded = try_unload();
         if unloaded.is_ok() {
             drop(UnloadedModule(()));
         }

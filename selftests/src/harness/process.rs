@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::{ForkResult, Pid, fork};
+use nix::unistd::{ForkResult, Pid, execv, fork, pause};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A forked child. It is killed if the test ends before it.
@@ -30,14 +30,35 @@ impl Child {
                 pid: child,
                 reaped: false,
             },
-            ForkResult::Child => {
-                let code = match catch_unwind(AssertUnwindSafe(f)) {
-                    Ok(()) => 0,
-                    Err(_) => 101,
-                };
-                // SAFETY: It ends the process without running what belongs to
-                // the parent.
-                unsafe { libc::_exit(code) }
+            ForkResult::Child => finish(f),
+        }
+    }
+
+    /// A child that sleeps until it is killed.
+    pub fn sleeping() -> Self {
+        Self::run(|| {
+            pause();
+        })
+    }
+
+    /// Does what [`run`](Self::run) does, in a child that has the process id `pid`, which nobody may
+    /// have.
+    pub fn run_as(pid: Pid, f: impl FnOnce()) -> Self {
+        let number = pid.as_raw();
+        // SAFETY: All zeros is a set of arguments that asks for nothing.
+        let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+        args.exit_signal = libc::SIGCHLD as u64;
+        args.set_tid = (&raw const number).addr() as u64;
+        args.set_tid_size = 1;
+        // SAFETY: As in `run`: this is a fork. What glibc would have done before and after it is
+        // only needed by programs that fork while other threads allocate.
+        let result =
+            unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
+        match Errno::result(result).expect("clone3") {
+            0 => finish(f),
+            child => {
+                assert_eq!(child, number.into());
+                Self { pid, reaped: false }
             }
         }
     }
@@ -102,6 +123,16 @@ impl Child {
     }
 }
 
+/// Runs `f` in a child, and ends the child.
+fn finish(f: impl FnOnce()) -> ! {
+    let code = match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(()) => 0,
+        Err(_) => 101,
+    };
+    // SAFETY: It ends the process without running what belongs to the parent.
+    unsafe { libc::_exit(code) }
+}
+
 impl Drop for Child {
     fn drop(&mut self) {
         if !self.reaped {
@@ -126,4 +157,17 @@ pub fn stop_and_go(tid: Pid) {
         "{status:?}"
     );
     ptrace::detach(tid, None).expect("detach");
+}
+
+/// Executes a program that sleeps until it is killed: `busybox`.
+pub fn execute() -> ! {
+    execv(c"/bin/busybox", &[c"sleep", c"1000"]).expect("execv");
+    unreachable!()
+}
+
+/// Ends the calling thread alone, without unwinding, whatever it is.
+pub fn end_thread() -> ! {
+    // SAFETY: Nothing of the thread is used after it.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    unreachable!()
 }

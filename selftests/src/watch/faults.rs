@@ -3,7 +3,9 @@
 //! nobody was woken, no event is lost, and nothing is left.
 
 use super::{add, add_repeat, counts, readable, set};
-use crate::harness::{FailNth, Fault, Mapping, PAGE, ReloadedModule, fx, nr_waiters};
+use crate::harness::{
+    FailNth, Fault, Mapping, PAGE, ReloadedModule, fx, module_references, nr_waiters,
+};
 use rfutex::{Error, Event, Rfutex, WakeEntry, WatchOptions, Watches};
 use std::cell::{Cell, RefCell};
 
@@ -11,15 +13,10 @@ trials![create, add_each, remove, read, wake_each; lab: lab_create, lab_add];
 
 const NO_MEMORY: Error = Error::Os(libc::ENOMEM);
 
-fn references() -> String {
-    let path = "/sys/module/rfutex/refcnt";
-    std::fs::read_to_string(path).expect(path)
-}
-
 fn create() {
     let fail = FailNth::new();
     fx();
-    let before = references();
+    let before = module_references();
     let mut without_memory = 0;
     let places = fail.each(
         || Watches::new(fx()),
@@ -35,7 +32,7 @@ fn create() {
     // The request, the set, and the file; whatever else the kernel may allocate for that.
     println!("{places} places, {without_memory} without memory");
     assert!(without_memory >= 2, "{without_memory}");
-    assert_eq!(references(), before);
+    assert_eq!(module_references(), before);
 }
 
 /// Calls ADD on the first word of `map` with one failure after the other, each time in the set that
@@ -196,11 +193,11 @@ fn wake_each() {
 /// The same by the fault point of the lab, which fails the first allocation.
 fn lab_create() {
     fx();
-    let before = references();
+    let before = module_references();
     let fault = Fault::arm("allocate", 1);
     assert_eq!(Watches::new(fx()).err(), Some(NO_MEMORY));
     assert_eq!(fault.left(), 0);
-    assert_eq!(references(), before);
+    assert_eq!(module_references(), before);
     drop(Watches::new(fx()).expect("a watch set"));
 }
 

@@ -2,11 +2,11 @@
 //! How many watches a user can have, and what memory they take.
 
 use super::{add, counts, set};
-use crate::harness::{Child, LIMIT, Mapping, PAGE, ReloadedModule, fx, nr_waiters, until};
+use crate::harness::{
+    Child, Group, LIMIT, Mapping, PAGE, ReloadedModule, added_to, fx, nr_waiters, until,
+};
 use nix::unistd::{Uid, setresuid, setuid};
 use rfutex::{Error, Rfutex, WatchId, WatchOptions, Watches, Word};
-use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 trials![
@@ -181,53 +181,6 @@ fn default_limit() {
         assert_eq!(room(fx(), &map), limit as usize);
     });
     join(child);
-}
-
-/// A memory cgroup of one's own.
-struct Group(PathBuf);
-
-/// Where cgroups say which controllers their children have.
-const CONTROLLERS: &str = "/sys/fs/cgroup/cgroup.subtree_control";
-
-impl Group {
-    #[track_caller]
-    fn new() -> Self {
-        fs::write(CONTROLLERS, "+memory").expect(CONTROLLERS);
-        let path = format!("/sys/fs/cgroup/rfutex-{}", std::process::id());
-        fs::create_dir(&path).expect("a cgroup");
-        Self(path.into())
-    }
-
-    /// Puts the caller there.
-    #[track_caller]
-    fn enter(&self) {
-        fs::write(self.0.join("cgroup.procs"), "0").expect("cgroup.procs");
-    }
-
-    /// What its processes have taken, in bytes.
-    #[track_caller]
-    fn memory(&self) -> i64 {
-        let text = fs::read_to_string(self.0.join("memory.current")).expect("memory.current");
-        text.trim().parse().expect("a number")
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // The controller stays: it is the VM that has it, and other tests need it.
-        until("its processes are gone", || fs::remove_dir(&self.0).is_ok());
-    }
-}
-
-/// What a kernel that checks its memory adds to an object of the cache `name`, in bytes: 0 where
-/// that cannot be known.
-fn added_to(name: &str, size: i64) -> i64 {
-    let text = fs::read_to_string("/proc/slabinfo").unwrap_or_default();
-    let line = text
-        .lines()
-        .find(|line| line.split(' ').next() == Some(name));
-    let real = line.and_then(|line| line.split_whitespace().nth(3));
-    real.map_or(0, |real| real.parse::<i64>().expect("a size") - size)
 }
 
 /// The most that a watch may take, in bytes.

@@ -2,19 +2,18 @@
 //! Sets that processes pass on: by a socket, by exec(2), by fork(2).
 
 use super::{add, add_repeat, counts, set};
-use crate::harness::{Child, Mapping, PAGE, fx, nr_waiters, until, until_queued};
+use crate::harness::{
+    Child, Mapping, PAGE, fx, nr_waiters, receive_file, send_file, until, until_queued,
+};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
-};
 use nix::unistd::pipe;
 use rfutex::raw::{self, uapi};
 use rfutex::{Event, Watches};
 use std::fs::File;
-use std::io::{IoSlice, IoSliceMut, Read};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -27,51 +26,20 @@ trials![
     parent_reads_while_children_arm,
 ];
 
-fn sockets() -> (OwnedFd, OwnedFd) {
-    let flags = SockFlag::SOCK_CLOEXEC;
-    socketpair(AddressFamily::Unix, SockType::Datagram, None, flags).expect("socketpair")
-}
-
-fn send(socket: &OwnedFd, set: Watches) {
-    let fds = [set.as_raw_fd()];
-    let rights = [ControlMessage::ScmRights(&fds)];
-    let data = [IoSlice::new(b"fd")];
-    sendmsg::<()>(socket.as_raw_fd(), &data, &rights, MsgFlags::empty(), None).expect("sendmsg");
-}
-
-fn receive(socket: &OwnedFd) -> Watches {
-    let mut buffer = [0; 2];
-    let mut data = [IoSliceMut::new(&mut buffer)];
-    let mut space: Vec<u8> = nix::cmsg_space!([i32; 1]);
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut data, Some(&mut space), flags);
-    let message = message.expect("recvmsg");
-    let fd = message
-        .cmsgs()
-        .expect("control messages")
-        .find_map(|message| match message {
-            ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
-            _ => None,
-        });
-    // SAFETY: The kernel made it for us just now.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd.expect("a descriptor")) };
-    Watches::try_from(fd).expect("a watch set")
-}
-
 /// The one that has armed it passes it on, and ends. It is met while nobody has it open.
 fn over_a_socket() {
     let map = Mapping::shared(PAGE);
-    let (here, there) = sockets();
+    let (here, there) = UnixDatagram::pair().expect("socketpair");
     Child::run(|| {
         let set = set();
         add(&set, map.word(0), 1);
         add_repeat(&set, map.word(0), 2);
         add(&set, map.word(0).private(), 3);
-        send(&there, set);
+        send_file(&there, set);
     })
     .join();
     assert_eq!(fx().wake_all(map.word(0)), Ok(2));
-    let set = receive(&here);
+    let set = Watches::try_from(receive_file(&here)).expect("a watch set");
     assert_eq!(counts(&set), [(1, 1), (2, 1)]);
     // From now on, the words are those of this process.
     add(&set, map.word(64).private(), 4);
@@ -84,10 +52,10 @@ fn over_a_socket() {
 /// Nobody ever receives it.
 fn lost_in_a_socket() {
     let map = Mapping::shared(PAGE);
-    let (here, there) = sockets();
+    let (here, there) = UnixDatagram::pair().expect("socketpair");
     let set = set();
     add_repeat(&set, map.word(0), 1);
-    send(&there, set);
+    send_file(&there, set);
     assert_eq!(fx().wake_all(map.word(0)), Ok(1));
     drop((here, there));
     until("it is closed", || nr_waiters(map.word(0)) == 0);
