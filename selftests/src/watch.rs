@@ -13,6 +13,7 @@ mod nothing_held;
 mod order;
 mod passed;
 mod reading;
+mod remapped;
 mod removing;
 mod scale;
 mod storm;
@@ -38,6 +39,7 @@ pub fn trials() -> Vec<libtest_mimic::Trial> {
         epoll::trials(),
         reading::trials(),
         removing::trials(),
+        remapped::trials(),
         bad::trials(),
         lifetime::trials(),
         passed::trials(),
