@@ -20,7 +20,15 @@ use crate::{
     },
     table::Table,
     watch,
-    word::Word,
+    word::{
+        Location::{
+            self,
+            Address,
+            Arena,
+            PrivateAddress, //
+        },
+        Word, //
+    },
     Rfutex, //
 };
 use core::ptr;
@@ -117,10 +125,10 @@ impl MiscDevice for Device {
         // The argument of these commands is not a struct. Their numbers are compared as a whole:
         // with another size, a number is that of another command.
         let result = match cmd {
-            uapi::RFUTEX_CMD_WAKE_ONE_PRIVATE => wake_at(device, arg, true, 1),
-            uapi::RFUTEX_CMD_WAKE_ALL_PRIVATE => wake_at(device, arg, true, u32::MAX),
-            uapi::RFUTEX_CMD_WAKE_ONE => wake_at(device, arg, false, 1),
-            uapi::RFUTEX_CMD_WAKE_ALL => wake_at(device, arg, false, u32::MAX),
+            uapi::RFUTEX_CMD_WAKE_ONE_PRIVATE => wake_at(device, arg, PrivateAddress, 1),
+            uapi::RFUTEX_CMD_WAKE_ALL_PRIVATE => wake_at(device, arg, PrivateAddress, u32::MAX),
+            uapi::RFUTEX_CMD_WAKE_ONE => wake_at(device, arg, Address, 1),
+            uapi::RFUTEX_CMD_WAKE_ALL => wake_at(device, arg, Address, u32::MAX),
             uapi::RFUTEX_CMD_SET_RESOLVER => set_resolver(device, arg).map(|()| 0),
             _ => with_struct(device, cmd, arg),
         };
@@ -206,10 +214,10 @@ fn set_resolver(device: &Device, arg: usize) -> Result {
     Ok(())
 }
 
-/// Carries out the commands whose argument is the address of a word to wake on.
-#[inline]
-fn wake_at(device: &Device, addr: usize, private: bool, nr: u32) -> Result<u32> {
-    let word = Word::at(addr, private);
+/// Carries out the commands whose argument says where the word to wake on is.
+#[inline(always)]
+fn wake_at(device: &Device, at: usize, location: Location, nr: u32) -> Result<u32> {
+    let word = Word::at(at, location);
     op::wake::wake(device.context(), word, uapi::RFUTEX_MASK_ANY as u64, nr)
 }
 

@@ -47,6 +47,7 @@ use crate::{
         Deadline, //
     },
     word::{
+        Location,
         Size,
         Word, //
     }, //
@@ -127,9 +128,12 @@ impl Argument {
 /// size. `EFAULT`: the address does not fit into a pointer.
 #[inline]
 fn check_word(raw: &rfutex_word) -> Result<Word> {
-    if raw.flags & !uapi::RFUTEX_WORD_PRIVATE != 0 {
-        return Err(EINVAL);
-    }
+    let location = match raw.flags {
+        0 => Location::Address,
+        uapi::RFUTEX_WORD_PRIVATE => Location::PrivateAddress,
+        uapi::RFUTEX_WORD_ARENA => Location::Arena,
+        _ => return Err(EINVAL),
+    };
     let size = Size::from_bytes(raw.size).ok_or(EINVAL)?;
     Word::new(raw.addr, size, raw.flags != 0)
 }

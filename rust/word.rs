@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A word of user memory: its address, its size, and whether it is private.
+//! A word: where it is, and its size.
 
 #![deny(unsafe_code)]
 
@@ -45,56 +45,71 @@ impl Size {
     }
 }
 
+/// What a word is found by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Location {
+    /// Its address in this process. What is mapped there decides who else has the same word.
+    Address,
+    /// Its address in this process, as a word of this process alone.
+    PrivateAddress,
+    /// Its offset in the arena of the table.
+    Arena,
+}
+
 /// Where a word is.
 ///
 /// # Invariants
 ///
-/// `addr` is a multiple of the size. It was not checked otherwise, and may even be an address of
-/// the kernel.
+/// `at` is a multiple of the size. It was not checked otherwise: an address may even be one of the
+/// kernel, and an offset may lie beyond the end of the arena.
 #[derive(Clone, Copy)]
 pub(crate) struct Word {
-    addr: usize,
+    at: usize,
     size: Size,
-    private: bool,
+    location: Location,
 }
 
 impl Word {
-    /// The word of this `size` at the address `addr`. On a `private` word, a wake finds only
-    /// waiters of the same process that also said that the word is private.
+    /// The word of this `size` at `at`, which is an address or an offset, as `location` says.
     ///
     /// # Errors
     ///
-    /// `EINVAL`: `addr` is not a multiple of the size. `EFAULT`: it is, but does not fit into a
+    /// `EINVAL`: `at` is not a multiple of the size. `EFAULT`: it is, but does not fit into a
     /// pointer.
     #[inline]
-    pub(crate) fn new(addr: u64, size: Size, private: bool) -> Result<Self> {
-        if addr & (size.bytes() as u64 - 1) != 0 {
+    pub(crate) fn new(at: u64, size: Size, location: Location) -> Result<Self> {
+        if at & (size.bytes() as u64 - 1) != 0 {
             return Err(EINVAL);
         }
-        let addr = addr.try_into().map_err(|_| EFAULT)?;
-        // INVARIANT: `addr` is a multiple of the size, as was just checked.
-        Ok(Self {
-            addr,
-            size,
-            private,
-        })
+        let at = at.try_into().map_err(|_| EFAULT)?;
+        // INVARIANT: `at` is a multiple of the size, as was just checked.
+        Ok(Self { at, size, location })
     }
 
-    /// The word of one byte at the address `addr`, for the wakes that have no size.
+    /// The word of one byte at `at`, for the wakes that have no size.
     #[inline]
-    pub(crate) fn at(addr: usize, private: bool) -> Self {
-        // INVARIANT: Every address is a multiple of one.
+    pub(crate) fn at(at: usize, location: Location) -> Self {
+        // INVARIANT: Every number is a multiple of one.
         Self {
-            addr,
+            at,
             size: Size::U8,
-            private,
+            location,
         }
     }
 
-    /// The address.
+    /// The address of a word that is found by its address.
     #[inline]
     pub(crate) fn addr(self) -> usize {
-        self.addr
+        debug_assert!(self.location != Location::Arena);
+        self.at
+    }
+
+    /// The offset of a word in the arena.
+    #[inline]
+    pub(crate) fn offset(self) -> usize {
+        debug_assert!(self.location == Location::Arena);
+        self.at
     }
 
     /// The size.
@@ -103,9 +118,21 @@ impl Word {
         self.size
     }
 
+    /// What the word is found by.
+    #[inline]
+    pub(crate) fn location(self) -> Location {
+        self.location
+    }
+
     /// Whether the caller said that only threads of its process use this word.
     #[inline]
     pub(crate) fn private(self) -> bool {
-        self.private
+        self.location == Location::PrivateAddress
+    }
+
+    /// Whether the word is one of the arena of the table.
+    #[inline]
+    pub(crate) fn in_arena(self) -> bool {
+        self.location == Location::Arena
     }
 }

@@ -22,7 +22,10 @@ use crate::lab::kunit::{
     },
     TestFile, //
 };
-use crate::mm::gup::PageRef;
+use crate::{
+    mm::gup::PageRef,
+    word::Location, //
+};
 use kernel::page::PAGE_SIZE;
 
 /// The key of a word, if a wait, a wake and `RFUTEX_KEY_INFO` find the same one.
@@ -56,7 +59,7 @@ fn with_borrowed<R>(
 
 /// Whether a word at `addr` has no key, so that nobody can wait or wake there.
 fn refused(addr: usize) -> bool {
-    id(Word::at(addr, false)).err() == Some(EFAULT)
+    id(Word::at(addr, Location::Address)).err() == Some(EFAULT)
 }
 
 /// A file of four pages, and its second to fourth mapped for reading and writing.
@@ -64,6 +67,11 @@ fn file_and_mapping(file_system: &FileSystem) -> Result<(TestFile, Mapping)> {
     let file = file_system.file(4)?;
     let mapping = Mapping::of(&file, 1, 3, ReadWrite, Shared)?;
     Ok((file, mapping))
+}
+
+/// The private word at `addr`.
+fn private_at(addr: usize) -> Word {
+    Word::at(addr, Location::PrivateAddress)
 }
 
 #[kunit_tests(rfutex_key)]
@@ -99,7 +107,7 @@ mod cases {
         // Nothing has to be mapped there.
         let addr = anonymous.at(0);
         drop(anonymous);
-        assert!(id(Word::at(addr, true))?.kind() == Kind::Private);
+        assert!(id(private_at(addr))?.kind() == Kind::Private);
         Ok(())
     }
 
@@ -234,7 +242,7 @@ mod cases {
         let page = kernel & kernel::page::PAGE_MASK;
         for addr in [kernel, page, 1 << 63, 1 << 62, usize::MAX, usize::MAX & !7] {
             assert!(refused(addr));
-            assert!(id(Word::at(addr, true)).err() == Some(EFAULT));
+            assert!(id(private_at(addr)).err() == Some(EFAULT));
         }
         Ok(())
     }
@@ -252,8 +260,8 @@ mod cases {
             }
         });
         assert!(last > 1 << 32);
-        assert!(id(Word::at(last, true)).is_ok());
-        assert!(id(Word::at(last + 1, true)).err() == Some(EFAULT));
+        assert!(id(private_at(last)).is_ok());
+        assert!(id(private_at(last + 1)).err() == Some(EFAULT));
         Ok(())
     }
 

@@ -58,6 +58,7 @@ use crate::{
         Deadline, //
     },
     word::{
+        Location,
         Size,
         Word, //
     }, //
@@ -151,12 +152,12 @@ impl Mapping {
 
     /// A word at `offset`.
     pub(crate) fn word(&self, offset: usize) -> Word {
-        Word::at(self.at(offset), false)
+        Word::at(self.at(offset), Location::Address)
     }
 
     /// A private word at `offset`.
     pub(crate) fn private_word(&self, offset: usize) -> Word {
-        Word::at(self.at(offset), true)
+        Word::at(self.at(offset), Location::PrivateAddress)
     }
 
     /// Writes `bytes` at `offset`, as the process would.
@@ -426,7 +427,8 @@ pub(crate) fn own(resolver: Resolver, word: Word) -> Result<OwnedKey> {
 /// The word at `addr` that has this number of `bytes`, with the checks that words from user space
 /// get.
 pub(crate) fn sized(addr: usize, bytes: u32) -> Result<Word> {
-    Word::new(addr as u64, Size::from_bytes(bytes).ok_or(EINVAL)?, false)
+    let size = Size::from_bytes(bytes).ok_or(EINVAL)?;
+    Word::new(addr as u64, size, Location::Address)
 }
 
 /// The number of waiters that are queued on the word.

@@ -11,7 +11,10 @@ use crate::{
     },
     queue::BucketSlot,
     wake_chain::WakeChain,
-    word::Word, //
+    word::{
+        Location,
+        Word, //
+    }, //
 };
 use kernel::prelude::*;
 
@@ -29,19 +32,19 @@ use kernel::prelude::*;
 /// Process context, no locks held. May sleep.
 #[inline(always)]
 pub(crate) fn wake(context: Context<'_>, word: Word, mask: u64, nr: u32) -> Result<u32> {
-    // The second is not inlined, so that a wake on a private word does not pay for the registers
-    // and the stack that it needs. The size of the word does not matter to a wake.
-    if word.private() {
-        wake_private(context, word.addr(), mask, nr)
-    } else {
-        wake_shared(context, word.addr(), mask, nr)
+    // The first is not inlined, so that wakes on other words do not pay for the registers and the
+    // stack that it needs. The size of the word does not matter to a wake.
+    match word.location() {
+        Location::Address => wake_shared(context, word.addr(), mask, nr),
+        Location::PrivateAddress => wake_private(context, word.addr(), mask, nr),
+        Location::Arena => Ok(wake_at(context, context.resolve(word)?, mask, nr)),
     }
 }
 
 /// Carries out a wake on the private word at `addr`.
 #[inline(always)]
 fn wake_private(context: Context<'_>, addr: usize, mask: u64, nr: u32) -> Result<u32> {
-    match key::private_if_numbered(Word::at(addr, true)) {
+    match key::private_if_numbered(Word::at(addr, Location::PrivateAddress)) {
         Some(id) => Ok(wake_at(context, id, mask, nr)),
         None => wake_private_slowly(context, addr, mask, nr),
     }
@@ -51,14 +54,14 @@ fn wake_private(context: Context<'_>, addr: usize, mask: u64, nr: u32) -> Result
 #[cold]
 #[inline(never)]
 fn wake_private_slowly(context: Context<'_>, addr: usize, mask: u64, nr: u32) -> Result<u32> {
-    let id = key::private(Word::at(addr, true))?;
+    let id = key::private(Word::at(addr, Location::PrivateAddress))?;
     Ok(wake_at(context, id, mask, nr))
 }
 
 /// Carries out a wake on the word at `addr`, which is not private.
 #[inline(never)]
 fn wake_shared(context: Context<'_>, addr: usize, mask: u64, nr: u32) -> Result<u32> {
-    let id = context.resolve(Word::at(addr, false))?;
+    let id = context.resolve(Word::at(addr, Location::Address))?;
     Ok(wake_at(context, id, mask, nr))
 }
 
@@ -188,10 +191,20 @@ mod tests {
         attach_mm()?;
         let table = Table::new(4, Hold::Inode)?;
         for nr in [0, 1, u32::MAX] {
-            let result = wake(by_page(&table), Word::at(0x1000, false), u64::MAX, nr);
+            let result = wake(
+                by_page(&table),
+                Word::at(0x1000, Location::Address),
+                u64::MAX,
+                nr,
+            );
             assert!(result == Err(EFAULT));
             // Nothing needs to be mapped at the address of a private word.
-            let result = wake(by_page(&table), Word::at(0x1000, true), u64::MAX, nr);
+            let result = wake(
+                by_page(&table),
+                Word::at(0x1000, Location::PrivateAddress),
+                u64::MAX,
+                nr,
+            );
             assert!(result == Ok(0));
         }
         Ok(())

@@ -25,7 +25,10 @@ use crate::{
     op,
     table::Table,
     wake_chain::WakeChain,
-    word::Word, //
+    word::{
+        Location,
+        Word, //
+    }, //
 };
 use core::ptr;
 use kernel::{
@@ -49,7 +52,7 @@ const ANY: u64 = u64::MAX;
 
 /// A private word, which has a key whatever is mapped there. Each number is another word.
 fn word(number: usize) -> Word {
-    Word::at(0x10_0000 + 8 * number, true)
+    Word::at(0x10_0000 + 8 * number, Location::PrivateAddress)
 }
 
 /// The key of a word.

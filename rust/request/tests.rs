@@ -91,7 +91,7 @@ mod cases {
         assert!(wait.deadline.is_none());
         let wake = user.wake(&good_wake())?;
         assert_eq!((wake.word.addr(), wake.mask, wake.nr), (0x1000, 5, 3));
-        let word = Word::at(0x1003, true);
+        let word = Word::at(0x1003, Location::PrivateAddress);
         assert_eq!(word.addr(), 0x1003);
         assert!(word.private());
         Ok(())
