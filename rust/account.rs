@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How many watches each user has armed, and how many he may have.
+//! How many watches each user has armed, how many tables and how much arena memory he has, and how
+//! many he may have.
 //!
 //! Users are told apart by their real user ids in the initial user namespace. The kernel has
 //! counters for each user, but none that a module may use.
@@ -66,6 +67,10 @@ struct Account {
     limit: u32,
     /// The charges are counted in the lower half, and the handles in the upper half.
     shares: Atomic<u64>,
+    /// How many tables the user has.
+    nr_tables: Atomic<u64>,
+    /// How many pages the arenas of these tables have.
+    nr_pages: Atomic<u64>,
 }
 
 /// What a [`Charge`] is worth.
@@ -136,6 +141,8 @@ impl Handle {
                 uid,
                 limit,
                 shares: Atomic::new(0),
+                nr_tables: Atomic::new(0),
+                nr_pages: Atomic::new(0),
             },
             GFP_KERNEL_ACCOUNT,
         )?;
@@ -185,6 +192,70 @@ impl Handle {
                 Ok(_) => return Ok(Share(self.0)),
                 Err(now) => shares = now,
             }
+        }
+    }
+}
+
+/// A table of a user, and the pages of its arena. They are counted until this is dropped.
+///
+/// # Invariants
+///
+/// One table and `nr_pages` pages are counted in the account of `handle` for this.
+pub(crate) struct TableCharge {
+    handle: Handle,
+    nr_pages: u64,
+}
+
+impl TableCharge {
+    /// Counts a table of the current task's user, whose arena has `nr_pages` pages.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC`: the user has as many tables, or as much arena memory, as are allowed. `ENOMEM`:
+    /// there is no memory.
+    ///
+    /// # Context
+    ///
+    /// Process context, no locks held. May sleep.
+    pub(crate) fn of_current(nr_pages: usize) -> Result<Self> {
+        let limits = (parameters::tables(), parameters::arena_pages());
+        Self::new(Handle::of_current()?, nr_pages as u64, limits)
+    }
+
+    /// Counts a table in the account of `handle`. The limits are those of tables and of pages.
+    fn new(handle: Handle, nr_pages: u64, (tables, pages): (u32, u64)) -> Result<Self> {
+        let account = handle.account();
+        take(&account.nr_tables, 1, tables.into())?;
+        if let Err(error) = take(&account.nr_pages, nr_pages, pages) {
+            account.nr_tables.fetch_sub(1, Relaxed);
+            return Err(error);
+        }
+        // INVARIANT: Both were just counted.
+        Ok(Self { handle, nr_pages })
+    }
+}
+
+impl Drop for TableCharge {
+    /// Where this may be dropped, a [`Handle`] may be.
+    fn drop(&mut self) {
+        let account = self.handle.account();
+        account.nr_pages.fetch_sub(self.nr_pages, Relaxed);
+        account.nr_tables.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Adds `nr` to a counter that may become as large as `limit`.
+///
+/// # Errors
+///
+/// `ENOSPC`: it would become larger.
+fn take(counter: &Atomic<u64>, nr: u64, limit: u64) -> Result {
+    let mut now = counter.load(Relaxed);
+    loop {
+        let sum = now.checked_add(nr).filter(|&sum| sum <= limit);
+        match counter.cmpxchg(now, sum.ok_or(ENOSPC)?, Relaxed) {
+            Ok(_) => return Ok(()),
+            Err(changed) => now = changed,
         }
     }
 }

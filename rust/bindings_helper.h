@@ -56,6 +56,8 @@ static const gfp_t RFUTEX_XA_FLAGS = XA_FLAGS_ALLOC | XA_FLAGS_ACCOUNT;
 /* Module parameters (parameters.c). */
 u32 rfutex_param_hold(void);
 u32 rfutex_param_watches(void);
+u32 rfutex_param_tables(void);
+unsigned long rfutex_param_arena_pages(void);
 
 /* Memory. */
 unsigned long rfutex_totalram_pages(void);

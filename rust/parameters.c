@@ -46,6 +46,24 @@ u32 rfutex_param_hold(void)
 	return hold;
 }
 
+static unsigned int tables = 1024;
+module_param(tables, uint, 0444);
+MODULE_PARM_DESC(tables, "Number of tables of his own that a user can have");
+
+u32 rfutex_param_tables(void)
+{
+	return tables;
+}
+
+static unsigned long arena_pages = 65536;
+module_param(arena_pages, ulong, 0444);
+MODULE_PARM_DESC(arena_pages, "Number of pages that all arenas of a user can have");
+
+unsigned long rfutex_param_arena_pages(void)
+{
+	return arena_pages;
+}
+
 static unsigned int watches = 65536;
 module_param(watches, uint, 0444);
 MODULE_PARM_DESC(watches, "Number of watches that a user can have armed");

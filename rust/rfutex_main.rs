@@ -14,7 +14,7 @@
 //! | [`table`], [`queue`], [`wake_chain`] | where waiters queue, and how they are woken |
 //! | [`watch`] | files whose events are wakes: waiters that are not tasks |
 //! | `uring` | waits and wakes as commands of io_uring |
-//! | [`account`] | how many watches and requests a user may have |
+//! | [`account`] | how many watches, requests and tables a user may have |
 //! | [`mm`], [`time`] | safe wrappers of what the `kernel` crate lacks |
 //! | [`lab`] | what only tests need |
 //!

@@ -131,6 +131,26 @@ mod cases {
     }
 
     #[test]
+    fn tables_and_their_pages_end_at_the_limits() -> Result {
+        let table = |pages| TableCharge::new(Handle::of(SOMEBODY, 9)?, pages, (2, 10));
+        let first = table(8)?;
+        // Too much memory: the table is not counted either.
+        for pages in [3, u64::MAX] {
+            assert_eq!(table(pages).err(), Some(ENOSPC));
+        }
+        let second = table(2)?;
+        assert_eq!(table(0).err(), Some(ENOSPC));
+        drop(first);
+        assert_eq!(table(9).err(), Some(ENOSPC));
+        let third = table(8)?;
+        // The account exists for as long as one of its tables.
+        assert_eq!(shares(SOMEBODY), Some((2, 0)));
+        drop((second, third));
+        assert_eq!(shares(SOMEBODY), None);
+        Ok(())
+    }
+
+    #[test]
     fn without_memory_there_is_no_account() -> Result {
         let (handle, hits) = forced(Point::Allocate, 1, || Handle::of(SOMEBODY, 1).err());
         assert_eq!(handle, Some(ENOMEM));
