@@ -79,6 +79,10 @@ int rfutex_request_end(struct io_uring_cmd *cmd);
 
 /* Files. */
 struct file *rfutex_watches_getfile(const struct file_operations *fops, void *priv, int flags);
+/* The memory of tables (arena.c), and what maps it (device/own.rs). */
+int rfutex_arena_mmap(struct vm_area_struct *vma);
+void *rfutex_arena_page(void *device, unsigned long index);
+size_t rfutex_array_index_nospec(size_t index, size_t size);
 
 /* Folios. */
 struct folio *rfutex_page_folio(struct page *page);

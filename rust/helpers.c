@@ -11,6 +11,7 @@
 #include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
+#include <linux/nospec.h>
 #include <linux/pagemap.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
@@ -43,6 +44,11 @@ __rfutex_helper struct file *rfutex_watches_getfile(const struct file_operations
 	/* Reads never sleep with IOCB_NOWAIT, and there are no positions. */
 	return anon_inode_getfile_fmode("[rfutex-watches]", fops, priv, flags,
 					FMODE_NOWAIT | FMODE_STREAM);
+}
+
+__rfutex_helper size_t rfutex_array_index_nospec(size_t index, size_t size)
+{
+	return array_index_nospec(index, size);
 }
 
 __rfutex_helper struct folio *rfutex_page_folio(struct page *page)

@@ -7,9 +7,10 @@
 //! | anywhere, if the caller said that it is private | `Private` | (mm, address) |
 //! | on an anonymous page | `Mm` | (mm, address) |
 //! | on a page of a file, which includes shared memory | `Inode` | (inode, position in it) |
+//! | in the arena of a table | `Arena` | (arena, position in it) |
 //!
-//! In a key, the mm and the inode are represented by their [`Number`]s, which are never given to
-//! another object. A key ([`KeyId`]) therefore keeps nothing alive, and does not need anything to
+//! In a key, the mm, the inode and the arena are represented by their [`Number`]s, which are never
+//! given to another object. A key ([`KeyId`]) therefore keeps nothing alive, and does not need anything to
 //! be kept alive: a key whose object is gone is equal to no other key.
 //!
 //! A resolver turns an address into a key. At first the key is *borrowed*: it can be used only
@@ -78,6 +79,8 @@ pub(crate) enum Kind {
     Mm = 1,
     /// The inode that the word's page belongs to, and the position in it.
     Inode = 2,
+    /// The arena of the table, and the position in it.
+    Arena = 3,
 }
 
 impl Kind {
@@ -87,6 +90,7 @@ impl Kind {
             Kind::Private => uapi::RFUTEX_KEY_PRIVATE,
             Kind::Mm => uapi::RFUTEX_KEY_MM,
             Kind::Inode => uapi::RFUTEX_KEY_INODE,
+            Kind::Arena => uapi::RFUTEX_KEY_ARENA,
         }
     }
 }
@@ -100,7 +104,7 @@ const KIND_SHIFT: u32 = 62;
 pub(crate) struct KeyId {
     /// The object's number, with the kind in the two bits above it.
     object: NonZero<u64>,
-    /// The position in the object in bytes: an address, or an offset in a file.
+    /// The position in the object in bytes: an address, or an offset in a file or in an arena.
     position: u64,
 }
 
@@ -130,12 +134,19 @@ impl KeyId {
         Ok(Self::new(kind, number, addr as u64))
     }
 
+    /// The key of the word at `offset` in the arena that has this `number`.
+    #[inline]
+    pub(crate) fn in_arena(number: Number, offset: usize) -> Self {
+        Self::new(Kind::Arena, number, offset as u64)
+    }
+
     /// The kind of this key.
     pub(crate) fn kind(self) -> Kind {
         match self.object.get() >> KIND_SHIFT {
             0 => Kind::Private,
             1 => Kind::Mm,
-            _ => Kind::Inode,
+            2 => Kind::Inode,
+            _ => Kind::Arena,
         }
     }
 
@@ -144,7 +155,12 @@ impl KeyId {
         self.object.get()
     }
 
-    /// The index of the word's page in the address space or in the file, in pages.
+    /// The position of the word in the object in bytes.
+    pub(crate) fn position(self) -> u64 {
+        self.position
+    }
+
+    /// The index of the word's page in the address space, the file or the arena, in pages.
     pub(crate) fn index(self) -> u64 {
         self.position >> PAGE_SHIFT
     }
@@ -286,7 +302,7 @@ pub(crate) fn private_if_numbered(word: Word) -> Option<KeyId> {
     Some(KeyId::new(Kind::Private, number, word.addr() as u64))
 }
 
-/// Finds the key of `word` by means of `resolver`.
+/// Finds the key of `word`, which must not be one of an arena, by means of `resolver`.
 ///
 /// `access` says how the caller is going to access the word, and `hold` what the waiters of the
 /// caller's table hold.
@@ -319,8 +335,8 @@ pub(crate) fn resolve(resolver: Resolver, word: Word, access: Access, hold: Hold
     }
 }
 
-/// Finds the key of `word` by means of `resolver`, for a waiter that holds the inode which the word
-/// lies on, if it lies on one.
+/// Finds the key of `word`, which must not be one of an arena, by means of `resolver`, for a waiter
+/// that holds the inode which the word lies on, if it lies on one.
 ///
 /// If the word is not private, `check` is called before any references are taken. It must not
 /// sleep. If it returns an error, none are taken, and the error is returned as the inner result.
@@ -357,8 +373,8 @@ pub(crate) fn own<E>(
     visit(resolver, word, Access::Read, Hold::Inode, Own(check))
 }
 
-/// Finds the key of `word` by means of `resolver`, and where the word's page is in its folio, if
-/// the resolver looks up a page.
+/// Finds the key of `word`, which must not be one of an arena, by means of `resolver`, and where
+/// the word's page is in its folio, if the resolver looks up a page.
 ///
 /// # Errors
 ///

@@ -13,6 +13,7 @@ pub(crate) mod gup;
 pub(crate) mod index;
 pub(crate) mod inode;
 pub(crate) mod number;
+pub(crate) mod pages;
 pub(crate) mod parameters;
 pub(crate) mod pinned_slice;
 pub(crate) mod pinned_vec;

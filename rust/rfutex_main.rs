@@ -12,6 +12,7 @@
 //! | [`context`] | what an operation works with: the table and the resolver of the open file |
 //! | [`key`] | how an address is turned into a key, which is the subject of this module |
 //! | [`table`], [`queue`], [`wake_chain`] | where waiters queue, and how they are woken |
+//! | [`arena`] | memory of a table, whose words are found by their offset |
 //! | [`watch`] | files whose events are wakes: waiters that are not tasks |
 //! | `uring` | waits and wakes as commands of io_uring |
 //! | [`account`] | how many watches, requests and tables a user may have |
@@ -50,8 +51,10 @@
 //!   faulted in.
 //! - The table exists for as long as the module is loaded, or a file is open. An open file keeps
 //!   the module from being unloaded.
+//!   table of a user's own, and its arena, exist for as long as its file is open or mapped, or a
 
 mod account;
+mod arena;
 mod bindings;
 mod context;
 mod device;

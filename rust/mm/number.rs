@@ -25,7 +25,10 @@ use kernel::{
 };
 
 /// The bit that distinguishes the module's numbers from the kernel's own.
-const OURS: u64 = 1 << 61;
+const OURS: NonZero<u64> = match NonZero::new(1 << 61) {
+    Some(bit) => bit,
+    None => NonZero::<u64>::MAX,
+};
 
 /// The number that was given out last, without the bit [`OURS`].
 static LAST: Atomic<i64> = Atomic::new(0);
@@ -41,7 +44,7 @@ pub(crate) fn begin() {
     LAST.store(unsafe { bindings::ktime_get() }, Relaxed);
 }
 
-/// The number of an inode or of an address space.
+/// The number of an inode, of an address space or of an arena.
 ///
 /// # Invariants
 ///
@@ -50,6 +53,18 @@ pub(crate) fn begin() {
 pub(crate) struct Number(NonZero<u64>);
 
 impl Number {
+    /// A number that nothing else has.
+    pub(crate) fn new() -> Self {
+        // INVARIANT: The number has bit 61 set, and no higher one.
+        Self(Self::next())
+    }
+
+    /// The next number of the module's own counter.
+    fn next() -> NonZero<u64> {
+        let next = LAST.fetch_add(1, Relaxed).wrapping_add(1) as u64;
+        OURS | next & (OURS.get() - 1)
+    }
+
     /// The number as an integer, whose two highest bits are 0.
     #[inline]
     pub(crate) fn get(self) -> NonZero<u64> {
@@ -61,9 +76,15 @@ impl Number {
     /// Implies acquire ordering: what is read after this is read after the number.
     #[inline]
     pub(super) fn read(field: &Atomic<i64>) -> Option<Self> {
+        Self::of_field(field.load(Acquire))
+    }
+
+    /// The number in a field that has this `value`; `None` if the object has none yet.
+    #[inline]
+    pub(super) fn of_field(value: i64) -> Option<Self> {
         // INVARIANT: The kernel's numbers come from a counter that starts at 0 and is incremented
         // by 1, and those of the module are below 2^62.
-        NonZero::new(field.load(Acquire) as u64).map(Self)
+        NonZero::new(value as u64).map(Self)
     }
 
     /// The number in the `field` of an object. The field is filled in if the object has none yet.
@@ -83,9 +104,8 @@ impl Number {
     #[cold]
     #[inline(never)]
     fn give(field: &Atomic<i64>) {
-        let next = LAST.fetch_add(1, Relaxed).wrapping_add(1) as u64;
         // If this fails, somebody else has filled in the field, and the caller uses that number.
-        let _ = field.cmpxchg(0, (OURS | next & (OURS - 1)) as i64, Full);
+        let _ = field.cmpxchg(0, Self::next().get() as i64, Full);
     }
 
     /// A number that a test makes up, which must be below 2^62. 0 stands for 1.
@@ -108,7 +128,7 @@ mod tests {
         assert!(Number::read(&one).is_none());
         let (first, second) = (Number::read_or_give(&one), Number::read_or_give(&other));
         assert!(first != second);
-        assert!(first.get().get() & OURS != 0 && first.get().get() < 2 * OURS);
+        assert!(first.get().get() & OURS.get() != 0 && first.get().get() < 2 * OURS.get());
         // A number that was given does not change.
         assert!(Number::read_or_give(&one) == first);
         assert!(Number::read(&one) == Some(first));
@@ -136,10 +156,10 @@ mod tests {
     #[test]
     fn no_number_is_below_the_time() -> Result {
         let field = Atomic::new(0);
-        let given = Number::read_or_give(&field).get().get() & (OURS - 1);
+        let given = Number::read_or_give(&field).get().get() & (OURS.get() - 1);
         begin();
         let again = Atomic::new(0);
-        assert!(Number::read_or_give(&again).get().get() & (OURS - 1) > given);
+        assert!(Number::read_or_give(&again).get().get() & (OURS.get() - 1) > given);
         Ok(())
     }
 }
