@@ -47,6 +47,7 @@ plain_data! {
     rfutex_query,
     rfutex_requeue,
     rfutex_swap,
+    rfutex_table_create,
     rfutex_wait,
     rfutex_waitv,
     rfutex_waitv_entry,

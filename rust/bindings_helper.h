@@ -45,6 +45,9 @@ static const u32 RFUTEX_CMD_URING_CANCEL = RFUTEX_URING_CANCEL;
 static const u32 RFUTEX_CMD_SET_RESOLVER = RFUTEX_SET_RESOLVER;
 static const u32 RFUTEX_CMD_WAKE_ONE = RFUTEX_WAKE_ONE;
 static const u32 RFUTEX_CMD_WAKE_ALL = RFUTEX_WAKE_ALL;
+static const u32 RFUTEX_CMD_TABLE_CREATE = RFUTEX_TABLE_CREATE;
+static const u32 RFUTEX_CMD_WAKE_ONE_ARENA = RFUTEX_WAKE_ONE_ARENA;
+static const u32 RFUTEX_CMD_WAKE_ALL_ARENA = RFUTEX_WAKE_ALL_ARENA;
 static const u32 RFUTEX_CMD_WAKE_ONE_PRIVATE = RFUTEX_WAKE_ONE_PRIVATE;
 static const u32 RFUTEX_CMD_WAKE_ALL_PRIVATE = RFUTEX_WAKE_ALL_PRIVATE;
 
@@ -79,6 +82,7 @@ int rfutex_request_end(struct io_uring_cmd *cmd);
 
 /* Files. */
 struct file *rfutex_watches_getfile(const struct file_operations *fops, void *priv, int flags);
+struct file *rfutex_table_getfile(const struct file_operations *fops, void *priv, int flags);
 /* The memory of tables (arena.c), and what maps it (device/own.rs). */
 int rfutex_arena_mmap(struct vm_area_struct *vma);
 void *rfutex_arena_page(void *device, unsigned long index);

@@ -21,7 +21,10 @@ use crate::{
         },
     },
     table::Table,
-    word::Word,
+    word::{
+        Location,
+        Word, //
+    },
 };
 use core::convert::Infallible;
 use kernel::prelude::*;
@@ -58,6 +61,51 @@ impl<'t> Context<'t> {
         self.table.hold() == Hold::Inode && id.kind() == key::Kind::Inode
     }
 
+    /// What a waiter may have to hold because of where `word` is found.
+    #[inline]
+    fn holding(self, word: Word) -> Hold {
+        match word.location() {
+            Location::Address => self.table.hold(),
+            Location::PrivateAddress | Location::Arena => Hold::Nothing,
+        }
+    }
+
+    /// Compares `word` with `val`, but does not fault it in.
+    ///
+    /// # Errors
+    ///
+    /// Tells why the word was not found to be equal to `val`.
+    ///
+    /// # Context
+    ///
+    /// Any, locks held or not. Does not sleep.
+    #[inline(always)]
+    pub(crate) fn compare(self, word: Word, val: u64) -> Result<(), Mismatch> {
+        if word.in_arena() {
+            self.table.compare_in_arena(word, val)
+        } else {
+            uaccess::compare_inatomic(word, val)
+        }
+    }
+
+    /// Atomically replaces the value of `word` by `new(value)`, but does not fault the word in.
+    /// Returns the value that the word had.
+    ///
+    /// # Errors
+    ///
+    /// As [`uaccess::update_inatomic`].
+    ///
+    /// # Context
+    ///
+    /// Any, locks held or not. Does not sleep.
+    pub(crate) fn update(self, word: Word, new: impl Fn(u64) -> u64) -> Result<u64> {
+        if word.in_arena() {
+            self.table.update_in_arena(word, new)
+        } else {
+            uaccess::update_inatomic(word, new)
+        }
+    }
+
     /// Finds the key of `word`, which the caller is only going to read, if at all.
     ///
     /// # Errors
@@ -69,7 +117,28 @@ impl<'t> Context<'t> {
     /// Process context, no locks held. May sleep.
     #[inline(always)]
     pub(crate) fn resolve(self, word: Word) -> Result<KeyId> {
+        if word.in_arena() {
+            return self.table.key_in_arena(word);
+        }
         key::resolve(self.resolver, word, Access::Read, self.table.hold())
+    }
+
+    /// Finds the key of `word` if that takes no resolver; `None` if it does.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`: the word has no key. `EINVAL`: the table has no arena.
+    ///
+    /// # Context
+    ///
+    /// Process context. Does not sleep.
+    #[inline(always)]
+    pub(crate) fn resolve_directly(self, word: Word) -> Result<Option<KeyId>> {
+        Ok(match word.location() {
+            Location::Address => None,
+            Location::PrivateAddress => Some(key::private(word)?),
+            Location::Arena => Some(self.table.key_in_arena(word)?),
+        })
     }
 
     /// Finds the key of `word`, which the caller is going to write to.
@@ -83,6 +152,9 @@ impl<'t> Context<'t> {
     /// Process context, no locks held. May sleep.
     #[inline(always)]
     pub(crate) fn resolve_writable(self, word: Word) -> Result<KeyId> {
+        if word.in_arena() {
+            return self.table.key_in_arena(word);
+        }
         key::resolve(self.resolver, word, Access::Write, self.table.hold())
     }
 
@@ -102,7 +174,7 @@ impl<'t> Context<'t> {
     /// Process context, no locks held. May sleep.
     #[inline(always)]
     pub(crate) fn own(self, word: Word, val: u64) -> Result<Result<OwnedKey, Mismatch>> {
-        match self.table.hold() {
+        match self.holding(word) {
             Hold::Nothing => Ok(Ok(OwnedKey::bare(self.resolve(word)?))),
             Hold::Inode => key::own(self.resolver, word, || uaccess::compare_inatomic(word, val)),
         }
@@ -118,7 +190,7 @@ impl<'t> Context<'t> {
     ///
     /// Process context, no locks held. May sleep.
     pub(crate) fn own_unconditionally(self, word: Word) -> Result<OwnedKey> {
-        match self.table.hold() {
+        match self.holding(word) {
             Hold::Nothing => Ok(OwnedKey::bare(self.resolve(word)?)),
             Hold::Inode => {
                 let Ok(key) = key::own(self.resolver, word, || Ok::<_, Infallible>(()))?;
@@ -138,6 +210,9 @@ impl<'t> Context<'t> {
     ///
     /// Process context, no locks held. May sleep.
     pub(crate) fn describe(self, word: Word) -> Result<(KeyId, Option<FolioPosition>)> {
+        if word.in_arena() {
+            return Ok((self.table.key_in_arena(word)?, None));
+        }
         key::describe(self.resolver, word, self.table.hold())
     }
 }

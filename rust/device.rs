@@ -3,6 +3,8 @@
 //! `/dev/rfutex`: decodes a command, calls the operation, and encodes the result. There is no other
 //! logic here.
 
+mod own;
+
 #[cfg(CONFIG_IO_URING)]
 use crate::uring::Requests;
 use crate::{
@@ -43,6 +45,7 @@ use kernel::{
         MiscDeviceOptions,
         MiscDeviceRegistration, //
     },
+    mm::virt::VmaNew,
     prelude::*,
     sync::Arc,
     types::Opaque, //
@@ -62,6 +65,7 @@ const WAKE_OP: u32 = unsized_command(uapi::RFUTEX_CMD_WAKE_OP);
 const WAITV: u32 = unsized_command(uapi::RFUTEX_CMD_WAITV);
 const SWAP: u32 = unsized_command(uapi::RFUTEX_CMD_SWAP);
 const WAKEV: u32 = unsized_command(uapi::RFUTEX_CMD_WAKEV);
+const TABLE_CREATE: u32 = unsized_command(uapi::RFUTEX_CMD_TABLE_CREATE);
 const WATCHES_CREATE: u32 = unsized_command(uapi::RFUTEX_CMD_WATCHES_CREATE);
 const KEY_INFO: u32 = unsized_command(uapi::RFUTEX_CMD_KEY_INFO);
 
@@ -71,12 +75,32 @@ pub(crate) struct Device {
     table: Arc<Table>,
     /// The resolver that finds the keys of words.
     resolver: AtomicResolver,
+    /// Whether the table is not the one that all who open the device share. Then the resolver never
+    /// changes, because others who have this file rely on it.
+    own: bool,
     #[cfg(CONFIG_IO_URING)]
     #[pin]
     requests: Requests,
 }
 
 impl Device {
+    /// An initialiser for an open file whose operations use `table` and `resolver`, and whose robust
+    /// words are `robust`, if it has any. `own` says whether the table is another than the one that
+    /// is shared by all who open the device.
+    fn new(
+        table: Arc<Table>,
+        resolver: Resolver,
+        own: bool,
+    ) -> impl PinInit<Self> {
+        pin_init!(Self {
+            table,
+            resolver: AtomicResolver::new(resolver),
+            own,
+            #[cfg(CONFIG_IO_URING)]
+            requests <- Requests::new(),
+        })
+    }
+
     /// The context for an operation that begins now.
     #[inline]
     pub(crate) fn context(&self) -> Context<'_> {
@@ -105,17 +129,17 @@ impl MiscDevice for Device {
             let module = container_of!(device, Rfutex, device);
             ((*module).table.clone(), (*module).resolver)
         };
-        let resolver = AtomicResolver::new(resolver);
         if lab::fault(lab::Point::Allocate) {
             return Err(ENOMEM);
         }
-        let device = pin_init!(Self {
-            table,
-            resolver,
-            #[cfg(CONFIG_IO_URING)]
-            requests <- Requests::new(),
-        });
-        KBox::pin_init(device, GFP_KERNEL_ACCOUNT)
+        KBox::pin_init(Self::new(table, resolver, None, false), GFP_KERNEL_ACCOUNT)
+    }
+
+    fn mmap(device: Pin<&Self>, _file: &File, vma: &VmaNew) -> Result {
+        // SAFETY: The kernel calls this for a VMA of the file whose private data is `device`.
+        unsafe { own::mmap(device.get_ref(), vma) }
+    }
+
     }
 
     // This is inlined into the function that the kernel calls.
@@ -129,6 +153,8 @@ impl MiscDevice for Device {
             uapi::RFUTEX_CMD_WAKE_ALL_PRIVATE => wake_at(device, arg, PrivateAddress, u32::MAX),
             uapi::RFUTEX_CMD_WAKE_ONE => wake_at(device, arg, Address, 1),
             uapi::RFUTEX_CMD_WAKE_ALL => wake_at(device, arg, Address, u32::MAX),
+            uapi::RFUTEX_CMD_WAKE_ONE_ARENA => wake_at(device, arg, Arena, 1),
+            uapi::RFUTEX_CMD_WAKE_ALL_ARENA => wake_at(device, arg, Arena, u32::MAX),
             uapi::RFUTEX_CMD_SET_RESOLVER => set_resolver(device, arg).map(|()| 0),
             _ => with_struct(device, cmd, arg),
         };
@@ -207,8 +233,11 @@ impl PinnedDrop for Registration {
 ///
 /// # Errors
 ///
-/// As [`Resolver::from_uapi`].
+/// As [`Resolver::from_uapi`]. `EINVAL` also if the table is one of the user's own.
 fn set_resolver(device: &Device, arg: usize) -> Result {
+    if device.own {
+        return Err(EINVAL);
+    }
     let number = arg.try_into().map_err(|_| EINVAL)?;
     device.resolver.set(Resolver::from_uapi(number)?);
     Ok(())
@@ -261,6 +290,7 @@ fn with_struct(device: &Device, cmd: u32, arg: usize) -> Result<u32> {
             |context, request| op::wakev::wakev(context, &request),
         ),
         WATCHES_CREATE => watches_create(device, argument),
+        TABLE_CREATE => own::create(device, &request::TableCreate::read(argument)?),
         KEY_INFO => call(
             device,
             argument,

@@ -46,6 +46,12 @@ __rfutex_helper struct file *rfutex_watches_getfile(const struct file_operations
 					FMODE_NOWAIT | FMODE_STREAM);
 }
 
+__rfutex_helper struct file *rfutex_table_getfile(const struct file_operations *fops,
+						  void *priv, int flags)
+{
+	return anon_inode_getfile("[rfutex]", fops, priv, flags);
+}
+
 __rfutex_helper size_t rfutex_array_index_nospec(size_t index, size_t size)
 {
 	return array_index_nospec(index, size);

@@ -9,6 +9,7 @@
 
 mod entries;
 mod multi;
+mod table;
 #[cfg(RFUTEX_KUNIT)]
 mod tests;
 mod wakev;
@@ -21,6 +22,7 @@ pub(crate) use self::multi::{
     WakeOp, //
 };
 pub(crate) use self::{
+    table::TableCreate,
     wakev::Wakev,
     watch::{
         WatchAdd,
@@ -63,8 +65,7 @@ use kernel::{
 
 // These are the sums of the sizes of the fields, so that the structs have no implicit padding.
 static_assert!(size_of::<rfutex_word>() == 16);
-static_assert!(size_of::<rfutex_query>() == 32);
-static_assert!(size_of::<rfutex_wait>() == 56);
+static_assert!(size_of::<rfutex_query>() == 56);
 static_assert!(size_of::<rfutex_wake>() == 32);
 static_assert!(size_of::<rfutex_key_info>() == 80);
 
@@ -124,8 +125,8 @@ impl Argument {
 ///
 /// # Errors
 ///
-/// `EINVAL`: a flag is unknown, the size is not valid, or the address is not a multiple of the
-/// size. `EFAULT`: the address does not fit into a pointer.
+/// `EINVAL`: a flag is unknown, two flags contradict each other, the size is not valid, or the
+/// address or the offset is not a multiple of the size. `EFAULT`: it does not fit into a pointer.
 #[inline]
 fn check_word(raw: &rfutex_word) -> Result<Word> {
     let location = match raw.flags {

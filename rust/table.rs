@@ -8,6 +8,8 @@
 mod tests;
 
 use crate::{
+    account::TableCharge,
+    arena::Arena,
     key::{
         Hold,
         KeyId, //
@@ -16,7 +18,9 @@ use crate::{
     mm::{
         random,
         siphash,
-        totalram, //
+        task,
+        totalram,
+        uaccess::Mismatch, //
     },
     queue::{
         Bucket,
@@ -24,8 +28,10 @@ use crate::{
         Buckets,
         Pair, //
     },
+    word::Word,
 };
 use kernel::{
+    alloc::Flags,
     prelude::*,
     sync::Arc, //
 };
@@ -56,6 +62,10 @@ pub(crate) struct Table {
     /// The key of the hash that hides the numbers of objects from users.
     cookie_key: siphash::Key,
     hold: Hold,
+    arena: Option<Arena>,
+    /// What is charged to the user who has made the table, if it is one of his own. This is dropped
+    /// after the memory was freed.
+    charge: Option<TableCharge>,
 }
 
 /// The key of the table's hash.
@@ -134,13 +144,83 @@ impl Table {
             return Err(ENOMEM);
         }
         // The memory is not charged to the cgroup of the task that loads the module.
+        Self::with_flags(nr, hold, None, None, GFP_KERNEL)
+    }
+
+    /// Makes a table that belongs to a user, and has an `arena` if there is one. The parameters are
+    /// otherwise those of [`Self::new`], but `nr_buckets` must not be 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    ///
+    /// # Context
+    ///
+    /// As [`Self::new`]. The memory is charged to the memory cgroup of the current task.
+    pub(crate) fn own(
+        nr_buckets: u32,
+        hold: Hold,
+        arena: Option<Arena>,
+        charge: TableCharge,
+    ) -> Result<Arc<Self>> {
+        if !(1..=MAX_BUCKETS).contains(&nr_buckets) {
+            return Err(EINVAL);
+        }
+        let nr = (nr_buckets as usize).next_power_of_two();
+        if lab::fault(lab::Point::Allocate) {
+            return Err(ENOMEM);
+        }
+        Self::with_flags(nr, hold, arena, Some(charge), GFP_KERNEL_ACCOUNT)
+    }
+
+    /// Makes a table of `nr` buckets, a power of two, in memory that is allocated with `flags`.
+    fn with_flags(
+        nr: usize,
+        hold: Hold,
+        arena: Option<Arena>,
+        charge: Option<TableCharge>,
+        flags: Flags,
+    ) -> Result<Arc<Self>> {
         let table = Self {
-            buckets: Buckets::new(nr)?,
+            buckets: Buckets::new(nr, flags)?,
             secret: Secret::random(),
             cookie_key: siphash::Key::random(),
             hold,
+            arena,
+            charge,
         };
-        Ok(Arc::new(table, GFP_KERNEL)?)
+        Ok(Arc::new(table, flags)?)
+    }
+
+    /// The memory of the table, if it has any.
+    #[inline]
+    pub(crate) fn arena(&self) -> Option<&Arena> {
+        self.arena.as_ref()
+    }
+
+    /// The key of a word in the arena.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: the table has no arena. `EFAULT`: the word lies beyond its end.
+    #[inline]
+    pub(crate) fn key_in_arena(&self, word: Word) -> Result<KeyId> {
+        self.arena.as_ref().ok_or(EINVAL)?.key(word)
+    }
+
+    /// Compares a word in the arena. See [`Arena::compare`].
+    #[inline]
+    pub(crate) fn compare_in_arena(&self, word: Word, val: u64) -> Result<(), Mismatch> {
+        match &self.arena {
+            Some(arena) => arena.compare(word, val),
+            // There is no key of such a word, so nobody gets as far as this.
+            None => Err(Mismatch::Changed),
+        }
+    }
+
+    /// Changes a word in the arena. See [`Arena::update`].
+    pub(crate) fn update_in_arena(&self, word: Word, new: impl Fn(u64) -> u64) -> Result<u64> {
+        self.arena.as_ref().ok_or(EINVAL)?.update(word, new)
     }
 
     /// Where the waiters on the key `id` are.

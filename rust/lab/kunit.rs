@@ -433,7 +433,7 @@ pub(crate) fn sized(addr: usize, bytes: u32) -> Result<Word> {
 
 /// The number of waiters that are queued on the word.
 pub(crate) fn waiting(table: &Table, word: Word) -> Result<u32> {
-    let id = resolve(Resolver::Page, word)?;
+    let id = by_page(table).resolve(word)?;
     Ok(table.slot(id).lock().count(id))
 }
 

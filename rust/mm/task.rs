@@ -167,6 +167,17 @@ pub(crate) fn is_admin() -> bool {
     unsafe { helpers::rfutex_capable(bindings::CAP_SYS_ADMIN as i32) }
 }
 
+/// Whether the current task has `CAP_SYS_RESOURCE` in the initial user namespace.
+///
+/// # Context
+///
+/// Process context.
+pub(crate) fn may_exceed_limits() -> bool {
+    // SAFETY: The function checks the credentials of the current task, which it may do in process
+    // context, and the capability is a valid one.
+    unsafe { helpers::rfutex_capable(bindings::CAP_SYS_RESOURCE as i32) }
+}
+
 /// Whether the current task holds any lock that lockdep knows of. False if lockdep is off.
 #[inline]
 pub(crate) fn holds_a_lock() -> bool {

@@ -24,6 +24,7 @@ const FEATURES: u64 = (uapi::RFUTEX_FEATURE_WAIT
     | uapi::RFUTEX_FEATURE_SWAP
     | uapi::RFUTEX_FEATURE_WATCHES
     | uapi::RFUTEX_FEATURE_WAKEV
+    | uapi::RFUTEX_FEATURE_TABLES
     | uapi::RFUTEX_FEATURE_RESOLVER_PAGE
     | uapi::RFUTEX_FEATURE_RESOLVER_VMA) as u64
     | if cfg!(CONFIG_IO_URING) {
@@ -58,6 +59,9 @@ pub(crate) fn query(context: Context<'_>, argument: Argument) -> Result {
             nr_buckets: table.nr_buckets() as u32,
             hold: table.hold().to_uapi(),
             max_watches: parameters::watches(),
+            arena_size: table.arena().map_or(0, |arena| arena.size() as u64),
+            max_arena_pages: parameters::arena_pages(),
+            max_tables: parameters::tables(),
         },
     )
 }

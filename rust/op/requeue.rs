@@ -9,13 +9,11 @@ use crate::{
         Kind,
         OwnedKey, //
     },
-    mm::uaccess::{
-        self,
-        Mismatch, //
-    },
+    mm::uaccess::Mismatch,
     queue::WaiterKind,
     request,
-    wake_chain::WakeChain, //
+    wake_chain::WakeChain,
+    word::Word, //
 };
 use kernel::prelude::*;
 
@@ -70,7 +68,7 @@ fn without_moving(
     // This is dropped last, so that the tasks are woken after the bucket was unlocked.
     let mut chain = WakeChain::new();
     let mut locked = context.table().slot(from).lock();
-    if let Err(mismatch) = request.compare() {
+    if let Err(mismatch) = compare(context, request) {
         return Some(Err(mismatch));
     }
     if request.nr_move != 0 && locked.has_more_than(from, request.nr_wake) {
@@ -90,7 +88,7 @@ fn move_waiters(
     // This is dropped last, so that the tasks are woken after the buckets were unlocked.
     let mut chain = WakeChain::new();
     let mut pair = context.table().pair(from.id(), to.id());
-    if let Err(mismatch) = request.compare() {
+    if let Err(mismatch) = compare(context, request) {
         return Ok(Err(mismatch));
     }
     if pair
@@ -110,10 +108,10 @@ fn move_waiters(
 /// It must not be moved to a word on which only this process can wake it. A task that holds an
 /// inode must not be moved to another file either, because it did not choose to hold that one.
 fn may_move(context: Context<'_>, kind: WaiterKind, from: KeyId, to: KeyId) -> bool {
-    let on_file = to.kind() == Kind::Inode;
+    let reachable = matches!(to.kind(), Kind::Inode | Kind::Arena);
     match kind {
-        WaiterKind::Task => on_file && (!context.holds(to) || to.is_in_file_of(from)),
-        WaiterKind::Watch => on_file,
+        WaiterKind::Task => reachable && (!context.holds(to) || to.is_in_file_of(from)),
+        WaiterKind::Watch => reachable,
         #[cfg(CONFIG_IO_URING)]
         WaiterKind::Request => on_file,
         // This is not moved at all.
@@ -121,13 +119,19 @@ fn may_move(context: Context<'_>, kind: WaiterKind, from: KeyId, to: KeyId) -> b
     }
 }
 
-impl request::Requeue {
-    /// Compares the first word with the value in the request, if there is one.
-    #[inline]
-    fn compare(&self) -> Result<(), Mismatch> {
-        match self.val {
-            Some(val) => uaccess::compare_inatomic(self.from, val),
-            None => Ok(()),
-        }
+/// Compares the first word with the value in the request, if there is one.
+#[inline]
+fn compare(context: Context<'_>, request: &request::Requeue) -> Result<(), Mismatch> {
+    match request.val {
+        Some(val) => compare_with(context, request.from, val),
+        None => Ok(()),
     }
+}
+
+/// Compares `word` with `val`. See [`Context::compare`].
+///
+/// This is apart so that the walk through the queue has the registers for itself.
+#[inline(never)]
+fn compare_with(context: Context<'_>, word: Word, val: u64) -> Result<(), Mismatch> {
+    context.compare(word, val)
 }

@@ -12,10 +12,7 @@ use crate::{
         KeyId,
         OwnedKey, //
     },
-    mm::uaccess::{
-        self,
-        Mismatch, //
-    },
+    mm::uaccess::Mismatch,
     queue::{
         with_place,
         Exchange,
@@ -79,8 +76,8 @@ fn attempt<'t>(
     let table = context.table();
     // As in a wait, the locks are released before `key` is dropped if the word has another value.
     let exchange = Exchange::enter(table.slot(target), table.slot(key.id()));
-    uaccess::compare_inatomic(word, val)?;
     let waiter = place.prepare(key, mask);
+    context.compare(word, val)?;
     let mut chain = WakeChain::new();
     exchange.swap(target, waiter, &mut chain);
     drop(chain);

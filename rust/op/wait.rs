@@ -11,10 +11,8 @@ use crate::{
     mm::{
         task,
         timer,
-        uaccess::{
-            self,
-            Mismatch, //
-        }, //
+        uaccess::Mismatch, //
+    },
     },
     queue::{
         with_place,
@@ -69,8 +67,8 @@ fn attempt<'t>(
     // The key's references were taken before the bucket is locked. If the word has another value,
     // they are put after it is unlocked: `entry` is dropped before `key`, which is a parameter.
     let entry = context.table().slot(key.id()).enter();
-    uaccess::compare_inatomic(request.word, request.val)?;
     let waiter = place.prepare(key, request.mask);
+    context.compare(request.word, request.val)?;
     entry.queue(waiter);
     Ok(sleep(waiter, request.deadline))
 }

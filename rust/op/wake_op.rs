@@ -40,7 +40,9 @@ pub(crate) fn wake_op(context: Context<'_>, request: &request::WakeOp) -> Result
         match attempt(context, request, id, target) {
             // Other tasks changed the target each time before this one could.
             Err(error) if error == EAGAIN => {}
-            Err(error) if error == EFAULT => uaccess::fault_in_writable(request.target)?,
+            Err(error) if error == EFAULT && !request.target.in_arena() => {
+                uaccess::fault_in_writable(request.target)?;
+            }
             result => return result,
         }
         task::before_retry()?;
@@ -59,7 +61,7 @@ fn attempt(
     let mut chain = WakeChain::new();
     // While this is held, no waiter can be queued on either word, or leave it.
     let mut pair = context.table().pair(id, target);
-    let old = uaccess::update_inatomic(request.target, |old| request.apply(old))?;
+    let old = context.update(request.target, |old| request.apply(old))?;
     let mut woken = pair.wake_from(id, request.nr, &mut chain);
     if request.compares(old) {
         woken += pair.wake_to(target, request.nr_target, &mut chain);

@@ -22,6 +22,7 @@ use crate::{
 };
 use core::mem::ManuallyDrop;
 use kernel::{
+    alloc::Flags,
     prelude::*,
     static_lock_class,
     sync::{
@@ -78,7 +79,7 @@ impl Bucket {
 pub(crate) struct Buckets(PinnedSlice<Bucket>);
 
 impl Buckets {
-    /// Makes `nr` buckets, all of them empty.
+    /// Makes `nr` buckets, all of them empty, in memory that is allocated with `flags`.
     ///
     /// # Errors
     ///
@@ -87,12 +88,12 @@ impl Buckets {
     /// # Context
     ///
     /// Process context. May sleep.
-    pub(crate) fn new(nr: usize) -> Result<Self> {
+    pub(crate) fn new(nr: usize, flags: Flags) -> Result<Self> {
         if !nr.is_power_of_two() {
             return Err(EINVAL);
         }
         // INVARIANT: `nr` is a power of two, as was just checked.
-        Ok(Self(PinnedSlice::new(nr, GFP_KERNEL, Bucket::new)?))
+        Ok(Self(PinnedSlice::new(nr, flags, Bucket::new)?))
     }
 
     /// The indices of the bucket that `hash` chooses out of `nr`, and of the counter in that
@@ -195,7 +196,7 @@ impl<'t> BucketSlot<'t> {
     /// # Context
     ///
     /// Does not sleep. Takes the bucket's lock. The caller must not hold the lock of any bucket.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wake(self, id: KeyId, mask: u64, nr: u32, chain: &mut WakeChain) -> u32 {
         self.lock().wake(id, mask, nr, chain)
     }

@@ -62,7 +62,7 @@ fn id(word: Word) -> Result<KeyId> {
 
 pub(super) fn one_bucket() -> Result<Buckets> {
     attach_mm()?;
-    Buckets::new(1)
+    Buckets::new(1, GFP_KERNEL)
 }
 
 /// Makes a waiter of the current task, which does not really sleep, and queues it.
@@ -405,7 +405,7 @@ mod cases {
         attach_mm()?;
         let second = NR_COUNTERS as u64;
         for order in [[0, second], [second, 0]] {
-            let buckets = Arc::new(Buckets::new(2)?, GFP_KERNEL)?;
+            let buckets = Arc::new(Buckets::new(2, GFP_KERNEL)?, GFP_KERNEL)?;
             let theirs = buckets.clone();
             let lock_both = move || {
                 let [from, to] = order.map(|hash| theirs.at_hash(hash));

@@ -139,19 +139,28 @@ mod cases {
                 word: word(),
                 ..good_wait()
             });
-            assert_eq!(wait.is_ok(), bit == 0);
-            assert!(wait.is_ok_and(|wait| wait.word.private()) == (bit == 0));
+            let known = bit < 2;
+            assert_eq!(wait.is_ok(), known);
+            if let Ok(wait) = wait {
+                assert_eq!(wait.word.private(), bit == 0);
+                assert_eq!(wait.word.in_arena(), bit == 1);
+            }
             let wake = user.wake(&rfutex_wake {
                 word: word(),
                 ..good_wake()
             });
-            assert!(refusal(wake) == (bit != 0).then_some(EINVAL));
+            assert!(refusal(wake) == (!known).then_some(EINVAL));
             let info = user.key_info(&rfutex_key_info {
                 word: word(),
                 ..Default::default()
             });
-            assert!(refusal(info) == (bit != 0).then_some(EINVAL));
+            assert!(refusal(info) == (!known).then_some(EINVAL));
         }
+        let both = user.wake(&rfutex_wake {
+            word: word(0x1000, 4, 3),
+            ..good_wake()
+        });
+        assert!(refusal(both) == Some(EINVAL));
         Ok(())
     }
 
@@ -366,9 +375,12 @@ mod cases {
             nr_buckets: 0x5555_5555,
             hold: 0x6666_6666,
             max_watches: 0x7777_7777,
+            arena_size: 0x8888_8888_8888_8888,
+            max_arena_pages: 0x9999_9999_9999_9999,
+            max_tables: 0xaaaa_aaaa,
         };
         let known = size_of_val(&answer);
-        for size in [0, 1, 4, 8, 20, known, known + 1, 40, 200] {
+        for size in [0, 1, 4, 8, 20, 32, known, known + 1, 64, 200] {
             user.0.write(0, &[0xee; 256])?;
             answer_query(Argument::new(user.0.at(0), size), &answer)?;
             let mut bytes = [0; 256];

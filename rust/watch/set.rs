@@ -26,7 +26,6 @@ use crate::{
     mm::{
         index::Index,
         task,
-        uaccess,
         wait_queue::WaitQueue, //
     },
     request,
@@ -155,7 +154,7 @@ pub(super) fn add(set: ArcBorrow<'_, Set>, request: &request::WatchAdd) -> Resul
     request.write_id(watch.id)?;
     loop {
         let key = context.resolve(word)?;
-        let compare = || uaccess::compare_inatomic(word, request.val);
+        let compare = || context.compare(word, request.val);
         match watch.queue_if(key, compare) {
             Ok(()) => return Ok(()),
             Err((unqueued, mismatch)) => {

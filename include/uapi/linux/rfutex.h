@@ -23,13 +23,13 @@
 #include <linux/types.h>
 
 /* Grows with each release that adds to the interface. */
-#define RFUTEX_VERSION		2
+#define RFUTEX_VERSION		4
 
 /*
  * struct rfutex_word - where a word is
- * @addr: its address, a multiple of @size.
+ * @addr: its address, or with RFUTEX_WORD_ARENA its offset; a multiple of @size
  * @size: its size in bytes: 1, 2, 4 or 8. No part of what identifies the word.
- * @flags: RFUTEX_WORD_*
+ * @flags: RFUTEX_WORD_*, one at most
  */
 struct rfutex_word {
 	__u64 addr;
@@ -39,6 +39,8 @@ struct rfutex_word {
 
 /* Only threads of this process meet here: cheaper, whatever the memory is. */
 #define RFUTEX_WORD_PRIVATE	(1U << 0)
+/* In the arena of this file's table (RFUTEX_TABLE_CREATE), at an offset. */
+#define RFUTEX_WORD_ARENA	(1U << 1)
 
 /* Every bit: meets every waiter. */
 #define RFUTEX_MASK_ANY		(~0ULL)
@@ -54,6 +56,10 @@ struct rfutex_word {
  *	RFUTEX_HOLD_*
  * @max_watches: out: how many watches a user can have at a time; 0 without
  *	RFUTEX_FEATURE_WATCHES
+ * @arena_size: out: the size of this open file's arena in bytes; 0 without one
+ * @max_arena_pages: out: how many pages all arenas of a user can have
+ * @max_tables: out: how many tables of his own a user can have; 0 without
+ *	RFUTEX_FEATURE_TABLES
  */
 struct rfutex_query {
 	__u32 version;
@@ -63,6 +69,9 @@ struct rfutex_query {
 	__u32 nr_buckets;
 	__u32 hold;
 	__u32 max_watches;
+	__u64 arena_size;
+	__u64 max_arena_pages;
+	__u32 max_tables;
 };
 
 #define RFUTEX_FEATURE_WAIT	(1ULL << 0)
@@ -75,6 +84,7 @@ struct rfutex_query {
 #define RFUTEX_FEATURE_WATCHES	(1ULL << 7)
 #define RFUTEX_FEATURE_WAKEV	(1ULL << 8)
 #define RFUTEX_FEATURE_URING	(1ULL << 9)
+#define RFUTEX_FEATURE_TABLES	(1ULL << 10)
 /* Which resolvers there are (RFUTEX_SET_RESOLVER). */
 #define RFUTEX_FEATURE_RESOLVER_PAGE	(1ULL << 16)
 #define RFUTEX_FEATURE_RESOLVER_VMA	(1ULL << 17)
@@ -369,6 +379,41 @@ struct rfutex_event {
 #define RFUTEX_EVENT_MOVED	(1U << 1)	/* @moved is not zero */
 
 /*
+ * struct rfutex_table_create - open a device file with a table of its own
+ * @flags: RFUTEX_TABLE_*
+ * @resolver: RFUTEX_RESOLVER_*; 0: as the file on which this is called
+ * @hold: RFUTEX_HOLD_*; 0: RFUTEX_HOLD_NOTHING. RFUTEX_HOLD_INODE takes
+ *	CAP_SYS_ADMIN.
+ * @nr_buckets: the number of hash buckets, rounded up to a power of two; 0: 64.
+ *	At most RFUTEX_TABLE_BUCKETS without CAP_SYS_RESOURCE.
+ * @arena_size: the size in bytes of the memory that the table has, a multiple
+ *	of the page size; 0: none
+ *
+ * Nobody else meets those who have this file, whatever their words. All commands
+ * work on it, except that RFUTEX_SET_RESOLVER is refused (EINVAL). Without a
+ * name it can only be passed on: by dup(2), fork(2), or SCM_RIGHTS.
+ *
+ * The memory, an arena, is zero at first. Its words are named by their offsets,
+ * with RFUTEX_WORD_ARENA. It can be mapped by mmap(2) with MAP_SHARED, but never
+ * executable. By its address in a mapping, a word in it can only be used with
+ * RFUTEX_WORD_PRIVATE (else EFAULT), and then is another word.
+ */
+struct rfutex_table_create {
+	__u32 flags;
+	__u32 resolver;
+	__u32 hold;
+	__u32 nr_buckets;
+	__u64 arena_size;
+};
+
+#define RFUTEX_TABLE_CLOEXEC	(1U << 0)	/* as O_CLOEXEC */
+
+#define RFUTEX_TABLE_BUCKETS		4096
+#define RFUTEX_TABLE_MAX_BUCKETS	(1U << 20)
+/* The largest size of an arena in bytes. */
+#define RFUTEX_ARENA_MAX		(1ULL << 30)
+
+/*
  * struct rfutex_key_info - what identifies a word, and who waits there
  * @word: in: the word
  * @kind: out: RFUTEX_KEY_*
@@ -376,8 +421,9 @@ struct rfutex_event {
  * @dev_major: out: for an inode key, the device, as in /proc/self/maps
  * @dev_minor: out: likewise
  * @ino: out: for an inode key, the inode number, as in /proc/self/maps
- * @index: out: for an inode key, the page's index in the file; else the
- *	page's number in the address space. Units of the page size.
+ * @index: out: for an inode key or an arena key, the page's index in the file
+ *	or in the arena; else the page's number in the address space. Units of
+ *	the page size.
  * @offset: out: byte offset in that page
  * @folio_order: out: the folio on which the word lay has 2^order pages; -1
  *	when the resolver looked at none, or the caller lacks CAP_SYS_ADMIN
@@ -385,8 +431,8 @@ struct rfutex_event {
  *	@folio_order is -1
  * @nr_waiters: out: how many waiters are queued on the word now
  * @pad: out: zero
- * @object: out: a number that stands for the file or the address space, and
- *	for no other as long as the module is loaded. It tells apart two files
+ * @object: out: the number of the file, the address space or the arena, which
+ *	no other has as long as the module is loaded. It tells apart two files
  *	that have the same device and inode number, as overlayfs shows a file
  *	before and after it is copied up.
  */
@@ -412,6 +458,8 @@ struct rfutex_key_info {
 #define RFUTEX_KEY_MM		2
 /* By inode and position in it. */
 #define RFUTEX_KEY_INODE	3
+/* By arena and position in it. */
+#define RFUTEX_KEY_ARENA	4
 
 #define RFUTEX_IOC_MAGIC	0xF7
 
@@ -430,6 +478,9 @@ struct rfutex_key_info {
 #define RFUTEX_WAITV		_IOW(RFUTEX_IOC_MAGIC, 0x22, struct rfutex_waitv)
 /* With RFUTEX_FEATURE_WAKEV: */
 #define RFUTEX_WAKEV		_IOW(RFUTEX_IOC_MAGIC, 0x23, struct rfutex_wakev)
+
+/* With RFUTEX_FEATURE_TABLES: gives the file descriptor of a device file. */
+#define RFUTEX_TABLE_CREATE	_IOW(RFUTEX_IOC_MAGIC, 0x24, struct rfutex_table_create)
 
 /* With RFUTEX_FEATURE_WATCHES: gives the file descriptor of a watch set. */
 #define RFUTEX_WATCHES_CREATE	_IOW(RFUTEX_IOC_MAGIC, 0x30, struct rfutex_watches_create)
@@ -463,6 +514,9 @@ struct rfutex_uring_cmd {
 #define RFUTEX_WAKE_ALL		_IO(RFUTEX_IOC_MAGIC, 0x11)
 #define RFUTEX_WAKE_ONE_PRIVATE	_IO(RFUTEX_IOC_MAGIC, 0x12)
 #define RFUTEX_WAKE_ALL_PRIVATE	_IO(RFUTEX_IOC_MAGIC, 0x13)
+/* The word's offset in the arena is the argument. */
+#define RFUTEX_WAKE_ONE_ARENA	_IO(RFUTEX_IOC_MAGIC, 0x15)
+#define RFUTEX_WAKE_ALL_ARENA	_IO(RFUTEX_IOC_MAGIC, 0x16)
 
 /*
  * The argument is RFUTEX_RESOLVER_*: what operations that begin later on this

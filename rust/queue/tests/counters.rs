@@ -122,7 +122,7 @@ mod cases {
     #[test]
     fn each_hash_has_a_counter_of_its_own() -> Result {
         const NR: usize = 4;
-        let buckets = Buckets::new(NR)?;
+        let buckets = Buckets::new(NR, GFP_KERNEL)?;
         let mut seen = [false; NR * NR_COUNTERS];
         for bucket in 0..NR as u64 {
             for counter in 0..NR_COUNTERS as u64 {
@@ -145,7 +145,7 @@ mod cases {
         }
         assert!(seen.iter().all(|&seen| seen));
         for nr in [0, 3, 12] {
-            assert!(Buckets::new(nr).err() == Some(EINVAL));
+            assert!(Buckets::new(nr, GFP_KERNEL).err() == Some(EINVAL));
         }
         Ok(())
     }
