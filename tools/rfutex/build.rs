@@ -13,7 +13,9 @@ struct Types;
 
 impl ParseCallbacks for Types {
     fn int_macro(&self, name: &str, _value: i64) -> Option<IntKind> {
-        (name.starts_with("RFUTEX_FEATURE_") || name.starts_with("RFUTEX_MASK_"))
+        ["RFUTEX_FEATURE_", "RFUTEX_MASK_", "RFUTEX_ARENA_MAX"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
             .then_some(IntKind::U64)
     }
 }

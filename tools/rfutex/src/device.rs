@@ -31,7 +31,7 @@ impl Resolver {
         }
     }
 
-    fn to_uapi(self) -> u32 {
+    pub(crate) fn to_uapi(self) -> u32 {
         match self {
             Self::Page => uapi::RFUTEX_RESOLVER_PAGE,
             Self::Vma => uapi::RFUTEX_RESOLVER_VMA,
@@ -62,6 +62,14 @@ impl Hold {
             other => Self::Other(other),
         }
     }
+
+    pub(crate) fn to_uapi(self) -> u32 {
+        match self {
+            Self::Inode => uapi::RFUTEX_HOLD_INODE,
+            Self::Nothing => uapi::RFUTEX_HOLD_NOTHING,
+            Self::Other(other) => other,
+        }
+    }
 }
 
 /// What a module can do: a set of `RFUTEX_FEATURE_*` bits.
@@ -89,6 +97,8 @@ impl Features {
     pub const URING: Self = Self(uapi::RFUTEX_FEATURE_URING);
     /// There is `RFUTEX_WAKEV`.
     pub const WAKEV: Self = Self(uapi::RFUTEX_FEATURE_WAKEV);
+    /// There are tables of one's own ([`Table`](crate::Table)).
+    pub const TABLES: Self = Self(uapi::RFUTEX_FEATURE_TABLES);
     /// There is [`Resolver::Page`].
     pub const RESOLVER_PAGE: Self = Self(uapi::RFUTEX_FEATURE_RESOLVER_PAGE);
     /// There is [`Resolver::Vma`].
@@ -122,12 +132,21 @@ pub struct Query {
     /// How many watches a user can have at a time; 0 without
     /// [`Features::WATCHES`].
     pub max_watches: u32,
+    /// The size of this open file's arena in bytes; 0 if it has none.
+    pub arena_size: u64,
+    /// How many pages all arenas of a user can have.
+    pub max_arena_pages: u64,
+    /// How many tables of his own a user can have; 0 without
+    /// [`Features::TABLES`].
+    pub max_tables: u32,
+    /// The size in bytes of the robust part of this open file's arena.
+    pub robust_size: u32,
 }
 
 /// The open device.
 ///
 /// All open files share one table of waiters, so it makes no difference through
-/// which of them a thread waits or wakes. A child of fork(2) may go on using a
+/// which of them a thread waits or wakes. (A [`Table`](crate::Table) has its own.) A child of fork(2) may go on using a
 /// handle, and so may a process to which the descriptor was passed in a message:
 /// an address is always one of the calling process.
 ///
@@ -166,7 +185,7 @@ impl Rfutex {
     }
 
     /// Calls a command without a struct.
-    fn call_addr(&self, request: u32, addr: u64) -> Result<u32, Error> {
+    pub(crate) fn call_addr(&self, request: u32, addr: u64) -> Result<u32, Error> {
         // SAFETY: The file is the device, by the type invariants.
         unsafe { raw::call_addr(self.as_fd(), request, addr) }
     }
@@ -187,6 +206,10 @@ impl Rfutex {
             nr_buckets: query.nr_buckets,
             hold: Hold::from_uapi(query.hold),
             max_watches: query.max_watches,
+            arena_size: query.arena_size,
+            max_arena_pages: query.max_arena_pages,
+            max_tables: query.max_tables,
+            robust_size: query.robust_size,
         })
     }
 
@@ -264,12 +287,7 @@ impl Rfutex {
     ///
     /// [`Error::Fault`]: there is no usable memory at this address.
     pub fn wake_one(&self, word: Word<'_>) -> Result<u32, Error> {
-        let request = if word.is_private() {
-            uapi::RFUTEX_WAKE_ONE_PRIVATE
-        } else {
-            uapi::RFUTEX_WAKE_ONE
-        };
-        self.call_addr(request, word.addr())
+        self.call_addr(raw::wake_one(word), word.addr())
     }
 
     /// Wakes all waiters, whatever their masks. Returns how many it woke.
@@ -278,12 +296,7 @@ impl Rfutex {
     ///
     /// [`Error::Fault`]: there is no usable memory at this address.
     pub fn wake_all(&self, word: Word<'_>) -> Result<u32, Error> {
-        let request = if word.is_private() {
-            uapi::RFUTEX_WAKE_ALL_PRIVATE
-        } else {
-            uapi::RFUTEX_WAKE_ALL
-        };
-        self.call_addr(request, word.addr())
+        self.call_addr(raw::wake_all(word), word.addr())
     }
 
     /// Asks what identifies `word`, and how many threads wait there.

@@ -17,7 +17,7 @@
 //! Unlike a call of [`Watches::read`], an entry that reads waits for events whether
 //! or not the set is [non-blocking](Watches::nonblocking).
 
-use crate::raw::uapi;
+use crate::raw::{self, uapi};
 use crate::{Error, Event, Rfutex, WaitOptions, Watches, Word};
 use ::io_uring::types::Fd;
 use ::io_uring::{cqueue, opcode, squeue};
@@ -100,22 +100,12 @@ pub fn wait(device: &Rfutex, wait: &Wait) -> squeue::Entry {
 
 /// Wakes the first waiter on `word`, as [`Rfutex::wake_one`] does.
 pub fn wake_one(device: &Rfutex, word: Word<'_>) -> squeue::Entry {
-    let op = if word.is_private() {
-        uapi::RFUTEX_WAKE_ONE_PRIVATE
-    } else {
-        uapi::RFUTEX_WAKE_ONE
-    };
-    command(device, op, word.addr())
+    command(device, raw::wake_one(word), word.addr())
 }
 
 /// Wakes all waiters on `word`, as [`Rfutex::wake_all`] does.
 pub fn wake_all(device: &Rfutex, word: Word<'_>) -> squeue::Entry {
-    let op = if word.is_private() {
-        uapi::RFUTEX_WAKE_ALL_PRIVATE
-    } else {
-        uapi::RFUTEX_WAKE_ALL
-    };
-    command(device, op, word.addr())
+    command(device, raw::wake_all(word), word.addr())
 }
 
 /// Cancels the waits with this `user_data` that were submitted to the same ring on the

@@ -36,6 +36,13 @@ pub enum Key {
         /// Byte offset in the page.
         offset: u32,
     },
+    /// A word in the arena of the table: the position in it.
+    Arena {
+        /// The page's index in the arena, in units of the page size.
+        index: u64,
+        /// Byte offset in the page.
+        offset: u32,
+    },
 }
 
 /// The folio in which the word lay, and where.
@@ -60,7 +67,7 @@ pub struct KeyInfo {
     pub folio: Option<Folio>,
     /// How many waiters are queued on the word.
     pub nr_waiters: u32,
-    /// A number for the file or the address space, which no other has for as long
+    /// A number for the file, the address space or the arena, which no other has for as long
     /// as the module is loaded. It distinguishes two files with the same device
     /// and inode number: overlayfs shows a file with the same numbers before and
     /// after it is copied up.
@@ -81,6 +88,7 @@ impl KeyInfo {
                 index,
                 offset,
             },
+            uapi::RFUTEX_KEY_ARENA => Key::Arena { index, offset },
             _ => return None,
         };
         Some(Self {

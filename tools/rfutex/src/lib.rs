@@ -39,6 +39,12 @@
 //! the reference counter of the open file twice. So where many threads make many
 //! calls, each of them should have a handle of its own: see [`PerThread`].
 //!
+//! # A table of one's own
+//!
+//! All who open the device share one table. Those who have a [`Table`] meet nobody
+//! else, and nobody else can find, guess or slow down what they do there. A table can
+//! have memory, an [`Arena`], whose words are found faster than any other.
+//!
 //! # Event loops and async
 //!
 //! [`Watches`] is a file that has an event when a wake has come, for event loops. It
@@ -47,6 +53,7 @@
 //! - `tokio`: the module `tokio`, with an async wait on a word.
 //! - `io-uring`: the module `io_uring`, with entries that read the events.
 
+mod arena;
 mod device;
 mod error;
 #[cfg(feature = "io-uring")]
@@ -55,17 +62,20 @@ mod key;
 mod multi;
 mod per_thread;
 pub mod raw;
+mod table;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 mod wait;
 mod watches;
 mod word;
 
+pub use arena::{Arena, InArena};
 pub use device::{Features, Hold, Query, Resolver, Rfutex};
 pub use error::Error;
 pub use key::{Folio, Key, KeyInfo};
 pub use multi::{Compare, Op, Target, WaitEntry};
 pub use per_thread::PerThread;
+pub use table::{Table, TableOptions};
 pub use wait::{Clock, Deadline, WaitOptions};
 pub use watches::{Event, WakeEntry, WatchId, WatchOptions, Watches};
 pub use word::{Atomic, Word};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The interface as the header has it. Almost everything here is unsafe.
 
-use crate::Error;
+use crate::{Error, Word};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Constants and structs of `include/uapi/linux/rfutex.h`.
@@ -106,6 +106,7 @@ structs!(
     rfutex_swap,
     rfutex_wakev_entry,
     rfutex_wakev,
+    rfutex_table_create,
     rfutex_watches_create,
     rfutex_watch_add,
     rfutex_watch_remove,
@@ -126,6 +127,32 @@ impl uapi::rfutex_wait {
             pad: self.pad,
             wake,
         }
+    }
+}
+
+/// The command that wakes the first waiter on `word`, whatever its mask. Its argument is
+/// [`Word::addr`].
+#[inline]
+pub fn wake_one(word: Word<'_>) -> u32 {
+    if word.is_private() {
+        uapi::RFUTEX_WAKE_ONE_PRIVATE
+    } else if word.is_in_arena() {
+        uapi::RFUTEX_WAKE_ONE_ARENA
+    } else {
+        uapi::RFUTEX_WAKE_ONE
+    }
+}
+
+/// The command that wakes all waiters on `word`, whatever their masks. Its argument is
+/// [`Word::addr`].
+#[inline]
+pub fn wake_all(word: Word<'_>) -> u32 {
+    if word.is_private() {
+        uapi::RFUTEX_WAKE_ALL_PRIVATE
+    } else if word.is_in_arena() {
+        uapi::RFUTEX_WAKE_ALL_ARENA
+    } else {
+        uapi::RFUTEX_WAKE_ALL
     }
 }
 
@@ -264,6 +291,12 @@ mod tests {
                 request_code_none!(MAGIC, 0x13),
             ),
             (uapi::RFUTEX_SET_RESOLVER, request_code_none!(MAGIC, 0x14)),
+            (uapi::RFUTEX_WAKE_ONE_ARENA, request_code_none!(MAGIC, 0x15)),
+            (uapi::RFUTEX_WAKE_ALL_ARENA, request_code_none!(MAGIC, 0x16)),
+            (
+                uapi::RFUTEX_TABLE_CREATE,
+                request_code_write!(MAGIC, 0x24, size_of::<uapi::rfutex_table_create>()),
+            ),
         ];
         for (clang, nix) in expected {
             assert_eq!(u64::from(clang), nix);
@@ -297,13 +330,16 @@ mod tests {
             };
         }
         check!(rfutex_word, 16: addr 0, size 8, flags 12);
-        check!(rfutex_query, 32: version 0, resolver 4, features 8, sizes 16, nr_buckets 20,
-            hold 24, max_watches 28);
         check!(rfutex_wait, 56: word 0, val 16, mask 24, deadline 32, clock 40, flags 44, cond 48,
             pad 52);
         check!(rfutex_swap, 72: word 0, val 16, mask 24, deadline 32, clock 40, flags 44, cond 48,
             pad 52, wake 56);
         check!(rfutex_waitv_entry, 40: word 0, val 16, mask 24, flags 32, cond 36);
+        check!(rfutex_query, 56: version 0, resolver 4, features 8, sizes 16, nr_buckets 20,
+            hold 24, max_watches 28, arena_size 32, max_arena_pages 40, max_tables 48,
+            robust_size 52);
+        check!(rfutex_table_create, 32: flags 0, resolver 4, hold 8, nr_buckets 12,
+            arena_size 16, robust_size 24);
         check!(rfutex_waitv, 32: entries 0, nr 8, entry_size 12, deadline 16, clock 24, flags 28);
         check!(rfutex_wake, 32: word 0, mask 16, nr 24, pad 28);
         check!(rfutex_requeue, 56: from 0, to 16, val 32, nr_wake 40, nr_move 44, flags 48, pad 52);

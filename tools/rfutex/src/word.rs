@@ -26,7 +26,9 @@ atomics!(AtomicU8, AtomicU16, AtomicU32, AtomicU64);
 ///
 /// A new `Word` is *shared*: all threads meet on it that have the same memory
 /// mapped. A [private](Self::private) word is for the threads of one process only;
-/// it is cheaper. A waiter on the one is never found by a wake on the other.
+/// it is cheaper. A word [in an arena](Self::in_arena) is for those who have its
+/// table, and is the cheapest. A waiter on the one is never found by a wake on the
+/// other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Word<'a> {
     addr: u64,
@@ -61,10 +63,24 @@ impl<'a> Word<'a> {
         }
     }
 
-    /// The same word, for threads of this process only.
+    /// The word of `size` bytes at `offset` in the [arena](crate::Arena) of the table
+    /// on which the call is made.
+    ///
+    /// Nothing is checked here, as in [`at`](Self::at).
+    pub fn in_arena(offset: u64, size: u32) -> Word<'static> {
+        Word {
+            addr: offset,
+            size,
+            flags: uapi::RFUTEX_WORD_ARENA,
+            memory: PhantomData,
+        }
+    }
+
+    /// The same word, for threads of this process only. (A word in an arena is never
+    /// private, so that this is another word then, at an address.)
     pub fn private(self) -> Self {
         Self {
-            flags: self.flags | uapi::RFUTEX_WORD_PRIVATE,
+            flags: uapi::RFUTEX_WORD_PRIVATE,
             ..self
         }
     }
@@ -77,7 +93,7 @@ impl<'a> Word<'a> {
         }
     }
 
-    /// The address in this process.
+    /// The address in this process, or the offset in the arena.
     pub fn addr(self) -> u64 {
         self.addr
     }
@@ -85,6 +101,11 @@ impl<'a> Word<'a> {
     /// The size in bytes.
     pub fn size(self) -> u32 {
         self.size
+    }
+
+    /// Whether the word is named by its offset in an arena.
+    pub fn is_in_arena(self) -> bool {
+        self.flags & uapi::RFUTEX_WORD_ARENA != 0
     }
 
     /// Whether only threads of this process meet here.
