@@ -37,6 +37,7 @@ mod sandbox;
 mod signal;
 mod smoke;
 mod swap;
+mod table;
 mod uring;
 pub mod vmstat;
 mod wait;
@@ -76,6 +77,7 @@ pub fn main() -> ExitCode {
         uring::trials(),
         waitv::trials(),
         swap::trials(),
+        table::trials(),
         priority::trials(),
         address_space::trials(),
         sandbox::trials(),

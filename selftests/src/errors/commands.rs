@@ -47,6 +47,9 @@ fn commands() -> impl Iterator<Item = u32> {
         RFUTEX_WAITV,
         RFUTEX_WAKEV,
         RFUTEX_WATCHES_CREATE,
+        RFUTEX_TABLE_CREATE,
+        RFUTEX_WAKE_ONE_ARENA,
+        RFUTEX_WAKE_ALL_ARENA,
         RFUTEX_SET_RESOLVER,
     ]
     .into_iter()

@@ -123,7 +123,7 @@ fn wait(places: &Places, rng: &mut Rng) -> rfutex_wait {
         mask: number(rng),
         deadline: number(rng) as i64,
         clock: rng.u32(..5),
-        flags: u32::from(rng.u8(..16) == 0),
+        flags: [0, 0, 1, 2, 3][rng.usize(..5)],
         cond: u32::from(rng.u8(..16) == 0),
         pad: u32::from(rng.u8(..16) == 0),
     }
@@ -177,6 +177,8 @@ fn documented(request: u32) -> &'static [i32] {
         0x20..=0x22 => &[EAGAIN, ETIMEDOUT, EINTR, EINVAL, EFAULT, E2BIG, ENOTTY],
         4 => &[0, EAGAIN, EINVAL, EFAULT, E2BIG, ENOTTY],
         2 | 3 | 5 | 0x23 | 0x30 => &[0, EINVAL, EFAULT, E2BIG, ENOTTY],
+        // The device has no arena.
+        0x15 | 0x16 => &[EINVAL, ENOTTY],
         0x14 => &[0, EINVAL, EOPNOTSUPP, ENOTTY],
         _ => &[0, EFAULT, ENOTTY],
     }
