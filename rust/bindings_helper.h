@@ -83,6 +83,14 @@ int rfutex_request_end(struct io_uring_cmd *cmd);
 /* Files. */
 struct file *rfutex_watches_getfile(const struct file_operations *fops, void *priv, int flags);
 struct file *rfutex_table_getfile(const struct file_operations *fops, void *priv, int flags);
+
+/* Threads and processes. */
+void rfutex_get_pid(struct pid *pid);
+bool rfutex_is_current_thread(struct pid *pid);
+bool rfutex_is_current_process(struct pid *pid);
+u64 rfutex_pid_ino(struct pid *pid);
+bool rfutex_pid_is_no_process(struct pid *pid);
+bool rfutex_is_last_and_ended(struct task_struct *task);
 /* The memory of tables (arena.c), and what maps it (device/own.rs). */
 int rfutex_arena_mmap(struct vm_area_struct *vma);
 void *rfutex_arena_page(void *device, unsigned long index);

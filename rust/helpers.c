@@ -13,8 +13,10 @@
 #include <linux/mmap_lock.h>
 #include <linux/nospec.h>
 #include <linux/pagemap.h>
+#include <linux/pid.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/task.h>
 #include <linux/siphash.h>
 #include <linux/time_namespace.h>
 #include <linux/uaccess.h>
@@ -50,6 +52,47 @@ __rfutex_helper struct file *rfutex_table_getfile(const struct file_operations *
 						  void *priv, int flags)
 {
 	return anon_inode_getfile("[rfutex]", fops, priv, flags);
+}
+
+__rfutex_helper void rfutex_get_pid(struct pid *pid)
+{
+	get_pid(pid);
+}
+
+__rfutex_helper bool rfutex_is_current_thread(struct pid *pid)
+{
+	return pid == task_pid(current);
+}
+
+__rfutex_helper bool rfutex_is_current_process(struct pid *pid)
+{
+	return pid == task_tgid(current);
+}
+
+__rfutex_helper u64 rfutex_pid_ino(struct pid *pid)
+{
+	return pid->ino;
+}
+
+__rfutex_helper bool rfutex_pid_is_no_process(struct pid *pid)
+{
+	if (likely(pid_has_task(pid, PIDTYPE_TGID)))
+		return false;
+	/* As in pidfd_prepare(): nobody stops being a process under this lock. */
+	guard(spinlock_irq)(&pid->wait_pidfd.lock);
+	return pid_has_task(pid, PIDTYPE_PID) && !pid_has_task(pid, PIDTYPE_TGID);
+}
+
+__rfutex_helper bool rfutex_is_last_and_ended(struct task_struct *task)
+{
+	struct signal_struct *signal = READ_ONCE(task->signal);
+	/* A thread that the task has begun was counted before the task ended. */
+	bool ended = smp_load_acquire(&task->exit_state) &&
+		     (!signal || READ_ONCE(signal->nr_threads) <= 1);
+
+	/* What the caller looks up next is no older. */
+	smp_rmb();
+	return ended;
 }
 
 __rfutex_helper size_t rfutex_array_index_nospec(size_t index, size_t size)

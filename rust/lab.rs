@@ -19,7 +19,10 @@ mod splat;
 #[cfg(RFUTEX_LAB)]
 pub(crate) use self::{
     debugfs::Lab,
-    faults::fault,
+    faults::{
+        fault,
+        pause, //
+    },
     page_refs::{
         assert_no_page_ref,
         page_ref_dropped,
@@ -27,7 +30,8 @@ pub(crate) use self::{
     },
 };
 
-/// A place in the code where a fault can be made to happen.
+/// A place in the code where a fault can be made to happen, or, with the last two, where a task can
+/// be made to stay for a while.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Point {
     /// An allocation fails: of a table, of an open file, of the waiters of a call, of an account,
@@ -53,6 +57,11 @@ pub(crate) enum Point {
     AreaChanged,
     /// The VMA resolver finds that somebody is changing the VMA.
     VmaLocked,
+    /// A thread has been looked up and has not ended. Whether it is a main thread is looked up next.
+    ThreadFound,
+    /// The task that a process id stands for has been looked up. Whether it has ended is looked up
+    /// next.
+    ProcessFound,
 }
 
 #[cfg(not(RFUTEX_LAB))]
@@ -62,6 +71,10 @@ mod off {
     pub(crate) fn fault(_point: super::Point) -> bool {
         false
     }
+
+    /// Keeps the current task at `point` for a while, if somebody wants that.
+    #[inline(always)]
+    pub(crate) fn pause(_point: super::Point) {}
 
     /// Notes that the current task has taken a reference on a folio.
     #[inline(always)]

@@ -15,6 +15,7 @@ pub(crate) mod inode;
 pub(crate) mod number;
 pub(crate) mod pages;
 pub(crate) mod parameters;
+pub(crate) mod pid;
 pub(crate) mod pinned_slice;
 pub(crate) mod pinned_vec;
 pub(crate) mod random;

@@ -10,8 +10,10 @@
 //! | `stats` | | the number of buckets of the default table, and of the waiters in it |
 //!
 //! The line for a point has its name, how many more times it is going to fail, and how many times
-//! it has failed. For `hold_folio_lock`, ADDR is the hexadecimal address (`0x...`) of a page in the
-//! process that writes. The write returns when the folio of that page is unlocked again.
+//! it has failed. A point at which tasks can be made to stay keeps them as long as COUNT is not 0,
+//! but for ten seconds at most, and its line has how many it has kept. For `hold_folio_lock`, ADDR is
+//! the hexadecimal address (`0x...`) of a page in the process that writes. The write returns when the
+//! folio of that page is unlocked again.
 
 use super::{
     faults::{

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Faults: each [`Point`] can be made to fail a given number of times.
+//! Faults: each [`Point`] can be made to fail a given number of times, or to keep those who come by.
 
 use super::Point;
 use kernel::{
@@ -9,7 +9,15 @@ use kernel::{
         Atomic,
         Relaxed, //
     },
+    time::{
+        delay::udelay,
+        Delta, //
+    }, //
 };
+
+/// The longest time for which a task is kept, in 100 microseconds: ten seconds. The kernel complains
+/// of read-side critical sections that take 21.
+const MAX_PAUSE: u32 = 100_000;
 
 /// The name and the state of a point.
 pub(super) struct Fault {
@@ -34,12 +42,12 @@ impl Fault {
         self.left.load(Relaxed)
     }
 
-    /// How many times the point has failed.
+    /// How many times the point has failed, or how many tasks it has kept.
     pub(super) fn hits(&self) -> u32 {
         self.hits.load(Relaxed)
     }
 
-    /// Makes the point fail the next `count` times.
+    /// Makes the point fail the next `count` times, or keep tasks as long as `count` is not 0.
     pub(super) fn arm(&self, count: u32) {
         self.left.store(count, Relaxed);
     }
@@ -61,7 +69,7 @@ impl Fault {
 }
 
 /// The faults of all points, in the order of [`Point`].
-pub(super) static FAULTS: [Fault; 11] = [
+pub(super) static FAULTS: [Fault; 13] = [
     Fault::new(Point::Allocate, "allocate"),
     Fault::new(Point::CopyIn, "copy-in"),
     Fault::new(Point::CopyOut, "copy-out"),
@@ -73,12 +81,38 @@ pub(super) static FAULTS: [Fault; 11] = [
     Fault::new(Point::MmapLocked, "mmap-locked"),
     Fault::new(Point::AreaChanged, "area-changed"),
     Fault::new(Point::VmaLocked, "vma-locked"),
+    Fault::new(Point::ThreadFound, "thread-found"),
+    Fault::new(Point::ProcessFound, "process-found"),
 ];
 
 /// Whether the operation at `point` has to fail now.
 #[inline]
 pub(crate) fn fault(point: Point) -> bool {
     at(point).hit()
+}
+
+/// Keeps the current task at `point` as long as it is armed. Warns after ten seconds. The task is not
+/// preempted if it is in a read-side critical section, and those that wait for its processor wait
+/// as long.
+///
+/// # Context
+///
+/// Any but in an interrupt. Does not sleep.
+pub(crate) fn pause(point: Point) {
+    let fault = at(point);
+    if fault.left() == 0 {
+        return;
+    }
+    fault.hits.add(1, Relaxed);
+    // The clock is not read: an emulated one would keep the other processors from their work.
+    for _ in 0..MAX_PAUSE {
+        if fault.left() == 0 {
+            return;
+        }
+        udelay(Delta::from_micros(100));
+    }
+    // Whoever has armed the point has not disarmed it.
+    kernel::warn_on!(fault.left() != 0);
 }
 
 /// The fault with this name.

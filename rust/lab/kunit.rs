@@ -28,10 +28,12 @@ pub(crate) use self::{
         is_asleep,
         kill,
         killed,
+        living,
         mortal,
         state,
         until,
         usage,
+        Living,
         Urgency, //
     },
 };

@@ -17,6 +17,7 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
+        Arc,
         Completion,
         Mutex, //
     },
@@ -221,6 +222,39 @@ impl<F, T: Unpin> Beside<F, T> {
     pub(crate) fn join(self) -> Result<T> {
         self.job.done.wait_for_completion();
         self.job.result.lock().take().ok_or(ECHILD)
+    }
+}
+
+/// A task that does nothing and lives until this is dropped, or it is told to end.
+pub(crate) struct Living<F> {
+    // This is dropped after the task was told to end, and waits for that.
+    task: Beside<F, ()>,
+    end: Arc<Completion>,
+}
+
+/// Starts a task that lives until it is told to end.
+pub(crate) fn living() -> Result<Living<impl FnOnce()>> {
+    let end = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+    let told = end.clone();
+    let task = beside(move || told.wait_for_completion())?;
+    Ok(Living { task, end })
+}
+
+impl<F> Living<F> {
+    /// The number of the thread, and of its process.
+    pub(crate) fn number(&self) -> i32 {
+        self.task.task.pid()
+    }
+
+    /// Tells the task to end. It may not have ended yet when this returns.
+    pub(crate) fn end(&self) {
+        self.end.complete_all();
+    }
+}
+
+impl<F> Drop for Living<F> {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
