@@ -44,6 +44,7 @@ macro_rules! plain_data {
 plain_data! {
     rfutex_event,
     rfutex_key_info,
+    rfutex_owner_id,
     rfutex_query,
     rfutex_requeue,
     rfutex_swap,

@@ -67,6 +67,7 @@ const SWAP: u32 = unsized_command(uapi::RFUTEX_CMD_SWAP);
 const WAKEV: u32 = unsized_command(uapi::RFUTEX_CMD_WAKEV);
 const TABLE_CREATE: u32 = unsized_command(uapi::RFUTEX_CMD_TABLE_CREATE);
 const WATCHES_CREATE: u32 = unsized_command(uapi::RFUTEX_CMD_WATCHES_CREATE);
+const OWNER_ID: u32 = unsized_command(uapi::RFUTEX_CMD_OWNER_ID);
 const KEY_INFO: u32 = unsized_command(uapi::RFUTEX_CMD_KEY_INFO);
 
 /// An open file.
@@ -291,6 +292,9 @@ fn with_struct(device: &Device, cmd: u32, arg: usize) -> Result<u32> {
         ),
         WATCHES_CREATE => watches_create(device, argument),
         TABLE_CREATE => own::create(device, &request::TableCreate::read(argument)?),
+        OWNER_ID => call(device, argument, Ok, |_, argument| {
+            op::owner_id::owner_id(argument).map(done)
+        }),
         KEY_INFO => call(
             device,
             argument,

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub(crate) mod key_info;
+pub(crate) mod owner_id;
 pub(crate) mod query;
 pub(crate) mod requeue;
 pub(crate) mod swap;

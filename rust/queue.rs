@@ -87,6 +87,7 @@ use crate::{
         arch,
         task, //
     },
+    owner::Owner,
 };
 use core::{
     cell::{
@@ -155,6 +156,7 @@ impl Entry<'_> {
 pub(crate) struct Waiter<'t> {
     node: Node,
     task: *const Task,
+    owner: Option<Owner>,
     /// This is dropped after the waiter has left the queue, with no lock held, because dropping it
     /// may sleep.
     held: UnsafeCell<Held>,
@@ -167,11 +169,11 @@ pub(crate) struct Waiter<'t> {
 
 impl<'t> Waiter<'t> {
     /// An initialiser that makes the current task a waiter on `key`. The waiter is woken by wakes
-    /// whose mask has a bit in common with `mask`.
+    /// `owner`.
     ///
     /// Only [`place`] may use this, which ensures that the waiter is dropped in time.
     #[inline]
-    fn current(key: OwnedKey, mask: u64) -> impl PinInit<Self> {
+    fn current(key: OwnedKey, mask: u64, about: About, owner: Option<Owner>) -> impl PinInit<Self> {
         let (id, held) = key.into_parts();
         let (mm, priority) = (task::current_mm_number(), task::current_priority());
         // INVARIANT: The node is in no queue, and no other task knows of the waiter yet.
@@ -179,6 +181,7 @@ impl<'t> Waiter<'t> {
             // SAFETY: The node is the first field of a waiter of this kind.
             node: unsafe { Node::new(Kind::Task, id, mask, mm, priority) },
             task: arch::current().cast_const().cast(),
+            owner,
             held: UnsafeCell::new(held),
             _table: PhantomData,
             _pin: PhantomPinned,
@@ -235,6 +238,9 @@ impl<'t> Waiter<'t> {
         task
     }
 
+    /// The task whose node is `node`, and its owner.
+        // SAFETY: As in `about()`. The owner does not change while the waiter is queued.
+            owner: waiter.owner.clone(),
     /// What the waiter whose node is `node` holds.
     ///
     /// # Safety

@@ -34,6 +34,7 @@ use crate::{
     bindings::{
         self as uapi,
         rfutex_key_info,
+        rfutex_owner_id,
         rfutex_query,
         rfutex_wait,
         rfutex_wake,
@@ -44,6 +45,7 @@ use crate::{
         Point, //
     },
     mm::uaccess,
+    owner,
     time::{
         Clock,
         Deadline, //
@@ -54,6 +56,7 @@ use crate::{
         Word, //
     }, //
 };
+use core::num::NonZero;
 use kernel::{
     prelude::*,
     static_assert,
@@ -66,6 +69,8 @@ use kernel::{
 // These are the sums of the sizes of the fields, so that the structs have no implicit padding.
 static_assert!(size_of::<rfutex_word>() == 16);
 static_assert!(size_of::<rfutex_query>() == 56);
+static_assert!(size_of::<rfutex_owner_id>() == 24);
+static_assert!(size_of::<rfutex_wait>() == 64);
 static_assert!(size_of::<rfutex_wake>() == 32);
 static_assert!(size_of::<rfutex_key_info>() == 80);
 
@@ -136,7 +141,7 @@ fn check_word(raw: &rfutex_word) -> Result<Word> {
         _ => return Err(EINVAL),
     };
     let size = Size::from_bytes(raw.size).ok_or(EINVAL)?;
-    Word::new(raw.addr, size, raw.flags != 0)
+    Word::new(raw.addr, size, location)
 }
 
 /// Checks that `value` fits into `word`, and returns it.
@@ -181,6 +186,42 @@ fn deadline(clock: u32, ns: i64) -> Result<Deadline> {
     Ok(Deadline::new(clock, ns))
 }
 
+/// Checks what a wait says of an owner, whose kind is in `flags`. Returns `None` if it names none.
+///
+/// # Errors
+///
+/// `EINVAL`: a flag is unknown; there is a number or an id of nobody; or no thread can have the
+/// number or the id.
+#[inline]
+fn check_owner(flags: u32, number: u32, id: u64) -> Result<Option<owner::Name>> {
+    if flags == uapi::RFUTEX_OWNER_NONE {
+        return if number == 0 && id == 0 {
+            Ok(None)
+        } else {
+            Err(EINVAL)
+        };
+    }
+    owner(flags, number, id).map(Some)
+}
+
+/// Checks what a wait says of an owner, if it names one.
+#[cold]
+fn owner(flags: u32, number: u32, id: u64) -> Result<owner::Name> {
+    let number = i32::try_from(number).map_err(|_| EINVAL)?;
+    if number == 0 || id >> 62 != 0 {
+        return Err(EINVAL);
+    }
+    Ok(owner::Name {
+        kind: match flags {
+            uapi::RFUTEX_OWNER_THREAD => owner::Kind::Thread,
+            uapi::RFUTEX_OWNER_PROCESS => owner::Kind::Process,
+            _ => return Err(EINVAL),
+        },
+        number,
+        id: NonZero::new(id),
+    })
+}
+
 /// Checks that a mask has at least one bit set, and returns it.
 #[inline]
 fn check_mask(mask: u64) -> Result<u64> {
@@ -208,6 +249,8 @@ pub(crate) struct Wait {
     pub(crate) val: u64,
     pub(crate) mask: u64,
     pub(crate) deadline: Option<Deadline>,
+    /// Whose end is also the end of the wait.
+    pub(crate) owner: Option<owner::Name>,
 }
 
 impl Wait {
@@ -230,14 +273,14 @@ impl Wait {
     /// Checks the request.
     #[inline]
     fn new(raw: &rfutex_wait) -> Result<Self> {
-        // None of these means anything yet.
-        check_zero(raw.flags | raw.cond | raw.pad)?;
+        check_zero(raw.cond)?;
         let word = check_word(&raw.word)?;
         Ok(Self {
             word,
             val: check_value(word, raw.val)?,
             mask: check_mask(raw.mask)?,
             deadline: check_deadline(raw.clock, raw.deadline)?,
+            owner: check_owner(raw.flags, raw.owner, raw.owner_id)?,
         })
     }
 }
@@ -314,7 +357,7 @@ impl KeyInfo {
     }
 }
 
-/// Writes the answer of `RFUTEX_QUERY`.
+/// Writes the answer of a command whose struct is output only: `RFUTEX_QUERY`, `RFUTEX_OWNER_ID`.
 ///
 /// # Errors
 ///
@@ -323,6 +366,6 @@ impl KeyInfo {
 /// # Context
 ///
 /// As [`Wait::read`].
-pub(crate) fn answer_query(argument: Argument, results: &rfutex_query) -> Result {
+pub(crate) fn answer<T: AsBytes>(argument: Argument, results: &T) -> Result {
     argument.write(results)
 }

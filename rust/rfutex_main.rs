@@ -12,6 +12,7 @@
 //! | [`context`] | what an operation works with: the table and the resolver of the open file |
 //! | [`key`] | how an address is turned into a key, which is the subject of this module |
 //! | [`table`], [`queue`], [`wake_chain`] | where waiters queue, and how they are woken |
+//! | [`owner`] | threads and processes whose end a waiter hears of |
 //! | [`arena`] | memory of a table, whose words are found by their offset |
 //! | [`watch`] | files whose events are wakes: waiters that are not tasks |
 //! | `uring` | waits and wakes as commands of io_uring |
@@ -62,6 +63,7 @@ mod key;
 mod lab;
 mod mm;
 mod op;
+mod owner;
 mod queue;
 mod request;
 mod table;

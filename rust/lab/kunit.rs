@@ -405,6 +405,7 @@ pub(crate) fn request(word: Word, val: u64) -> request::Wait {
         val,
         mask: u64::MAX,
         deadline: None,
+        owner: None,
     }
 }
 

@@ -121,6 +121,16 @@ pub(crate) fn schedule() {
     unsafe { bindings::schedule() };
 }
 
+/// Sleeps as [`schedule`] does, but not for much longer than a second.
+///
+/// # Context
+///
+/// As [`schedule`].
+pub(crate) fn schedule_for_a_second() {
+    // SAFETY: As for `schedule()`. A second is a valid time.
+    unsafe { bindings::schedule_timeout(kernel::time::msecs_to_jiffies(1000) as c_long) };
+}
+
 /// Whether a signal is pending for the current task.
 #[inline]
 pub(crate) fn signal_pending() -> bool {

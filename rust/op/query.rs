@@ -25,6 +25,7 @@ const FEATURES: u64 = (uapi::RFUTEX_FEATURE_WAIT
     | uapi::RFUTEX_FEATURE_WATCHES
     | uapi::RFUTEX_FEATURE_WAKEV
     | uapi::RFUTEX_FEATURE_TABLES
+    | uapi::RFUTEX_FEATURE_OWNERS
     | uapi::RFUTEX_FEATURE_RESOLVER_PAGE
     | uapi::RFUTEX_FEATURE_RESOLVER_VMA) as u64
     | if cfg!(CONFIG_IO_URING) {
@@ -49,7 +50,7 @@ const FEATURES: u64 = (uapi::RFUTEX_FEATURE_WAIT
 /// Process context, no locks held. May sleep.
 pub(crate) fn query(context: Context<'_>, argument: Argument) -> Result {
     let table = context.table();
-    request::answer_query(
+    request::answer(
         argument,
         &rfutex_query {
             version: uapi::RFUTEX_VERSION,

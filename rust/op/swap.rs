@@ -13,14 +13,18 @@ use crate::{
         OwnedKey, //
     },
     mm::uaccess::Mismatch,
+    owner::Owner,
     queue::{
         with_place,
         Exchange,
-        Place, //
+        Place,
+        Waiter, //
     },
     request,
+    time::Deadline,
     wake_chain::WakeChain, //
 };
+use core::pin::Pin;
 use kernel::prelude::*;
 
 /// Wakes one waiter on the word `wake`, queues the caller on the word of `wait`, and sleeps.
@@ -33,27 +37,94 @@ use kernel::prelude::*;
 /// # Errors
 ///
 /// As [`wait::wait`] and [`super::wake::wake`]. But a signal results in `EINTR`, not in
-/// `ERESTARTSYS`, because to restart the call would wake another waiter.
+/// `ERESTARTSYS`, because to restart the call would wake another waiter. With `EOWNERDEAD`, as with
+/// all that ends a sleep, a waiter was woken.
 ///
 /// # Context
 ///
 /// Process context, no locks held. Sleeps.
 #[inline]
 pub(crate) fn swap(context: Context<'_>, request: &request::Swap) -> Result {
+    if request.wait.owner.is_some() {
+        return swap_slowly(context, request);
+    }
+    // The word to wake on is resolved first, so that an error of it is returned even if the other
+    // word has another value.
+    let Some(target) = context.resolve_directly(request.wake)? else {
+        return swap_on_addresses(context, request);
+    };
+    let Some(id) = context.resolve_directly(request.wait.word)? else {
+        return swap_on_addresses(context, request);
+    };
+    let key = OwnedKey::bare(id);
+    let attempt =
+        with_place(|place| attempt(context, request, key, target, place, None, wait::sleep));
+    after_attempt(context, request, attempt)
+}
+
+/// Does what [`swap`] does, where a key has to be looked up, and no owner is named.
+#[inline(never)]
+fn swap_on_addresses(context: Context<'_>, request: &request::Swap) -> Result {
+    let target = context.resolve(request.wake)?;
+    let attempt = match context.own(request.wait.word, request.wait.val)? {
+        Ok(key) => {
+            with_place(|place| attempt(context, request, key, target, place, None, wait::sleep))
+        }
+        Err(mismatch) => Err(mismatch),
+    };
+    after_attempt(context, request, attempt)
+}
+
+/// Returns the result of the first attempt, or makes more of them if the word was not in memory.
+#[inline(always)]
+fn after_attempt(
+    context: Context<'_>,
+    request: &request::Swap,
+    attempt: Result<Result, Mismatch>,
+) -> Result {
+    match attempt {
+        Ok(result) => not_again(result),
+        Err(Mismatch::Changed) => Err(EAGAIN),
+        Err(mismatch) => {
+            mismatch.overcome(request.wait.word)?;
+            swap_slowly(context, request)
+        }
+    }
+}
+
+/// Does what [`swap`] does, for all words, with an owner and without, and as often as the word is
+/// not in memory.
+#[cold]
+#[inline(never)]
+fn swap_slowly(context: Context<'_>, request: &request::Swap) -> Result {
+    let owner = match request.wait.owner {
+        None => None,
+        Some(name) => Some(name.find()?),
+    };
+    let sleep =
+        |waiter: Pin<&Waiter<'_>>, deadline| wait::sleep_for_any(waiter, deadline, owner.as_ref());
     let word = request.wait.word;
     loop {
-        // The word to wake on is resolved first, so that an error of it is returned even if the
-        // other word has another value.
         let target = context.resolve(request.wake)?;
         let attempt = match context.own(word, request.wait.val)? {
-            Ok(key) => with_place(|place| attempt(context, request, key, target, place)),
+            Ok(key) => with_place(|place| {
+                attempt(context, request, key, target, place, owner.as_ref(), sleep)
+            }),
             Err(mismatch) => Err(mismatch),
         };
         match attempt {
-            Ok(Err(error)) if error == ERESTARTSYS => return Err(EINTR),
-            Ok(result) => return result,
+            Ok(result) => return not_again(result),
             Err(mismatch) => mismatch.overcome(word)?,
         }
+    }
+}
+
+/// The result of a sleep after which the call must not be restarted.
+#[inline]
+fn not_again(result: Result) -> Result {
+    match result {
+        Err(error) if error == ERESTARTSYS => Err(EINTR),
+        result => result,
     }
 }
 
@@ -66,12 +137,15 @@ fn attempt<'t>(
     key: OwnedKey,
     target: KeyId,
     place: Place<'_, 't>,
+    owner: Option<&Owner>,
+    sleep: impl Fn(Pin<&Waiter<'_>>, Option<Deadline>) -> Result,
 ) -> Result<Result, Mismatch> {
     let request::Wait {
         word,
         val,
         mask,
         deadline,
+        ..
     } = request.wait;
     let table = context.table();
     // As in a wait, the locks are released before `key` is dropped if the word has another value.
@@ -81,7 +155,8 @@ fn attempt<'t>(
     let mut chain = WakeChain::new();
     exchange.swap(target, waiter, &mut chain);
     drop(chain);
-    Ok(wait::sleep(waiter, deadline))
+    let result = sleep(waiter, deadline);
+    Ok(result)
 }
 
 #[cfg(RFUTEX_KUNIT)]

@@ -6,9 +6,10 @@
 use super::wait;
 use crate::{
     context::Context,
-    mm::{
-        task,
-        uaccess, //
+    mm::task,
+    owner::{
+        Life,
+        Owners, //
     },
     queue::{
         with_places,
@@ -33,11 +34,13 @@ type Waiters<'p, 'm, 't> = Places<'p, 'm, 't, Expected>;
 
 /// Compares each word with its value and, if all of them are equal, sleeps until a wake on any of
 /// them. Returns the index of the word on which the caller was woken. If it was woken on several
-/// words, that is the last of them in the order of the request.
+/// words, that is the last of them in the order of the request. If the owner of a word has ended,
+/// and no wake has come, returns the index of that word and `RFUTEX_WAITV_OWNERDEAD`.
 ///
 /// # Errors
 ///
-/// As [`wait::wait`], for any of the words. `ENOMEM`: there are more than [`ON_STACK`] words, and
+/// As [`wait::wait`], for any of the words, except for `EOWNERDEAD`. `EINVAL`: the words have more
+/// than `RFUTEX_WAITV_OWNERS` different owners. `ENOMEM`: there are more than [`ON_STACK`] words, and
 /// there is no memory for their waiters.
 ///
 /// # Context
@@ -45,9 +48,11 @@ type Waiters<'p, 'm, 't> = Places<'p, 'm, 't, Expected>;
 /// Process context, no locks held. Sleeps.
 #[inline]
 pub(crate) fn waitv(context: Context<'_>, request: &request::Waitv) -> Result<u32> {
+    // They are looked up only once, so that each attempt waits for the same.
+    let mut owners = Owners::new();
     loop {
         let result = with_places::<_, ON_STACK, _>(request.nr(), |waiters| {
-            attempt(context, request, waiters)
+            attempt(context, request, waiters, &mut owners)
         })??;
         if let Some(index) = result {
             return Ok(index);
@@ -62,10 +67,16 @@ fn attempt<'t>(
     context: Context<'t>,
     request: &request::Waitv,
     mut waiters: Waiters<'_, '_, 't>,
+    owners: &mut Owners,
 ) -> Result<Option<u32>> {
     // All keys are resolved before any waiter is queued, because that may sleep.
     for index in 0..request.nr() {
         let entry = request.entry(index)?;
+        if let Some(name) = entry.owner {
+            owners
+                .add(name, index)
+                .or_else(|error| check_entries_from(request, index + 1).and(Err(error)))?;
+        }
         let key = match context.own(entry.word, entry.val) {
             Ok(Ok(key)) => key,
             // An invalid entry takes precedence over a word that has no key or cannot be read, and
@@ -106,10 +117,15 @@ fn attempt<'t>(
         };
     }
     let any_woken = || waiters.iter().any(|(waiter, _)| waiter.is_woken());
-    let result = wait::sleep_until(any_woken, request.deadline);
-    match leave(&waiters, request.nr()) {
-        Some(index) => Ok(Some(index)),
-        None => result.map(|()| None),
+    let result = if owners.is_empty() {
+        wait::sleep_until(any_woken, request.deadline, || Life::Goes)
+    } else {
+        owners.listening(|life| wait::sleep_until(any_woken, request.deadline, life))
+    };
+    match (leave(context, &waiters, request.nr(), result), result) {
+        (Some(index), _) => Ok(Some(index)),
+        (None, Err(error)) if error == EOWNERDEAD => Ok(owners.ended()),
+        (None, result) => result.map(|()| None),
     }
 }
 

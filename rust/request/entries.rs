@@ -10,7 +10,7 @@ use kernel::{
 };
 
 /// The largest size of an entry, in bytes. It does not depend on the size of a page.
-const MAX_SIZE: usize = 4096;
+pub(super) const MAX_SIZE: usize = 4096;
 
 /// An array of entries of the type `T` in the memory of the calling process.
 pub(super) struct Entries<T> {
@@ -23,17 +23,16 @@ pub(super) struct Entries<T> {
 
 impl<T: FromBytes> Entries<T> {
     /// The array of `nr` entries, at most `max`, at the address `addr`. The process has a version
-    /// of the entry of `size` bytes.
+    /// of the entry of `size` bytes. The first version of it had `shortest` bytes.
     ///
     /// # Errors
     ///
     /// `EINVAL`: the number or the size of the entries is not valid. `EFAULT`: the address does not
     /// fit into a pointer.
     #[inline]
-    pub(super) fn new(addr: u64, nr: u32, max: u32, size: u32) -> Result<Self> {
+    pub(super) fn new(addr: u64, shortest: usize, nr: u32, max: u32, size: u32) -> Result<Self> {
         let size = size as usize;
-        // There has never been a version of an entry that is shorter.
-        if !(1..=max).contains(&nr) || !(size_of::<T>()..=MAX_SIZE).contains(&size) {
+        if !(1..=max).contains(&nr) || !(shortest..=MAX_SIZE).contains(&size) {
             return Err(EINVAL);
         }
         Ok(Self {

@@ -5,6 +5,7 @@
 use super::{
     check_deadline,
     check_mask,
+    check_owner,
     check_value,
     check_word,
     check_zero,
@@ -22,12 +23,14 @@ use crate::{
         rfutex_waitv_entry,
         rfutex_wake_op, //
     },
+    owner,
     time::Deadline,
     word::{
         Size,
         Word, //
     }, //
 };
+use core::mem::offset_of;
 use kernel::{
     prelude::*,
     static_assert, //
@@ -35,9 +38,9 @@ use kernel::{
 
 static_assert!(size_of::<rfutex_requeue>() == 56);
 static_assert!(size_of::<rfutex_wake_op>() == 64);
-static_assert!(size_of::<rfutex_waitv_entry>() == 40);
+static_assert!(size_of::<rfutex_waitv_entry>() == 56);
 static_assert!(size_of::<rfutex_waitv>() == 32);
-static_assert!(size_of::<rfutex_swap>() == 72);
+static_assert!(size_of::<rfutex_swap>() == 80);
 
 /// The request of `RFUTEX_REQUEUE`.
 pub(crate) struct Requeue {
@@ -197,6 +200,7 @@ pub(crate) struct WaitvEntry {
     pub(crate) word: Word,
     pub(crate) val: u64,
     pub(crate) mask: u64,
+    pub(crate) owner: Option<owner::Name>,
 }
 
 impl Waitv {
@@ -214,7 +218,14 @@ impl Waitv {
         check_zero(raw.flags)?;
         Ok(Self {
             deadline: check_deadline(raw.clock, raw.deadline)?,
-            entries: Entries::new(raw.entries, raw.nr, uapi::RFUTEX_WAITV_MAX, raw.entry_size)?,
+            entries: Entries::new(
+                raw.entries,
+                // The first version had no owner.
+                offset_of!(rfutex_waitv_entry, owner_id),
+                raw.nr,
+                uapi::RFUTEX_WAITV_MAX,
+                raw.entry_size,
+            )?,
         })
     }
 
@@ -235,12 +246,13 @@ impl Waitv {
     #[inline]
     pub(crate) fn entry(&self, index: usize) -> Result<WaitvEntry> {
         let raw = self.entries.read(index)?;
-        check_zero(raw.flags | raw.cond)?;
+        check_zero(raw.cond | raw.pad)?;
         let word = check_word(&raw.word)?;
         Ok(WaitvEntry {
             word,
             val: check_value(word, raw.val)?,
             mask: check_mask(raw.mask)?,
+            owner: check_owner(raw.flags, raw.owner, raw.owner_id)?,
         })
     }
 }
@@ -274,7 +286,8 @@ impl Swap {
             clock: raw.clock,
             flags: raw.flags,
             cond: raw.cond,
-            pad: raw.pad,
+            owner: raw.owner,
+            owner_id: raw.owner_id,
         };
         Ok(Self {
             wait: Wait::new(&wait)?,

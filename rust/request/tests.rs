@@ -217,7 +217,6 @@ mod cases {
     fn padding_is_zero() -> Result {
         let user = User::new()?;
         for pad in [1, 1 << 31, u32::MAX] {
-            assert!(refusal(user.wait(&rfutex_wait { pad, ..good_wait() })) == Some(EINVAL));
             assert!(refusal(user.wake(&rfutex_wake { pad, ..good_wake() })) == Some(EINVAL));
         }
         Ok(())
@@ -228,16 +227,47 @@ mod cases {
         let user = User::new()?;
         for bit in 0..32 {
             let value = 1 << bit;
-            let flags = rfutex_wait {
-                flags: value,
-                ..good_wait()
-            };
-            assert!(refusal(user.wait(&flags)) == Some(EINVAL));
             let cond = rfutex_wait {
                 cond: value,
                 ..good_wait()
             };
             assert!(refusal(user.wait(&cond)) == Some(EINVAL));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn owner_has_a_kind_and_a_number() -> Result {
+        let user = User::new()?;
+        let wait = |flags, owner, owner_id| {
+            user.wait(&rfutex_wait {
+                flags,
+                owner,
+                owner_id,
+                ..good_wait()
+            })
+            .map(|wait| wait.owner)
+        };
+        assert!(wait(uapi::RFUTEX_OWNER_NONE, 0, 0).is_ok_and(|owner| owner.is_none()));
+        for (owner, id) in [(1, 0), (0, 1), (u32::MAX, 0), (0, u64::MAX)] {
+            assert!(refusal(wait(uapi::RFUTEX_OWNER_NONE, owner, id)) == Some(EINVAL));
+        }
+        for (flags, kind) in [
+            (uapi::RFUTEX_OWNER_THREAD, owner::Kind::Thread),
+            (uapi::RFUTEX_OWNER_PROCESS, owner::Kind::Process),
+        ] {
+            for (number, id) in [(1, 0), (i32::MAX as u32, 1), (7, (1 << 62) - 1)] {
+                let owner = wait(flags, number, id)?;
+                assert!(owner.is_some_and(|owner| owner.kind == kind));
+                assert!(owner.is_some_and(|owner| owner.number as u32 == number));
+                assert!(owner.is_some_and(|owner| owner.id == NonZero::new(id)));
+            }
+            for (number, id) in [(0, 0), (0, 1), (1 << 31, 0), (u32::MAX, 0), (1, 1 << 62)] {
+                assert!(refusal(wait(flags, number, id)) == Some(EINVAL));
+            }
+        }
+        for flags in [3, 4, 5, 1 << 31, u32::MAX] {
+            assert!(refusal(wait(flags, 1, 0)) == Some(EINVAL));
         }
         Ok(())
     }
@@ -382,7 +412,7 @@ mod cases {
         let known = size_of_val(&answer);
         for size in [0, 1, 4, 8, 20, 32, known, known + 1, 64, 200] {
             user.0.write(0, &[0xee; 256])?;
-            answer_query(Argument::new(user.0.at(0), size), &answer)?;
+            super::super::answer(Argument::new(user.0.at(0), size), &answer)?;
             let mut bytes = [0; 256];
             user.0.read(0, &mut bytes)?;
             let (written, rest) = bytes.split_at(size);
@@ -392,7 +422,7 @@ mod cases {
             assert!(rest.iter().all(|&byte| byte == 0xee));
         }
         let read_only = Mapping::anonymous(1, Read)?;
-        let nowhere = answer_query(Argument::new(read_only.at(0), known), &answer);
+        let nowhere = super::super::answer(Argument::new(read_only.at(0), known), &answer);
         assert!(nowhere == Err(EFAULT));
         Ok(())
     }
@@ -432,7 +462,7 @@ mod cases {
         assert_eq!(hits, 1);
         let argument = Argument::new(user.0.at(0), size_of::<rfutex_query>());
         let (written, hits) = forced(Point::CopyOut, 1, || {
-            answer_query(argument, &Default::default())
+            answer(argument, &rfutex_query::default())
         });
         assert!(written == Err(EFAULT));
         assert_eq!(hits, 1);

@@ -52,7 +52,13 @@ impl Wakev {
         let raw: rfutex_wakev = argument.read()?;
         check_zero(raw.flags | raw.pad)?;
         Ok(Self {
-            entries: Entries::new(raw.entries, raw.nr, uapi::RFUTEX_WAKEV_MAX, raw.entry_size)?,
+            entries: Entries::new(
+                raw.entries,
+                size_of::<rfutex_wakev_entry>(),
+                raw.nr,
+                uapi::RFUTEX_WAKEV_MAX,
+                raw.entry_size,
+            )?,
             results: raw.results.try_into().map_err(|_| EFAULT)?,
         })
     }

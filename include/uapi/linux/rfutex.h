@@ -85,6 +85,7 @@ struct rfutex_query {
 #define RFUTEX_FEATURE_WAKEV	(1ULL << 8)
 #define RFUTEX_FEATURE_URING	(1ULL << 9)
 #define RFUTEX_FEATURE_TABLES	(1ULL << 10)
+#define RFUTEX_FEATURE_OWNERS	(1ULL << 11)
 /* Which resolvers there are (RFUTEX_SET_RESOLVER). */
 #define RFUTEX_FEATURE_RESOLVER_PAGE	(1ULL << 16)
 #define RFUTEX_FEATURE_RESOLVER_VMA	(1ULL << 17)
@@ -108,9 +109,13 @@ struct rfutex_query {
  * @mask: a wake reaches this waiter if its mask and this one share a bit
  * @deadline: absolute time in nanoseconds on @clock; 0 with RFUTEX_CLOCK_NONE
  * @clock: RFUTEX_CLOCK_*
- * @flags: zero
+ * @flags: RFUTEX_OWNER_*
  * @cond: zero: the word must be equal to @val
- * @pad: zero
+ * @owner: the number, in the caller's pid namespace, of the thread or process
+ *	whose end also ends the wait (EOWNERDEAD); zero with RFUTEX_OWNER_NONE.
+ *	Somebody who has no number in this namespace passes for ended.
+ * @owner_id: its id (RFUTEX_OWNER_ID); zero: any thread or process that has
+ *	this number
  */
 struct rfutex_wait {
 	struct rfutex_word word;
@@ -120,8 +125,13 @@ struct rfutex_wait {
 	__u32 clock;
 	__u32 flags;
 	__u32 cond;
-	__u32 pad;
+	__u32 owner;
+	__u64 owner_id;
 };
+
+#define RFUTEX_OWNER_NONE	0
+#define RFUTEX_OWNER_THREAD	1	/* it ends with its program, too */
+#define RFUTEX_OWNER_PROCESS	2	/* it ends with its last thread */
 
 #define RFUTEX_CLOCK_NONE	0
 #define RFUTEX_CLOCK_MONOTONIC	1
@@ -208,8 +218,11 @@ struct rfutex_wake_op {
  * @word: the word
  * @val: the value, as in struct rfutex_wait
  * @mask: likewise
- * @flags: zero
+ * @flags: RFUTEX_OWNER_*, likewise
  * @cond: zero, as in struct rfutex_wait
+ * @owner_id: likewise
+ * @owner: likewise
+ * @pad: zero
  */
 struct rfutex_waitv_entry {
 	struct rfutex_word word;
@@ -217,6 +230,9 @@ struct rfutex_waitv_entry {
 	__u64 mask;
 	__u32 flags;
 	__u32 cond;
+	__u64 owner_id;
+	__u32 owner;
+	__u32 pad;
 };
 
 /*
@@ -238,6 +254,10 @@ struct rfutex_waitv {
 };
 
 #define RFUTEX_WAITV_MAX	128
+/* How many different owners the entries can have. */
+#define RFUTEX_WAITV_OWNERS	8
+/* The result is the index of an entry whose owner has ended. */
+#define RFUTEX_WAITV_OWNERDEAD	(1U << 16)
 
 /*
  * struct rfutex_swap - wake one waiter on one word, and sleep on another
@@ -246,10 +266,11 @@ struct rfutex_waitv {
  * @mask: likewise
  * @deadline: likewise
  * @clock: likewise
- * @flags: zero
- * @cond: zero, as in struct rfutex_wait
- * @pad: zero
+ * @flags: likewise
+ * @cond: likewise
+ * @owner: likewise
  * @wake: where to wake one waiter
+ * @owner_id: as in struct rfutex_wait
  */
 struct rfutex_swap {
 	struct rfutex_word word;
@@ -259,8 +280,26 @@ struct rfutex_swap {
 	__u32 clock;
 	__u32 flags;
 	__u32 cond;
-	__u32 pad;
+	__u32 owner;
 	struct rfutex_word wake;
+	__u64 owner_id;
+};
+
+/*
+ * struct rfutex_owner_id - what the caller is as an owner
+ * @thread_id: out: the id of this thread while it runs this program
+ * @process_id: out: the id of this process
+ * @thread: out: the number of this thread in its pid namespace
+ * @process: out: likewise, the number of this process
+ *
+ * The ids are below 2^62 and not zero. No other thread or process gets the same
+ * one until the machine is started again.
+ */
+struct rfutex_owner_id {
+	__u64 thread_id;
+	__u64 process_id;
+	__u32 thread;
+	__u32 process;
 };
 
 /*
@@ -478,6 +517,9 @@ struct rfutex_key_info {
 #define RFUTEX_WAITV		_IOW(RFUTEX_IOC_MAGIC, 0x22, struct rfutex_waitv)
 /* With RFUTEX_FEATURE_WAKEV: */
 #define RFUTEX_WAKEV		_IOW(RFUTEX_IOC_MAGIC, 0x23, struct rfutex_wakev)
+
+/* With RFUTEX_FEATURE_OWNERS: */
+#define RFUTEX_OWNER_ID		_IOR(RFUTEX_IOC_MAGIC, 0x25, struct rfutex_owner_id)
 
 /* With RFUTEX_FEATURE_TABLES: gives the file descriptor of a device file. */
 #define RFUTEX_TABLE_CREATE	_IOW(RFUTEX_IOC_MAGIC, 0x24, struct rfutex_table_create)

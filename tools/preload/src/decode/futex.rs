@@ -31,9 +31,7 @@ pub(crate) unsafe fn futex(args: &Args) -> Option<Request> {
             mask: mask(bits)?,
             deadline: deadline.ns,
             clock: deadline.clock,
-            flags: 0,
-            cond: 0,
-            pad: 0,
+            ..Default::default()
         }))
     };
     let wake = |bits| Some(wake_request(first, mask(bits)?, at_least_one(val as i32)));

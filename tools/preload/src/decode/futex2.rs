@@ -75,9 +75,7 @@ pub(crate) unsafe fn wait(args: &Args) -> Option<Request> {
         mask,
         deadline: deadline.ns,
         clock: deadline.clock,
-        flags: 0,
-        cond: 0,
-        pad: 0,
+        ..Default::default()
     }))
 }
 
@@ -145,8 +143,7 @@ pub(crate) unsafe fn waitv(args: &Args, entries: &mut Entries) -> Option<Request
             word,
             val,
             mask: uapi::RFUTEX_MASK_ANY,
-            flags: 0,
-            cond: 0,
+            ..Default::default()
         });
     }
     Some(Request::Waitv(uapi::rfutex_waitv {
