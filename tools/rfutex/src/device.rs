@@ -99,6 +99,8 @@ impl Features {
     pub const WAKEV: Self = Self(uapi::RFUTEX_FEATURE_WAKEV);
     /// There are tables of one's own ([`Table`](crate::Table)).
     pub const TABLES: Self = Self(uapi::RFUTEX_FEATURE_TABLES);
+    /// Waits that name an [`Owner`](crate::Owner).
+    pub const OWNERS: Self = Self(uapi::RFUTEX_FEATURE_OWNERS);
     /// There is [`Resolver::Page`].
     pub const RESOLVER_PAGE: Self = Self(uapi::RFUTEX_FEATURE_RESOLVER_PAGE);
     /// There is [`Resolver::Vma`].
@@ -255,7 +257,12 @@ impl Rfutex {
     /// Those of [`wait`](Self::wait), and
     /// - [`Error::TimedOut`]: the deadline passed. If the word has another value
     ///   at the start, the answer is [`Error::Again`] even after the deadline.
-    /// - [`Error::Invalid`]: the mask is zero or the deadline negative.
+    /// - [`Error::Invalid`]: the mask is zero or the deadline negative; or the owner is a
+    ///   process, and its number is that of a thread.
+    /// - [`Error::OwnerEnded`]: the word has the value, but the owner has ended, or ended
+    ///   while the caller slept. A wake that came before takes precedence.
+    /// - [`Error::Deadlock`]: the owner is the caller.
+    #[inline]
     pub fn wait_with(&self, word: Word<'_>, val: u64, options: WaitOptions) -> Result<(), Error> {
         let mut wait = options.wait_on(word, val);
         self.call(uapi::RFUTEX_WAIT, &mut wait).map(drop)

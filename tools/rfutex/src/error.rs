@@ -25,6 +25,12 @@ pub enum Error {
     /// call would move waiters of another process where they must not be moved.
     #[error("invalid argument")]
     Invalid,
+    /// `EOWNERDEAD`: the owner that the wait names has ended.
+    #[error("the owner has ended")]
+    OwnerEnded,
+    /// `EDEADLK`: the owner that the wait names is the caller.
+    #[error("the caller would wait for itself")]
+    Deadlock,
     /// `ENOTTY`: the module does not know the command.
     #[error("not supported by this module")]
     Unsupported,
@@ -45,6 +51,8 @@ impl Error {
             libc::EINTR => Self::Interrupted,
             libc::EFAULT => Self::Fault,
             libc::EINVAL => Self::Invalid,
+            libc::EOWNERDEAD => Self::OwnerEnded,
+            libc::EDEADLK => Self::Deadlock,
             libc::ENOTTY => Self::Unsupported,
             libc::EOPNOTSUPP => Self::NotBuilt,
             other => Self::Os(other),
@@ -59,6 +67,8 @@ impl Error {
             Self::Interrupted => libc::EINTR,
             Self::Fault => libc::EFAULT,
             Self::Invalid => libc::EINVAL,
+            Self::OwnerEnded => libc::EOWNERDEAD,
+            Self::Deadlock => libc::EDEADLK,
             Self::Unsupported => libc::ENOTTY,
             Self::NotBuilt => libc::EOPNOTSUPP,
             Self::Os(other) => other,

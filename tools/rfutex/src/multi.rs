@@ -2,7 +2,7 @@
 //! Calls with more than one word.
 
 use crate::raw::{self, uapi};
-use crate::{Atomic, Deadline, Error, Rfutex, WaitOptions, Word};
+use crate::{Atomic, Deadline, Error, Owner, Rfutex, WaitOptions, Word};
 use std::marker::PhantomData;
 use std::os::fd::AsFd;
 use std::sync::atomic::AtomicU8;
@@ -116,8 +116,7 @@ impl<'a> WaitEntry<'a> {
                 word: word.into(),
                 val,
                 mask: uapi::RFUTEX_MASK_ANY,
-                flags: 0,
-                cond: 0,
+                ..Default::default()
             },
             memory: PhantomData,
         }
@@ -128,11 +127,29 @@ impl<'a> WaitEntry<'a> {
         self.raw.mask = mask;
         self
     }
+
+    /// The same, but only until `owner` ends.
+    pub fn owner(mut self, owner: Owner) -> Self {
+        (self.raw.flags, self.raw.owner, self.raw.owner_id) = owner.into_uapi();
+        self
+    }
+}
+
+/// How a [`Rfutex::wait_any_or_end`] has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WaitEnd {
+    /// A wake has come, on the word with this index.
+    Woken(usize),
+    /// The owner of the word with this index has ended.
+    OwnerEnded(usize),
 }
 
 impl Rfutex {
     /// How many words [`wait_any`](Self::wait_any) takes at most.
     pub const MAX_WORDS: usize = uapi::RFUTEX_WAITV_MAX as usize;
+
+    /// How many different owners these words can have.
+    pub const MAX_OWNERS: usize = uapi::RFUTEX_WAITV_OWNERS as usize;
 
     /// Wakes up to `nr_wake` of the waiters on `from`, and lets up to `nr_move`
     /// more of them wait on `to` instead, all in one step. Returns how many were
@@ -255,6 +272,24 @@ impl Rfutex {
         entries: &[WaitEntry<'_>],
         deadline: Option<Deadline>,
     ) -> Result<usize, Error> {
+        match self.wait_any_or_end(entries, deadline)? {
+            WaitEnd::Woken(index) => Ok(index),
+            WaitEnd::OwnerEnded(_) => Err(Error::OwnerEnded),
+        }
+    }
+
+    /// Like [`wait_any`](Self::wait_any), but tells which owner has ended.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait_any`](Self::wait_any), except for [`Error::OwnerEnded`]. The words
+    /// can have up to [`MAX_OWNERS`](Self::MAX_OWNERS) different owners
+    /// ([`Error::Invalid`]).
+    pub fn wait_any_or_end(
+        &self,
+        entries: &[WaitEntry<'_>],
+        deadline: Option<Deadline>,
+    ) -> Result<WaitEnd, Error> {
         let mut waitv = uapi::rfutex_waitv {
             entries: entries.as_ptr().addr() as u64,
             nr: entries.len().try_into().map_err(|_| Error::Invalid)?,
@@ -263,8 +298,13 @@ impl Rfutex {
             clock: deadline.map_or(uapi::RFUTEX_CLOCK_NONE, |deadline| deadline.clock.into()),
             flags: 0,
         };
-        self.call(uapi::RFUTEX_WAITV, &mut waitv)
-            .map(|index| index as usize)
+        let result = self.call(uapi::RFUTEX_WAITV, &mut waitv)?;
+        let index = (result & !uapi::RFUTEX_WAITV_OWNERDEAD) as usize;
+        Ok(if result & uapi::RFUTEX_WAITV_OWNERDEAD == 0 {
+            WaitEnd::Woken(index)
+        } else {
+            WaitEnd::OwnerEnded(index)
+        })
     }
 
     /// Wakes one of the waiters on `wake`, and sleeps while `word` has the value
@@ -309,7 +349,9 @@ mod tests {
     #[test]
     fn entries_are_as_the_interface_has_them() {
         let word = AtomicU32::new(0);
-        let entry = WaitEntry::new(Word::new(&word).private(), 7).mask(6);
+        let entry = WaitEntry::new(Word::new(&word).private(), 7)
+            .mask(6)
+            .owner(Owner::process(9));
         assert_eq!(size_of_val(&entry), size_of::<uapi::rfutex_waitv_entry>());
         assert_eq!(
             entry.raw,
@@ -321,8 +363,11 @@ mod tests {
                 },
                 val: 7,
                 mask: 6,
-                flags: 0,
+                flags: uapi::RFUTEX_OWNER_PROCESS,
                 cond: 0,
+                owner_id: 0,
+                owner: 9,
+                pad: 0,
             }
         );
     }

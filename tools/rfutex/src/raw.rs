@@ -107,6 +107,7 @@ structs!(
     rfutex_wakev_entry,
     rfutex_wakev,
     rfutex_table_create,
+    rfutex_owner_id,
     rfutex_watches_create,
     rfutex_watch_add,
     rfutex_watch_remove,
@@ -124,8 +125,9 @@ impl uapi::rfutex_wait {
             clock: self.clock,
             flags: self.flags,
             cond: self.cond,
-            pad: self.pad,
+            owner: self.owner,
             wake,
+            owner_id: self.owner_id,
         }
     }
 }
@@ -308,7 +310,7 @@ mod tests {
         assert_eq!(size(uapi::RFUTEX_WAIT), size_of::<uapi::rfutex_wait>());
         assert_eq!(size(with_size(uapi::RFUTEX_WAIT, 16383)), 16383);
         assert_eq!(
-            with_size(with_size(uapi::RFUTEX_WAIT, 0), 56),
+            with_size(with_size(uapi::RFUTEX_WAIT, 0), 64),
             uapi::RFUTEX_WAIT
         );
     }
@@ -330,16 +332,19 @@ mod tests {
             };
         }
         check!(rfutex_word, 16: addr 0, size 8, flags 12);
-        check!(rfutex_wait, 56: word 0, val 16, mask 24, deadline 32, clock 40, flags 44, cond 48,
-            pad 52);
-        check!(rfutex_swap, 72: word 0, val 16, mask 24, deadline 32, clock 40, flags 44, cond 48,
-            pad 52, wake 56);
-        check!(rfutex_waitv_entry, 40: word 0, val 16, mask 24, flags 32, cond 36);
         check!(rfutex_query, 56: version 0, resolver 4, features 8, sizes 16, nr_buckets 20,
             hold 24, max_watches 28, arena_size 32, max_arena_pages 40, max_tables 48,
             robust_size 52);
         check!(rfutex_table_create, 32: flags 0, resolver 4, hold 8, nr_buckets 12,
             arena_size 16, robust_size 24);
+            age 80, owner 88, owner_number 92, owner_id 96, cookie 104, flags 112, pad 116,
+        check!(rfutex_wait, 64: word 0, val 16, mask 24, deadline 32, clock 40, flags 44, cond 48,
+            owner 52, owner_id 56);
+        check!(rfutex_swap, 80: word 0, val 16, mask 24, deadline 32, clock 40, flags 44, cond 48,
+            owner 52, wake 56, owner_id 72);
+        check!(rfutex_waitv_entry, 56: word 0, val 16, mask 24, flags 32, cond 36, owner_id 40,
+            owner 48, pad 52);
+        check!(rfutex_owner_id, 24: thread_id 0, process_id 8, thread 16, process 20);
         check!(rfutex_waitv, 32: entries 0, nr 8, entry_size 12, deadline 16, clock 24, flags 28);
         check!(rfutex_wake, 32: word 0, mask 16, nr 24, pad 28);
         check!(rfutex_requeue, 56: from 0, to 16, val 32, nr_wake 40, nr_move 44, flags 48, pad 52);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How long a wait lasts, and which wakes reach it.
 
-use crate::Word;
 use crate::raw::uapi;
+use crate::{Owner, Word};
 use std::time::Duration;
 
 /// A clock of the kernel, as the caller's time namespace shows it.
@@ -81,6 +81,8 @@ pub struct WaitOptions {
     pub mask: u64,
     /// When to give up.
     pub deadline: Option<Deadline>,
+    /// The thread or process whose end also ends the wait.
+    pub owner: Option<Owner>,
 }
 
 impl Default for WaitOptions {
@@ -88,6 +90,7 @@ impl Default for WaitOptions {
         Self {
             mask: uapi::RFUTEX_MASK_ANY,
             deadline: None,
+            owner: None,
         }
     }
 }
@@ -95,6 +98,7 @@ impl Default for WaitOptions {
 impl WaitOptions {
     /// A wait on `word` with these options, as a struct of the interface.
     pub(crate) fn wait_on(self, word: Word<'_>, val: u64) -> uapi::rfutex_wait {
+        let (flags, owner, owner_id) = self.owner.map_or((0, 0, 0), Owner::into_uapi);
         uapi::rfutex_wait {
             word: word.into(),
             val,
@@ -103,9 +107,10 @@ impl WaitOptions {
             clock: self
                 .deadline
                 .map_or(uapi::RFUTEX_CLOCK_NONE, |deadline| deadline.clock.into()),
-            flags: 0,
+            flags,
             cond: 0,
-            pad: 0,
+            owner,
+            owner_id,
         }
     }
 
@@ -118,6 +123,14 @@ impl WaitOptions {
     pub fn deadline(self, deadline: Deadline) -> Self {
         Self {
             deadline: Some(deadline),
+            ..self
+        }
+    }
+
+    /// These options with this owner.
+    pub fn owner(self, owner: Owner) -> Self {
+        Self {
+            owner: Some(owner),
             ..self
         }
     }
