@@ -230,11 +230,11 @@ fn errors() {
     );
     for wrong in [
         rfutex_wait {
-            pad: 1,
+            owner: 1,
             ..wait(word, 1)
         },
         rfutex_wait {
-            flags: 1,
+            flags: 3,
             ..wait(word, 1)
         },
         rfutex_wait {

@@ -75,9 +75,7 @@ fn wait_at(addr: u64) -> rfutex_wait {
         mask: RFUTEX_MASK_ANY,
         deadline: 0,
         clock: RFUTEX_CLOCK_MONOTONIC,
-        flags: 0,
-        cond: 0,
-        pad: 0,
+        ..Default::default()
     }
 }
 
@@ -140,8 +138,7 @@ fn entry_at(addr: u64) -> rfutex_waitv_entry {
         word: word_at(addr),
         val: 0,
         mask: RFUTEX_MASK_ANY,
-        flags: 0,
-        cond: 0,
+        ..Default::default()
     }
 }
 

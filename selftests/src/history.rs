@@ -24,6 +24,8 @@
 //! | a wake on B lost while waiters are requeued to B | [`requeue_lost_wakeup`] |
 //! | fd used by another mm (59b3732f95dd, c5f0bc9fd1ce) | `watch::passed`, `watch::nothing_held::*_of_the_dead`; of WAIT and WAKE, [`fork`] |
 //! | asynchronous waiter leaked or freed twice (508c1314b342, 30dab608c3cb) | `watch::faults`, `watch::removing`, `watch::storm::close_against_wake` |
+//! | who waits for a main thread that ends before the others is not told (a pidfd) | `owner::end::main_thread_before_its_process`; of robust words, `robust::end::main_thread` |
+//! | nor who waits for one whose place a thread takes that executes a program | `owner::end::program_executed_by_another_thread`, `owner::exec`; `robust::end::program_executed_by_another_thread` |
 
 mod counts;
 mod fork;

@@ -29,6 +29,7 @@ pub mod memory;
 mod monitor;
 mod numbers;
 mod oracle;
+mod owner;
 mod per_thread;
 mod priority;
 mod requeue;
@@ -77,6 +78,7 @@ pub fn main() -> ExitCode {
         uring::trials(),
         waitv::trials(),
         swap::trials(),
+        owner::trials(),
         table::trials(),
         priority::trials(),
         address_space::trials(),

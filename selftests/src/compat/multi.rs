@@ -62,8 +62,7 @@ fn waitv() {
         word: word.into(),
         val: 0,
         mask: RFUTEX_MASK_ANY,
-        flags: 0,
-        cond: 0,
+        ..Default::default()
     });
     let size = size_of_val(&entries[0]);
     // Behind the struct, and above 4 GiB.

@@ -48,6 +48,7 @@ fn commands() -> impl Iterator<Item = u32> {
         RFUTEX_WAKEV,
         RFUTEX_WATCHES_CREATE,
         RFUTEX_TABLE_CREATE,
+        RFUTEX_OWNER_ID,
         RFUTEX_WAKE_ONE_ARENA,
         RFUTEX_WAKE_ALL_ARENA,
         RFUTEX_SET_RESOLVER,

@@ -281,7 +281,14 @@ fn swap_fields() {
     for bit in 0..32 {
         let value = 1 << bit;
         for wrong in [
-            rfutex_wait { pad: value, ..wait },
+            rfutex_wait {
+                owner: value,
+                ..wait
+            },
+            rfutex_wait {
+                owner_id: value.into(),
+                ..wait
+            },
             rfutex_wait {
                 flags: value,
                 ..wait
@@ -305,7 +312,7 @@ fn before_memory() {
         for wrong in [
             rfutex_word { size: 3, ..nowhere },
             rfutex_word {
-                flags: 2,
+                flags: 4,
                 ..nowhere
             },
             rfutex_word {

@@ -4,7 +4,9 @@
 use super::*;
 use crate::harness::{Handler, Mapping, PAGE, Ticker};
 use fastrand::Rng;
-use libc::{E2BIG, EAGAIN, EFAULT, EINTR, EINVAL, ENOTTY, EOPNOTSUPP, ETIMEDOUT};
+use libc::{
+    E2BIG, EAGAIN, EDEADLK, EFAULT, EINTR, EINVAL, ENOTTY, EOPNOTSUPP, EOWNERDEAD, ETIMEDOUT,
+};
 use nix::sys::mman::{MapFlags, ProtFlags};
 use nix::sys::signal::{SaFlags, Signal};
 use std::time::Duration;
@@ -103,13 +105,16 @@ fn waitv(places: &Places, rng: &mut Rng) -> rfutex_waitv {
             mask: number(rng) | 1,
             flags: u32::from(rng.u8(..64) == 0),
             cond: u32::from(rng.u8(..64) == 0),
+            owner: u32::from(rng.u8(..64) == 0),
+            owner_id: u64::from(rng.u8(..64) == 0),
+            pad: u32::from(rng.u8(..64) == 0),
         };
         array.write(at * size_of_val(&entry), bytes_of(&entry));
     }
     rfutex_waitv {
         entries: if made { array.addr() } else { places.addr(rng) },
         nr,
-        entry_size: [40, 40, 48, number(rng) as u32][rng.usize(..4)],
+        entry_size: [56, 56, 40, 64, number(rng) as u32][rng.usize(..5)],
         deadline: number(rng) as i64,
         clock: rng.u32(..5),
         flags: u32::from(rng.u8(..16) == 0),
@@ -125,7 +130,8 @@ fn wait(places: &Places, rng: &mut Rng) -> rfutex_wait {
         clock: rng.u32(..5),
         flags: [0, 0, 1, 2, 3][rng.usize(..5)],
         cond: u32::from(rng.u8(..16) == 0),
-        pad: u32::from(rng.u8(..16) == 0),
+        owner: [0, 0, 0, 1, std::process::id(), number(rng) as u32][rng.usize(..6)],
+        owner_id: [0, 0, 0, number(rng)][rng.usize(..4)],
     }
 }
 
@@ -174,7 +180,9 @@ fn bytes(places: &Places, rng: &mut Rng, nr: u32) -> Vec<u8> {
 /// What a call may give.
 fn documented(request: u32) -> &'static [i32] {
     match request & 0xff {
-        0x20..=0x22 => &[EAGAIN, ETIMEDOUT, EINTR, EINVAL, EFAULT, E2BIG, ENOTTY],
+        0x20..=0x22 => &[
+            EAGAIN, ETIMEDOUT, EINTR, EINVAL, EFAULT, E2BIG, EDEADLK, EOWNERDEAD, ENOTTY,
+        ],
         4 => &[0, EAGAIN, EINVAL, EFAULT, E2BIG, ENOTTY],
         2 | 3 | 5 | 0x23 | 0x30 => &[0, EINVAL, EFAULT, E2BIG, ENOTTY],
         // The device has no arena.

@@ -17,6 +17,7 @@ trials![
     array_cut_off,
     array_nowhere,
     larger_entries,
+    shorter_entries,
     entry_sizes,
     fields,
     aligned_or_not,
@@ -30,8 +31,7 @@ fn right(map: &Mapping, nr: usize) -> Vec<rfutex_waitv_entry> {
             word: word.into(),
             val: 0,
             mask: RFUTEX_MASK_ANY,
-            flags: 0,
-            cond: 0,
+            ..Default::default()
         })
         .collect()
 }
@@ -177,7 +177,7 @@ fn array_nowhere() {
 fn larger_entries() {
     let map = Mapping::shared(PAGE);
     for nr in [1, 2, FEW, FEW + 1, MAX] {
-        for entry_size in [SIZE + 1, 48, 64, 4096] {
+        for entry_size in [SIZE + 1, 64, 72, 4096] {
             let array = Mapping::private((nr * entry_size).next_multiple_of(PAGE));
             for (at, entry) in right(&map, nr).iter().enumerate() {
                 array.write(at * entry_size, bytes_of(entry));
@@ -205,11 +205,34 @@ fn larger_entries() {
     }
 }
 
+/// The size of an entry when it had no owner.
+const FIRST_SIZE: usize = std::mem::offset_of!(rfutex_waitv_entry, owner_id);
+
+/// Entries of older programs have no owner.
+fn shorter_entries() {
+    let map = Mapping::shared(PAGE);
+    for nr in [1, 2, FEW, FEW + 1, MAX] {
+        for entry_size in [FIRST_SIZE, FIRST_SIZE + 8, SIZE - 1] {
+            let array = Mapping::private((nr * entry_size + SIZE).next_multiple_of(PAGE));
+            // What is behind them does not matter.
+            array.write(nr * entry_size, &[0xff; SIZE]);
+            for (at, entry) in right(&map, nr).iter().enumerate() {
+                array.write(at * entry_size, &bytes_of(entry)[..entry_size]);
+            }
+            let request = rfutex_waitv {
+                entry_size: entry_size as u32,
+                ..request(array.addr(), nr)
+            };
+            assert_eq!(call(request), ETIMEDOUT, "{nr} of {entry_size} bytes");
+        }
+    }
+}
+
 fn entry_sizes() {
     let map = Mapping::shared(PAGE);
     let entries = right(&map, 1);
     let request = request(entries.as_ptr().addr() as u64, 1);
-    for entry_size in (0..SIZE as u32).chain([4097, 8192, 1 << 31, u32::MAX]) {
+    for entry_size in (0..FIRST_SIZE as u32).chain([4097, 8192, 1 << 31, u32::MAX]) {
         let request = rfutex_waitv {
             entry_size,
             ..request
