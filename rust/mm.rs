@@ -8,6 +8,7 @@
 
 pub(crate) mod anon_inode;
 pub(crate) mod arch;
+pub(crate) mod delayed_work;
 pub(crate) mod folio;
 pub(crate) mod gup;
 pub(crate) mod index;
