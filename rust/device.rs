@@ -15,11 +15,13 @@ use crate::{
         Resolver, //
     },
     lab,
+    mm::delayed_work::DelayedWork,
     op,
     request::{
         self,
         Argument, //
     },
+    robust::Robust,
     table::Table,
     watch,
     word::{
@@ -71,11 +73,13 @@ const OWNER_ID: u32 = unsized_command(uapi::RFUTEX_CMD_OWNER_ID);
 const KEY_INFO: u32 = unsized_command(uapi::RFUTEX_CMD_KEY_INFO);
 
 /// An open file.
-#[pin_data]
+#[pin_data(PinnedDrop)]
 pub(crate) struct Device {
     table: Arc<Table>,
     /// The resolver that finds the keys of words.
     resolver: AtomicResolver,
+    /// The robust words of the table, if it has any.
+    robust: Option<Arc<DelayedWork<Robust>>>,
     /// Whether the table is not the one that all who open the device share. Then the resolver never
     /// changes, because others who have this file rely on it.
     own: bool,
@@ -91,11 +95,13 @@ impl Device {
     fn new(
         table: Arc<Table>,
         resolver: Resolver,
+        robust: Option<Arc<DelayedWork<Robust>>>,
         own: bool,
     ) -> impl PinInit<Self> {
         pin_init!(Self {
             table,
             resolver: AtomicResolver::new(resolver),
+            robust,
             own,
             #[cfg(CONFIG_IO_URING)]
             requests <- Requests::new(),
@@ -112,6 +118,16 @@ impl Device {
     #[cfg(CONFIG_IO_URING)]
     pub(crate) fn requests(&self) -> &Requests {
         &self.requests
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Device {
+    fn drop(self: Pin<&mut Self>) {
+        // The members of the robust words keep these, and have to let go of them.
+        if let Some(robust) = &self.robust {
+            Robust::close(robust);
+        }
     }
 }
 
@@ -156,6 +172,7 @@ impl MiscDevice for Device {
             uapi::RFUTEX_CMD_WAKE_ALL => wake_at(device, arg, Address, u32::MAX),
             uapi::RFUTEX_CMD_WAKE_ONE_ARENA => wake_at(device, arg, Arena, 1),
             uapi::RFUTEX_CMD_WAKE_ALL_ARENA => wake_at(device, arg, Arena, u32::MAX),
+            uapi::RFUTEX_CMD_JOIN => own::join(device, arg).map(|()| 0),
             uapi::RFUTEX_CMD_SET_RESOLVER => set_resolver(device, arg).map(|()| 0),
             _ => with_struct(device, cmd, arg),
         };
@@ -302,7 +319,8 @@ fn with_struct(device: &Device, cmd: u32, arg: usize) -> Result<u32> {
             |context, request| op::key_info::key_info(context, request).map(done),
         ),
         QUERY => call(device, argument, Ok, |context, argument| {
-            op::query::query(context, argument).map(done)
+            let robust_size = device.robust.as_ref().map_or(0, |robust| robust.size());
+            op::query::query(context, robust_size, argument).map(done)
         }),
         _ => Err(ENOTTY),
     }

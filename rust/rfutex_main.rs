@@ -13,6 +13,7 @@
 //! | [`key`] | how an address is turned into a key, which is the subject of this module |
 //! | [`table`], [`queue`], [`wake_chain`] | where waiters queue, and how they are woken |
 //! | [`owner`] | threads and processes whose end a waiter hears of |
+//! | [`robust`] | words that are marked when the thread whose id they carry ends |
 //! | [`arena`] | memory of a table, whose words are found by their offset |
 //! | [`watch`] | files whose events are wakes: waiters that are not tasks |
 //! | `uring` | waits and wakes as commands of io_uring |
@@ -66,6 +67,7 @@ mod op;
 mod owner;
 mod queue;
 mod request;
+mod robust;
 mod table;
 mod time;
 #[cfg(CONFIG_IO_URING)]

@@ -16,6 +16,7 @@ use crate::{
     },
     lab,
     mm::{
+        arch,
         random,
         siphash,
         task,
@@ -250,6 +251,13 @@ impl Table {
     #[inline]
     pub(crate) fn hold(&self) -> Hold {
         self.hold
+    }
+
+    /// Whether anybody waits here, or is about to.
+    pub(crate) fn anybody_waits(&self) -> bool {
+        // Whoever is not counted yet reads his word after what the caller has seen.
+        arch::smp_mb();
+        self.buckets.as_slice().iter().any(Bucket::has_waiters)
     }
 
     /// The number of buckets.

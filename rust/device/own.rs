@@ -20,6 +20,7 @@ use crate::{
         task, //
     },
     request,
+    robust::Robust,
     table::Table, //
 };
 use core::ptr;
@@ -59,6 +60,7 @@ const FOPS: &bindings::file_operations = &bindings::file_operations {
 #[inline(never)]
 pub(super) fn create(device: &Device, request: &request::TableCreate) -> Result<u32> {
     let large = request.nr_buckets > helpers::RFUTEX_TABLE_BUCKETS
+        || request.robust_size > helpers::RFUTEX_ROBUST_SIZE as usize;
     if large && !task::may_exceed_limits() || request.hold == Hold::Inode && !task::is_admin() {
         return Err(EPERM);
     }
@@ -68,11 +70,16 @@ pub(super) fn create(device: &Device, request: &request::TableCreate) -> Result<
         nr => Some(Arena::new(nr)?),
     };
     let table = Table::own(request.nr_buckets, request.hold, arena, charge)?;
+    let robust = match request.robust_size {
+        0 => None,
+        size => Some(Robust::new(table.clone(), size)?),
+    };
     let resolver = request.resolver.unwrap_or_else(|| device.resolver.get());
     if lab::fault(Point::Allocate) {
         return Err(ENOMEM);
     }
     let device = KBox::pin_init(
+        Device::new(table, resolver, robust, true),
         GFP_KERNEL_ACCOUNT,
     )?;
     let close_on_exec = if request.close_on_exec { O_CLOEXEC } else { 0 };
@@ -85,6 +92,20 @@ pub(super) fn create(device: &Device, request: &request::TableCreate) -> Result<
     }
 }
 
+/// `RFUTEX_JOIN`: makes the current thread one whose robust words are marked when it ends. `arg` must
+/// be 0.
+///
+/// # Errors
+///
+/// `EINVAL`: the table has no robust words, or `arg` is not 0. Others as [`Robust::join`].
+#[cold]
+#[inline(never)]
+pub(super) fn join(device: &Device, arg: usize) -> Result {
+    match &device.robust {
+        Some(robust) if arg == 0 => Robust::join(robust),
+        _ => Err(EINVAL),
+    }
+}
 
 /// Has the process map a part of the arena of `device`.
 ///

@@ -26,6 +26,7 @@ const FEATURES: u64 = (uapi::RFUTEX_FEATURE_WAIT
     | uapi::RFUTEX_FEATURE_WAKEV
     | uapi::RFUTEX_FEATURE_TABLES
     | uapi::RFUTEX_FEATURE_OWNERS
+    | uapi::RFUTEX_FEATURE_ROBUST
     | uapi::RFUTEX_FEATURE_RESOLVER_PAGE
     | uapi::RFUTEX_FEATURE_RESOLVER_VMA) as u64
     | if cfg!(CONFIG_IO_URING) {
@@ -39,7 +40,8 @@ const FEATURES: u64 = (uapi::RFUTEX_FEATURE_WAIT
         0
     };
 
-/// Tells the caller the version, the features and the settings of the module.
+/// Tells the caller the version, the features and the settings of the module. `robust_size` is the
+/// size in bytes of the robust words of the open file.
 ///
 /// # Errors
 ///
@@ -48,7 +50,7 @@ const FEATURES: u64 = (uapi::RFUTEX_FEATURE_WAIT
 /// # Context
 ///
 /// Process context, no locks held. May sleep.
-pub(crate) fn query(context: Context<'_>, argument: Argument) -> Result {
+pub(crate) fn query(context: Context<'_>, robust_size: usize, argument: Argument) -> Result {
     let table = context.table();
     request::answer(
         argument,
@@ -63,6 +65,7 @@ pub(crate) fn query(context: Context<'_>, argument: Argument) -> Result {
             arena_size: table.arena().map_or(0, |arena| arena.size() as u64),
             max_arena_pages: parameters::arena_pages(),
             max_tables: parameters::tables(),
+            robust_size: robust_size as u32,
         },
     )
 }

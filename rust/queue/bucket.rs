@@ -64,6 +64,13 @@ impl Bucket {
         })
     }
 
+    /// Whether anybody is counted as a waiter.
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.counters
+            .iter()
+            .any(|counter| counter.load(Relaxed) != 0)
+    }
+
     /// The values of the counters.
     #[cfg(RFUTEX_LAB)]
     pub(crate) fn nr_waiters(&self) -> impl Iterator<Item = i32> + '_ {

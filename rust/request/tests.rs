@@ -408,6 +408,7 @@ mod cases {
             arena_size: 0x8888_8888_8888_8888,
             max_arena_pages: 0x9999_9999_9999_9999,
             max_tables: 0xaaaa_aaaa,
+            robust_size: 0xbbbb_bbbb,
         };
         let known = size_of_val(&answer);
         for size in [0, 1, 4, 8, 20, 32, known, known + 1, 64, 200] {

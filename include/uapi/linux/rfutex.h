@@ -60,6 +60,7 @@ struct rfutex_word {
  * @max_arena_pages: out: how many pages all arenas of a user can have
  * @max_tables: out: how many tables of his own a user can have; 0 without
  *	RFUTEX_FEATURE_TABLES
+ * @robust_size: out: the size of the robust part of this open file's arena
  */
 struct rfutex_query {
 	__u32 version;
@@ -72,6 +73,7 @@ struct rfutex_query {
 	__u64 arena_size;
 	__u64 max_arena_pages;
 	__u32 max_tables;
+	__u32 robust_size;
 };
 
 #define RFUTEX_FEATURE_WAIT	(1ULL << 0)
@@ -86,6 +88,7 @@ struct rfutex_query {
 #define RFUTEX_FEATURE_URING	(1ULL << 9)
 #define RFUTEX_FEATURE_TABLES	(1ULL << 10)
 #define RFUTEX_FEATURE_OWNERS	(1ULL << 11)
+#define RFUTEX_FEATURE_ROBUST	(1ULL << 12)
 /* Which resolvers there are (RFUTEX_SET_RESOLVER). */
 #define RFUTEX_FEATURE_RESOLVER_PAGE	(1ULL << 16)
 #define RFUTEX_FEATURE_RESOLVER_VMA	(1ULL << 17)
@@ -427,6 +430,9 @@ struct rfutex_event {
  *	At most RFUTEX_TABLE_BUCKETS without CAP_SYS_RESOURCE.
  * @arena_size: the size in bytes of the memory that the table has, a multiple
  *	of the page size; 0: none
+ * @robust_size: the size in bytes of the part of the arena, from its beginning,
+ *	that consists of robust words; a multiple of 8; 0: none. More than
+ *	RFUTEX_ROBUST_SIZE takes CAP_SYS_RESOURCE.
  *
  * Nobody else meets those who have this file, whatever their words. All commands
  * work on it, except that RFUTEX_SET_RESOLVER is refused (EINVAL). Without a
@@ -443,9 +449,23 @@ struct rfutex_table_create {
 	__u32 hold;
 	__u32 nr_buckets;
 	__u64 arena_size;
+	__u64 robust_size;
 };
 
 #define RFUTEX_TABLE_CLOEXEC	(1U << 0)	/* as O_CLOEXEC */
+
+/*
+ * A robust word has 64 bits. A thread that has joined (RFUTEX_JOIN) and takes
+ * what the word stands for writes its id there (RFUTEX_OWNER_ID), shifted by
+ * RFUTEX_ROBUST_SHIFT; bit 0 says that somebody waits. When the thread ends,
+ * each word that carries its id keeps bit 0, gets bit 1, and loses the id, and
+ * all who wait there are woken. The end of a thread also wakes one of those who
+ * wait on a word without an id, or without bit 0.
+ */
+#define RFUTEX_ROBUST_WAITERS	(1ULL << 0)
+#define RFUTEX_ROBUST_DIED	(1ULL << 1)
+#define RFUTEX_ROBUST_SHIFT	2
+#define RFUTEX_ROBUST_SIZE	(64 * 1024)
 
 #define RFUTEX_TABLE_BUCKETS		4096
 #define RFUTEX_TABLE_MAX_BUCKETS	(1U << 20)
@@ -520,6 +540,12 @@ struct rfutex_key_info {
 
 /* With RFUTEX_FEATURE_OWNERS: */
 #define RFUTEX_OWNER_ID		_IOR(RFUTEX_IOC_MAGIC, 0x25, struct rfutex_owner_id)
+
+/*
+ * With RFUTEX_FEATURE_ROBUST, on a file with robust words: the words that carry
+ * the id of this thread are marked when it ends. The argument is zero.
+ */
+#define RFUTEX_JOIN		_IO(RFUTEX_IOC_MAGIC, 0x26)
 
 /* With RFUTEX_FEATURE_TABLES: gives the file descriptor of a device file. */
 #define RFUTEX_TABLE_CREATE	_IOW(RFUTEX_IOC_MAGIC, 0x24, struct rfutex_table_create)
