@@ -184,6 +184,8 @@ static const unsigned long RFUTEX_MAP_ANONYMOUS = MAP_ANONYMOUS;
 int rfutex_folio_ref_count(struct folio *folio);
 bool rfutex_in_task(void);
 s64 rfutex_nr_inodes(struct vfsmount *mnt);
+struct io_uring_cmd *rfutex_uring_make_up(void *ring, u64 user_data);
+void rfutex_uring_free_made_up(struct io_uring_cmd *cmd);
 void rfutex_allow_kill(void);
 void rfutex_disallow_kill(void);
 int rfutex_kill(struct task_struct *task);

@@ -3,10 +3,12 @@
  * Wrappers of what the KUnit suites need (kunit.rs) and Rust cannot call.
  */
 
+#include <linux/io_uring/cmd.h>
 #include <linux/mm.h>
 #include <linux/mount.h>
 #include <linux/preempt.h>
 #include <linux/sched/signal.h>
+#include <linux/slab.h>
 #include <linux/statfs.h>
 #include <linux/tracepoint.h>
 
@@ -56,3 +58,25 @@ void rfutex_tracepoint_synchronize(void)
 {
 	tracepoint_synchronize_unregister();
 }
+
+#ifdef CONFIG_IO_URING
+/*
+ * A command that no ring knows, to be compared by @ring and @user_data, and for
+ * nothing else. NULL if there is no memory.
+ */
+struct io_uring_cmd *rfutex_uring_make_up(void *ring, u64 user_data)
+{
+	struct io_kiocb *req = kzalloc(sizeof(*req), GFP_KERNEL);
+
+	if (!req)
+		return NULL;
+	req->ctx = ring;
+	req->cqe.user_data = user_data;
+	return io_kiocb_to_cmd(req, struct io_uring_cmd);
+}
+
+void rfutex_uring_free_made_up(struct io_uring_cmd *cmd)
+{
+	kfree(cmd_to_io_kiocb(cmd));
+}
+#endif

@@ -52,7 +52,7 @@ pub(crate) enum Kind {
     Watch,
     /// A watch that stays, and takes its turn behind the others after each wake.
     RepeatedWatch,
-    /// A wait that was submitted to io_uring ([`Request`](crate::uring::Request)).
+    /// A wait that was submitted to io_uring: one of [`Requests`](crate::uring::Requests).
     #[cfg(CONFIG_IO_URING)]
     Request,
 }
