@@ -7,6 +7,7 @@
 
 #include <linux/fs.h>
 #include <linux/io_uring/cmd.h>
+#include <linux/string.h>
 
 #include "bindings_helper.h"
 
@@ -74,16 +75,30 @@ void rfutex_uring_complete(struct io_uring_cmd *cmd)
 	io_uring_cmd_complete_in_task(cmd, rfutex_uring_end);
 }
 
-static int issue(struct io_uring_cmd *cmd, unsigned int issue_flags)
+/*
+ * Whether all is zero that no command uses, so that it can get a meaning later.
+ * io_uring itself does not look at these fields, because other files use them. In
+ * an SQE of 128 bytes, the second half belongs to what is there for the file.
+ */
+static bool unused_is_zero(const struct io_uring_cmd *cmd, unsigned int issue_flags)
 {
-	const struct rfutex_uring_cmd *sqe =
-		io_uring_sqe_cmd(cmd->sqe, struct rfutex_uring_cmd);
-	int ret;
+	const struct io_uring_sqe *sqe = cmd->sqe;
 
 	/* Neither fixed buffers nor multishot commands have a meaning here. */
-	if (READ_ONCE(sqe->pad) || cmd->flags & IORING_URING_CMD_MASK)
-		return -EINVAL;
-	ret = rfutex_request_issue(cmd, cmd->cmd_op, READ_ONCE(sqe->arg), issue_flags);
+	if (cmd->flags & IORING_URING_CMD_MASK)
+		return false;
+	if (READ_ONCE(sqe->addr) || READ_ONCE(sqe->len) ||
+	    READ_ONCE(sqe->buf_index) || READ_ONCE(sqe->file_index) ||
+	    READ_ONCE(io_uring_sqe_cmd(sqe, struct rfutex_uring_cmd)->pad))
+		return false;
+	return !(issue_flags & IO_URING_F_SQE128) || !memchr_inv(sqe + 1, 0, sizeof(*sqe));
+}
+
+static int issue(struct io_uring_cmd *cmd, unsigned int issue_flags)
+{
+	u64 arg = READ_ONCE(io_uring_sqe_cmd(cmd->sqe, struct rfutex_uring_cmd)->arg);
+	int ret = rfutex_request_issue(cmd, cmd->cmd_op, arg, issue_flags);
+
 	/* If this were returned, io_uring would issue the command once more. */
 	if (ret == -EAGAIN) {
 		io_uring_cmd_done(cmd, ret, issue_flags);
@@ -115,6 +130,9 @@ int rfutex_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
 		rfutex_request_cancel(cmd, issue_flags);
 		return 0;
 	}
+	/* Later, in the task, nobody knows how long the SQE is. */
+	if (!unused_is_zero(cmd, issue_flags))
+		return -EINVAL;
 	if (issue_flags & IO_URING_F_UNLOCKED) {
 		io_uring_cmd_complete_in_task(cmd, issue_in_task);
 		return -EIOCBQUEUED;

@@ -563,6 +563,10 @@ struct rfutex_key_info {
  * @arg: the argument that ioctl(2) would have: mostly the address of a struct
  * @pad: zero
  *
+ * All else that no command uses must be zero as well (EINVAL): the fields addr,
+ * len, uring_cmd_flags, buf_index and file_index of the SQE and, if it has 128
+ * bytes, its second half.
+ *
  * The cmd_op of the SQE is the number of one of these commands:
  * - RFUTEX_WAIT: completes when it is woken. It must have no deadline.
  * - RFUTEX_WAKE, RFUTEX_WAKE_ONE and the like, RFUTEX_WAKEV: complete at once.
