@@ -15,6 +15,7 @@
 #include <linux/types.h>
 #include <linux/xarray.h>
 #include <linux/rfutex.h>
+#include "rfutex_events.h"
 
 struct address_space;
 struct file;

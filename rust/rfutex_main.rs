@@ -18,6 +18,7 @@
 //! | [`watch`] | files whose events are wakes: waiters that are not tasks |
 //! | `uring` | waits and wakes as commands of io_uring |
 //! | [`account`] | how many watches, requests and tables a user may have |
+//! | [`trace`] | the trace events |
 //! | [`mm`], [`time`] | safe wrappers of what the `kernel` crate lacks |
 //! | [`lab`] | what only tests need |
 //!
@@ -70,6 +71,7 @@ mod request;
 mod robust;
 mod table;
 mod time;
+mod trace;
 #[cfg(CONFIG_IO_URING)]
 mod uring;
 mod wake_chain;

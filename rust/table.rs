@@ -247,6 +247,13 @@ impl Table {
         self.cookie_key.hash(id.object())
     }
 
+    /// A number that stands for what lies at the kernel address `addr`, and does not reveal the
+    /// address.
+    #[cfg(CONFIG_TRACEPOINTS)]
+    pub(crate) fn address_cookie(&self, addr: usize) -> u64 {
+        self.cookie_key.hash(addr as u64)
+    }
+
     /// What tasks hold while they sleep on words of files.
     #[inline]
     pub(crate) fn hold(&self) -> Hold {

@@ -45,6 +45,7 @@ use crate::{
         self,
         Argument, //
     },
+    trace,
     word::{
         Location,
         Word, //
@@ -155,6 +156,15 @@ fn wait(command: &Command<'_>, request: &request::Wait) -> Result {
         let key = context.resolve(request.word)?;
         let compare = || -> Result<(), Mismatch> {
             context.compare(request.word, request.val)?;
+            trace::wait(
+                context.table(),
+                trace::Command::UringWait,
+                key,
+                request.word,
+                request.val,
+                request.mask,
+                false,
+            );
             Ok(())
         };
         // The bucket is still locked when the command learns of its request, so that nobody
@@ -240,6 +250,10 @@ unsafe extern "C" fn rfutex_request_end(command: NonNull<bindings::io_uring_cmd>
 unsafe fn free(command: NonNull<bindings::io_uring_cmd>, request: NonNull<Request>, result: c_int) {
     // SAFETY: By the function's requirements, the command is valid.
     let device = unsafe { device(command) };
+    // SAFETY: By the function's requirements, the request is valid, and it is in no queue, so that
+    // nobody else accesses its key.
+    let id = unsafe { request.as_ref().node.id() };
+    trace::request_ended(device.context().table(), id, result);
     // SAFETY: By the function's requirements, the request is that of a command of this device, was
     // taken out of its queue, and is not used again.
     unsafe { device.requests().free(request) };

@@ -51,6 +51,7 @@ use crate::{
         Node,
         WaiterKind, //
     },
+    trace::WatchEvent,
     wake_chain::WakeChain, //
 };
 use core::{
@@ -171,6 +172,12 @@ pub(crate) unsafe fn meet(node: NonNull<Node>, what: What, chain: &mut WakeChain
     // at once.
     // SAFETY: The watch belongs to this set, whose lock is held.
     unsafe { locked.count(link, what) };
+    let event = match what {
+        What::Woken => WatchEvent::Fired,
+        What::Moved => WatchEvent::Moved,
+    };
+    // SAFETY: As above, and the lock of the watch's bucket is held.
+    unsafe { locked.tell(link, event) };
     chain.add_set(set);
     if !watch.repeats() {
         // Whoever sees the mark may free the watch as soon as the set's lock is released.

@@ -7,7 +7,8 @@ use super::{
     Held,
     KeyId,
     Kind,
-    OwnedKey, //
+    OwnedKey,
+    Resolver, //
 };
 use crate::{
     lab::{
@@ -23,6 +24,10 @@ use crate::{
         },
         number::Number,
         speculation::Speculation, //
+    },
+    trace::{
+        self,
+        Step, //
     },
 };
 use kernel::{
@@ -141,6 +146,18 @@ impl<'a> Borrowed<'a> {
         }
     }
 
+    /// Emits a trace event: the word has to be resolved again, because of this `step`.
+    #[inline(always)]
+    fn tell_retry(&self, step: Step) {
+        let resolver = match self.object {
+            Object::Seen(_, Check::Page(_), _) => Resolver::Page,
+            #[cfg(RFUTEX_LAB)]
+            Object::Kept(_) if self.page.is_some() => Resolver::Locked,
+            _ => Resolver::Vma,
+        };
+        trace::retry(resolver, step);
+    }
+
     /// The key itself.
     ///
     /// # Errors
@@ -154,6 +171,7 @@ impl<'a> Borrowed<'a> {
         if self.still_holds() {
             Ok(self.id)
         } else {
+            self.tell_retry(Step::MappingChanged);
             Err(DeferredPut::Nothing)
         }
     }
@@ -173,14 +191,18 @@ impl<'a> Borrowed<'a> {
         };
         // 6. Take a reference on the superblock and one on the inode, unless one of them is being
         //    destroyed.                                                                    (002)
-        let inode = host.try_get()?;
+        let inode = host
+            .try_get()
+            .inspect_err(|_| self.tell_retry(Step::InodeGoing))?;
         if let Object::Seen(_, _, rcu) = self.object {
             if lab::fault(Point::InodeGoing) {
+                self.tell_retry(Step::InodeGoing);
                 return Err(inode.give_back(rcu));
             }
             // 7. Now that there is a reference, look again: an inode that was recycled in place
             //    between steps 5 and 6 no longer has this page.                            (001)
             if !self.still_holds() {
+                self.tell_retry(Step::MappingChanged);
                 return Err(inode.give_back(rcu));
             }
         }

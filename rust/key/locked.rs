@@ -11,18 +11,25 @@ use super::{
     Borrowed,
     Object,
     Resolve,
+    Resolver,
     Visit, //
 };
-use crate::mm::{
-    folio::{
-        FolioLock,
-        Mapping, //
+use crate::{
+    mm::{
+        folio::{
+            FolioLock,
+            Mapping, //
+        },
+        gup::{
+            Access,
+            PageRef, //
+        },
+        inode::DeferredPut, //
     },
-    gup::{
-        Access,
-        PageRef, //
+    trace::{
+        self,
+        Step, //
     },
-    inode::DeferredPut, //
 };
 use kernel::{
     prelude::*,
@@ -63,7 +70,10 @@ fn attempt<R>(
         Mapping::Anonymous if writable => {
             return Ok(visitor.visit(&Borrowed::in_process(addr, Some(&page))?));
         }
-        Mapping::None if lock.is_moving() => return Ok(Err(DeferredPut::Nothing)),
+        Mapping::None if lock.is_moving() => {
+            trace::retry(Resolver::Locked, Step::NoMapping);
+            return Ok(Err(DeferredPut::Nothing));
+        }
         _ => return Err(EFAULT),
     };
     let rcu = rcu::read_lock();
@@ -74,7 +84,10 @@ fn attempt<R>(
             let object = Object::Kept(host);
             visitor.visit(&Borrowed::on_page(host, &page, addr, any_file, object)?)
         }
-        None => Err(DeferredPut::Nothing),
+        None => {
+            trace::retry(Resolver::Locked, Step::HostGone);
+            Err(DeferredPut::Nothing)
+        }
     };
     drop(rcu);
     drop(lock);

@@ -19,6 +19,7 @@ use super::{
     Check,
     Object,
     Resolve,
+    Resolver,
     Visit, //
 };
 use crate::{
@@ -38,6 +39,10 @@ use crate::{
         },
         inode::DeferredPut,
         task, //
+    },
+    trace::{
+        self,
+        Step, //
     },
 };
 use kernel::{
@@ -192,6 +197,7 @@ fn judge(page: PageRef, mapping: Mapping, writable: bool) -> Result<Found> {
 #[inline(never)]
 fn wait_until_settled(page: &PageRef) -> Result {
     if FolioLock::take(page)?.is_moving() {
+        trace::retry(Resolver::Page, Step::NoMapping);
         Ok(())
     } else {
         Err(EFAULT)
@@ -241,7 +247,10 @@ fn borrow<'a>(
             let object = Object::Seen(host, Check::Page(mapping), rcu);
             Borrowed::on_page(host, page, addr, any_file, object).map(Some)
         }
-        _ => Ok(None),
+        _ => {
+            trace::retry(Resolver::Page, Step::HostGone);
+            Ok(None)
+        }
     }
 }
 

@@ -58,6 +58,16 @@ impl Resolver {
     pub(crate) fn to_uapi(self) -> u32 {
         self as u32
     }
+
+    /// The name of this resolver, for people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Page => "page",
+            Self::Vma => "vma",
+            #[cfg(RFUTEX_LAB)]
+            Self::Locked => "locked",
+        }
+    }
 }
 
 /// A variable that holds a resolver, and can be read and changed at any time without a lock.

@@ -19,20 +19,27 @@ use super::{
     Check,
     Object,
     Resolve,
+    Resolver,
     Visit, //
 };
-use crate::mm::{
-    gup::Access,
-    inode::{
-        DeferredPut,
-        Host, //
+use crate::{
+    mm::{
+        gup::Access,
+        inode::{
+            DeferredPut,
+            Host, //
+        },
+        number::Number,
+        speculation::Speculation,
+        vma::{
+            Area,
+            MmapLock,
+            VmaLock, //
+        },
     },
-    number::Number,
-    speculation::Speculation,
-    vma::{
-        Area,
-        MmapLock,
-        VmaLock, //
+    trace::{
+        self,
+        Step, //
     },
 };
 use kernel::{
@@ -79,10 +86,10 @@ fn speculate<R>(
 ) -> Result<Option<Result<R, DeferredPut>>> {
     let rcu = rcu::read_lock();
     let Some(speculation) = Speculation::begin(&rcu) else {
-        return Ok(None);
+        return Ok(with_lock(Step::MmapLocked));
     };
     let Some(area) = speculation.area(addr) else {
-        return Ok(None);
+        return Ok(with_lock(Step::NoArea));
     };
     // What was seen may already be something else, which must not be given a number. So the number
     // is only read here.
@@ -90,9 +97,19 @@ fn speculate<R>(
         Object::Seen(host, Check::Mapped(speculation), &rcu)
     });
     if !speculation.holds() {
-        return Ok(None);
+        return Ok(with_lock(Step::AreaChanged));
     }
-    Ok(key?.map(|key| visitor.visit(&key)))
+    match key? {
+        Some(key) => Ok(Some(visitor.visit(&key))),
+        None => Ok(with_lock(Step::NoNumber)),
+    }
+}
+
+/// What [`speculate`] returns if it could not tell, because of this `step`.
+#[inline(always)]
+fn with_lock<R>(step: Step) -> Option<R> {
+    trace::retry(Resolver::Vma, step);
+    None
 }
 
 /// Makes one attempt with the read lock of the VMA, or else with mmap_lock.
@@ -100,6 +117,8 @@ fn attempt<R>(addr: usize, visitor: &mut impl Visit<R>) -> Result<Result<R, Defe
     if let Some(lock) = VmaLock::try_take(addr) {
         return visit_kept(lock.area(), addr, visitor);
     }
+    #[cfg(RFUTEX_VMA_LOCK)]
+    trace::retry(Resolver::Vma, Step::VmaLocked);
     let lock = MmapLock::take()?;
     visit_kept(lock.area(addr)?, addr, visitor)
 }

@@ -12,6 +12,7 @@ use crate::{
     mm::uaccess::Mismatch,
     queue::WaiterKind,
     request,
+    trace,
     wake_chain::WakeChain,
     word::Word, //
 };
@@ -41,7 +42,7 @@ pub(crate) fn requeue(context: Context<'_>, request: &request::Requeue) -> Resul
     loop {
         let from = context.resolve(request.from)?;
         let to = context.resolve(request.to)?;
-        let attempt = match without_moving(context, request, from) {
+        let attempt = match without_moving(context, request, from, to) {
             Some(attempt) => attempt,
             None if context.holds(from) || context.holds(to) => {
                 let from = context.own_unconditionally(request.from)?;
@@ -64,6 +65,7 @@ fn without_moving(
     context: Context<'_>,
     request: &request::Requeue,
     from: KeyId,
+    to: KeyId,
 ) -> Option<Result<u32, Mismatch>> {
     // This is dropped last, so that the tasks are woken after the bucket was unlocked.
     let mut chain = WakeChain::new();
@@ -75,6 +77,7 @@ fn without_moving(
         return None;
     }
     let woken = locked.wake(from, u64::MAX, request.nr_wake, &mut chain);
+    tell(context, request, (from, to), (woken, 0));
     Some(Ok(woken))
 }
 
@@ -99,7 +102,21 @@ fn move_waiters(
     }
     let woken = pair.wake_from(from.id(), request.nr_wake, &mut chain);
     let moved = pair.move_waiters(from, to, request.nr_move, &mut chain);
+    tell(context, request, (from.id(), to.id()), (woken, moved));
     Ok(Ok(woken + moved))
+}
+
+/// Emits a trace event: of those who wait on the first key, so many were woken, and so many moved to
+/// the second.
+#[inline(always)]
+fn tell(
+    context: Context<'_>,
+    request: &request::Requeue,
+    (from, to): (KeyId, KeyId),
+    done: (u32, u32),
+) {
+    let nr = (request.nr_wake, request.nr_move);
+    trace::requeue(context.table(), from, to, nr, done);
 }
 
 /// Whether a waiter of this `kind`, of another process, may be moved from the key `from` to the key

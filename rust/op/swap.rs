@@ -22,6 +22,10 @@ use crate::{
     },
     request,
     time::Deadline,
+    trace::{
+        self,
+        Command, //
+    },
     wake_chain::WakeChain, //
 };
 use core::pin::Pin;
@@ -152,10 +156,14 @@ fn attempt<'t>(
     let exchange = Exchange::enter(table.slot(target), table.slot(key.id()));
     let waiter = place.prepare(key, mask);
     context.compare(word, val)?;
+    let timed = deadline.is_some();
+    trace::wait(table, Command::Swap, key.id(), word, val, mask, timed);
     let mut chain = WakeChain::new();
-    exchange.swap(target, waiter, &mut chain);
+    let woken = exchange.swap(target, waiter, &mut chain);
+    trace::wake(table, Command::Swap, target, u64::MAX, 1, woken);
     drop(chain);
     let result = sleep(waiter, deadline);
+    trace::woken(table, Command::Swap, waiter, result);
     Ok(result)
 }
 

@@ -24,7 +24,11 @@ use crate::{
         Waiter, //
     },
     request,
-    time::Deadline, //
+    time::Deadline,
+    trace::{
+        self,
+        Command, //
+    }, //
 };
 use core::pin::Pin;
 use kernel::prelude::*;
@@ -152,8 +156,19 @@ fn attempt<'t>(
     let entry = context.table().slot(key.id()).enter();
     let waiter = place.prepare(key, request.mask);
     context.compare(request.word, request.val)?;
+    trace::wait(
+        context.table(),
+        Command::Wait,
+        key.id(),
+        request.word,
+        request.val,
+        request.mask,
+        request.deadline.is_some(),
+    );
     entry.queue(waiter);
-    Ok(sleep(waiter, request.deadline))
+    let result = sleep(waiter, request.deadline);
+    trace::woken(context.table(), Command::Wait, waiter, result);
+    Ok(result)
 }
 
 /// Sleeps until the waiter is woken, the deadline passes, or a signal arrives.
@@ -189,6 +204,9 @@ pub(super) fn sleep(waiter: Pin<&Waiter<'_>>, deadline: Option<Deadline>) -> Res
 fn sleep_for_owner(waiter: Pin<&Waiter<'_>>, deadline: Option<Deadline>, owner: &Owner) -> Result {
     let result = owner.listening(|| sleep_until(|| waiter.is_woken(), deadline, || owner.life()));
     let result = unless_woken(waiter, result);
+    if result == Err(EOWNERDEAD) {
+        trace::owner_has_ended(owner);
+    }
     result
 }
 

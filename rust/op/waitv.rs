@@ -16,7 +16,10 @@ use crate::{
         Places, //
     },
     request,
-    word::Word, //
+    trace::{
+        self,
+        Command, //
+    }, //
 };
 use kernel::prelude::*;
 
@@ -105,13 +108,22 @@ fn attempt<'t>(
         };
         let entry = context.table().slot(id).enter();
         let Err(mismatch) = uaccess::compare_inatomic(expected.word, expected.val) else {
+            trace::wait(
+                context.table(),
+                Command::Waitv,
+                id,
+                word,
+                val,
+                waiter.mask(),
+                request.deadline.is_some(),
+            );
             entry.queue(waiter);
             continue;
         };
         drop(entry);
         // A wake on one of the words on which the caller is already queued takes precedence over
         // the mismatch, so that it is not lost.
-        return match leave(&waiters, index) {
+        return match leave(context, &waiters, index, Err(EAGAIN)) {
             Some(index) => Ok(Some(index)),
             None => mismatch.overcome(expected.word).map(|()| None),
         };
@@ -134,14 +146,23 @@ fn check_entries_from(request: &request::Waitv, first: usize) -> Result {
     (first..request.nr()).try_for_each(|index| request.entry(index).map(drop))
 }
 
-/// Takes the first `nr` waiters out of their queues. Returns the index of the one that was woken;
-/// if several were, the index of the last of them.
-fn leave(waiters: &Waiters<'_, '_, '_>, nr: usize) -> Option<u32> {
+/// Takes the first `nr` waiters out of their queues, because the call ends with `result`, unless
+/// one of them was woken. Returns the index of the one that was; if several were, the index of the
+/// last of them.
+fn leave(
+    context: Context<'_>,
+    waiters: &Places<'_, '_, '_>,
+    nr: usize,
+    result: Result,
+) -> Option<u32> {
     let mut woken = None;
-    for (index, (waiter, _)) in waiters.iter().take(nr).enumerate() {
+    for (index, waiter) in waiters.iter().take(nr).enumerate() {
+        let mut why = result.and(trace::OTHER_WORD);
         if !waiter.leave() {
             woken = Some(index as u32);
+            why = Ok(());
         }
+        trace::woken(context.table(), Command::Waitv, waiter, why);
     }
     woken
 }

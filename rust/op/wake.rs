@@ -10,6 +10,10 @@ use crate::{
         KeyId, //
     },
     queue::BucketSlot,
+    trace::{
+        self,
+        Command, //
+    },
     wake_chain::WakeChain,
     word::{
         Location,
@@ -68,6 +72,9 @@ fn wake_shared(context: Context<'_>, addr: usize, mask: u64, nr: u32) -> Result<
 /// Wakes waiters whose key is `id`. Returns their number.
 #[inline(always)]
 fn wake_at(context: Context<'_>, id: KeyId, mask: u64, nr: u32) -> u32 {
+    if trace::shows_wakes() {
+        return wake_and_tell(context, id, mask, nr);
+    }
     let slot = context.table().slot(id);
     // A wake that finds nobody is the most common call of all. It ends here.
     if slot.is_empty() {
@@ -76,12 +83,35 @@ fn wake_at(context: Context<'_>, id: KeyId, mask: u64, nr: u32) -> u32 {
     wake_some(slot, id, mask, nr)
 }
 
+/// Does what [`wake_at`] does, and emits a trace event, before those who were woken run.
+#[cold]
+#[inline(never)]
+fn wake_and_tell(context: Context<'_>, id: KeyId, mask: u64, nr: u32) -> u32 {
+    let table = context.table();
+    let tell = |woken| trace::wake(table, Command::Wake, id, mask, nr, woken);
+    let slot = table.slot(id);
+    if slot.is_empty() {
+        tell(0);
+        0
+    } else {
+        wake_and(slot, id, mask, nr, tell)
+    }
+}
+
 /// Carries out a wake on a slot where somebody may be waiting.
 #[inline(never)]
 fn wake_some(slot: BucketSlot<'_>, id: KeyId, mask: u64, nr: u32) -> u32 {
+    wake_and(slot, id, mask, nr, |_| {})
+}
+
+/// Wakes waiters, and calls `then` with their number before they run.
+#[inline(always)]
+fn wake_and(slot: BucketSlot<'_>, id: KeyId, mask: u64, nr: u32, then: impl FnOnce(u32)) -> u32 {
     // The tasks are woken when this is dropped, which is after the bucket was unlocked.
     let mut chain = WakeChain::new();
-    slot.wake(id, mask, nr, &mut chain)
+    let woken = slot.wake(id, mask, nr, &mut chain);
+    then(woken);
+    woken
 }
 
 #[cfg(RFUTEX_KUNIT)]

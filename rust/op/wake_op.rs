@@ -10,6 +10,10 @@ use crate::{
         uaccess, //
     },
     request,
+    trace::{
+        self,
+        Command, //
+    },
     wake_chain::WakeChain, //
 };
 use kernel::prelude::*;
@@ -63,8 +67,17 @@ fn attempt(
     let mut pair = context.table().pair(id, target);
     let old = context.update(request.target, |old| request.apply(old))?;
     let mut woken = pair.wake_from(id, request.nr, &mut chain);
+    tell(context, id, request.nr, woken);
     if request.compares(old) {
-        woken += pair.wake_to(target, request.nr_target, &mut chain);
+        let on_target = pair.wake_to(target, request.nr_target, &mut chain);
+        tell(context, target, request.nr_target, on_target);
+        woken += on_target;
     }
     Ok(woken)
+}
+
+/// Emits a trace event: of those who wait on the key `id`, `nr` were to be woken, and `woken` were.
+#[inline(always)]
+fn tell(context: Context<'_>, id: KeyId, nr: u32, woken: u32) {
+    trace::wake(context.table(), Command::WakeOp, id, u64::MAX, nr, woken);
 }

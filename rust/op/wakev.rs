@@ -12,6 +12,10 @@ use crate::{
     },
     queue::BucketSlot,
     request,
+    trace::{
+        self,
+        Command, //
+    },
     wake_chain::WakeChain, //
 };
 use core::cell::Cell;
@@ -106,7 +110,20 @@ fn wake_all(context: Context<'_>, targets: &Targets<'_>) -> bool {
             any |= wake_on(slot, targets, first, &mut chain);
         }
     }
+    if trace::shows_wakes() {
+        tell(context, targets);
+    }
     any
+}
+
+/// Emits a trace event for each of the words.
+#[cold]
+#[inline(never)]
+fn tell(context: Context<'_>, targets: &Targets<'_>) {
+    for (id, wanted) in targets.iter() {
+        let (mask, nr, woken) = (wanted.mask, wanted.nr, wanted.woken.get());
+        trace::wake(context.table(), Command::Wakev, *id, mask, nr, woken);
+    }
 }
 
 /// Wakes the waiters on the word with the index `first`, and on all later ones that have the same

@@ -257,10 +257,11 @@ impl<'t> Exchange<'t> {
 
     /// Takes one waiter whose key is `id` out of its queue and marks it as woken, queues `waiter`
     /// at the second slot, and unlocks both buckets. Adds whom the caller has to wake to `chain`.
+    /// Returns how many were woken: 0 or 1.
     ///
     /// `id` must belong to the first slot, and `waiter`, which must be in no queue, to the second.
     #[inline]
-    pub(crate) fn swap(self, id: KeyId, waiter: Pin<&Waiter<'t>>, chain: &mut WakeChain) {
+    pub(crate) fn swap(self, id: KeyId, waiter: Pin<&Waiter<'t>>, chain: &mut WakeChain) -> u32 {
         let Self {
             slot,
             counted,
@@ -269,7 +270,7 @@ impl<'t> Exchange<'t> {
         } = self;
         // A waiter can be in one queue at a time only.
         if kernel::warn_on!(!waiter.is_woken()) {
-            return;
+            return 0;
         }
         let mut again = Queue::default();
         let met = from.wake_one(id, u64::MAX, chain, &mut again);
@@ -279,5 +280,6 @@ impl<'t> Exchange<'t> {
         // the queue, because its destructor leaves it.
         unsafe { to.as_mut().unwrap_or(&mut from).link(waiter.as_node()) };
         waiter.node.linked_at(counted.keep());
+        met.nr
     }
 }

@@ -29,11 +29,18 @@ use crate::{
         wait_queue::WaitQueue, //
     },
     request,
-    table::Table, //
+    table::Table,
+    trace::{
+        self,
+        WatchEvent, //
+    }, //
 };
 use core::{
     mem::ManuallyDrop,
-    ptr::NonNull, //
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 use kernel::{
     new_spinlock,
@@ -256,6 +263,7 @@ impl<'s> NewWatch<'s> {
                 // The bucket is still locked, so that nobody meets the watch before this.
                 let mut locked = set.lock();
                 locked.state(this.watch).stage = Stage::Idle;
+                locked.tell(this.watch, WatchEvent::Armed);
             })
         };
         Ok(())
@@ -307,6 +315,10 @@ pub(super) fn remove(set: &Set, id: u64) -> Result<u32> {
         // SAFETY: A watch with this stage is in the list.
         unsafe { locked.events.remove(watch, Stage::Idle) };
     }
+    if was_queued || is_ready {
+        // SAFETY: The watch is still valid, as above, and is in no queue.
+        unsafe { locked.tell(watch, WatchEvent::Removed) };
+    }
     let watch = set.index.erase(id as u32);
     drop(locked);
     drop(watch);
@@ -332,6 +344,10 @@ pub(super) unsafe fn close(set: &Set) {
     for (_, watch) in set.index.iter() {
         // SAFETY: By the function's requirements, nobody else removes watches.
         unsafe { watch.as_ref() }.node.leave();
+        if trace::shows_watches() {
+            // SAFETY: As above, the watch is valid, and it was just taken out of its queue.
+            unsafe { set.lock().tell(watch, WatchEvent::Removed) };
+        }
         task::cond_resched();
     }
     // A wake that has met one of the watches uses it, and the set, until it releases this lock.
@@ -383,6 +399,23 @@ impl Locked<'_> {
     pub(super) unsafe fn count(&mut self, watch: NonNull<Watch>, what: What) {
         // SAFETY: The requirements are the same.
         unsafe { self.events.count(watch, what) };
+    }
+
+    /// Emits a trace event: `what` happens to `watch`.
+    ///
+    /// # Safety
+    ///
+    /// As [`Events::state`]. The watch must be in no queue, or the lock of its bucket must be held.
+    pub(super) unsafe fn tell(&mut self, watch: NonNull<Watch>, what: WatchEvent) {
+        if !trace::shows_watches() {
+            return;
+        }
+        // SAFETY: By the function's requirements, the watch is valid, and nobody changes its key.
+        let key = unsafe { watch.as_ref().node.id() };
+        // SAFETY: The requirements are the same.
+        let id = unsafe { self.state(watch) }.id;
+        let set = ptr::from_ref(self.set).addr();
+        trace::watch(what, &self.set.table, set, id, key);
     }
 
     /// Takes the first watch that has something to be read.
