@@ -39,6 +39,7 @@ mod signal;
 mod smoke;
 mod swap;
 mod table;
+mod trace;
 mod uring;
 pub mod vmstat;
 mod wait;
@@ -84,6 +85,7 @@ pub fn main() -> ExitCode {
         address_space::trials(),
         sandbox::trials(),
         monitor::trials(),
+        trace::trials(),
         per_thread::trials(),
         oracle::trials(),
     ];
