@@ -57,6 +57,7 @@ static const u32 RFUTEX_CMD_WAKE_ALL_PRIVATE = RFUTEX_WAKE_ALL_PRIVATE;
 /* Flags, because bindgen does not evaluate BIT() either. */
 static const unsigned long RFUTEX_SB_KERNMOUNT = SB_KERNMOUNT;
 static const int RFUTEX_IOCB_NOWAIT = IOCB_NOWAIT;
+static const slab_flags_t RFUTEX_SLAB_FLAGS = SLAB_ACCOUNT;
 static const gfp_t RFUTEX_XA_FLAGS = XA_FLAGS_ALLOC | XA_FLAGS_ACCOUNT;
 
 /* Module parameters (parameters.c). */

@@ -21,6 +21,7 @@ pub(crate) mod pinned_slice;
 pub(crate) mod pinned_vec;
 pub(crate) mod random;
 pub(crate) mod siphash;
+pub(crate) mod slab;
 pub(crate) mod slot;
 pub(crate) mod speculation;
 pub(crate) mod spinlock;

@@ -84,7 +84,9 @@ use crate::{
         Hold,
         Resolver, //
     },
-    table::Table, //
+    mm::slab::Created,
+    table::Table,
+    watch::Watch, //
 };
 use kernel::{
     prelude::*,
@@ -121,6 +123,8 @@ pub(crate) struct Rfutex {
     table: Arc<Table>,
     /// The resolver that new open files start with.
     resolver: Resolver,
+    /// Watches are in files, and a file keeps the module.
+    _watches: Created<Watch>,
 }
 
 impl kernel::InPlaceModule for Rfutex {
@@ -135,6 +139,9 @@ impl kernel::InPlaceModule for Rfutex {
             resolver: Resolver::from_uapi(module_parameters::resolver.value())?,
             #[cfg(RFUTEX_LAB)]
             lab <- lab::Lab::new(table.clone()),
+            // SAFETY: This function is called once, when the module is loaded. A watch belongs to a
+            // watch set, which is a file, and a file keeps the module from being unloaded.
+            _watches: unsafe { Created::new() }?,
             device <- Registration::new(),
         })
     }

@@ -46,7 +46,10 @@ pub(crate) use self::{
 use crate::{
     account::Charge,
     key::KeyId,
-    mm::task,
+        slab::{
+            Cache,
+            Cached, //
+        },
     queue::{
         Node,
         WaiterKind, //
@@ -88,8 +91,20 @@ pub(crate) struct Watch {
     _pin: PhantomPinned,
 }
 
-// With what the allocator and the index need for each, a watch takes no more than 192 bytes.
-static_assert!(size_of::<Watch>() <= 128);
+// With what the memory cgroup and the index need for each, a watch takes no more than 192 bytes.
+static_assert!(size_of::<Watch>() <= 168);
+
+/// The cache of watches.
+static CACHE: Cache<Watch> = Cache::new();
+
+// SAFETY: There is only one cache of watches.
+unsafe impl Cached for Watch {
+    const NAME: &'static CStr = c"rfutex_watch";
+
+    fn cache() -> &'static Cache<Self> {
+        &CACHE
+    }
+}
 
 // SAFETY: What changes in a watch is protected by locks, which any task may take.
 unsafe impl Send for Watch {}

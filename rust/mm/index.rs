@@ -20,6 +20,10 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
+    alloc::{
+        allocator::Kmalloc,
+        Allocator, //
+    },
     bindings,
     error::to_result,
     prelude::*,
@@ -30,7 +34,7 @@ use kernel::{
 };
 
 /// A pinned box, as the index owns it.
-type Owned<T> = Pin<KBox<T>>;
+type Owned<T, A = Kmalloc> = Pin<Box<T, A>>;
 
 /// Boxes in numbered slots. A new box gets the lowest slot that is free, so that the slots that are
 /// in use lie close together, and each costs little more than a pointer.
@@ -44,30 +48,30 @@ type Owned<T> = Pin<KBox<T>>;
 /// # Invariants
 ///
 /// `slots` is an initialised xarray that chooses free indices. Each entry comes from
-/// `Owned::<T>::into_foreign`, and the index owns it.
+/// `Owned::<T, A>::into_foreign`, and the index owns it.
 #[pin_data(PinnedDrop)]
-pub(crate) struct Index<T: 'static> {
+pub(crate) struct Index<T: 'static, A: Allocator + 'static = Kmalloc> {
     #[pin]
     slots: Opaque<bindings::xarray>,
     /// The last slot that may be used.
     last: u32,
-    _boxes: PhantomData<Owned<T>>,
+    _boxes: PhantomData<Owned<T, A>>,
 }
 
 // SAFETY: The index owns its values, and hands out only boxes of them, and pointers. The xarray
 // does not care which task uses it.
-unsafe impl<T: Send> Send for Index<T> {}
+unsafe impl<T: Send, A: Allocator> Send for Index<T, A> {}
 
 // SAFETY: The xarray has a lock of its own. A task that shares the index can take boxes out that
 // another task has put in, so the values have to be `Send`. It never gets a reference to a value
 // that another task can get as well, so that they need not be `Sync`.
-unsafe impl<T: Send> Sync for Index<T> {}
+unsafe impl<T: Send, A: Allocator> Sync for Index<T, A> {}
 
-impl<T> Index<T> {
+impl<T, A: Allocator> Index<T, A> {
     /// An empty index. Its slots are 0 to `last`.
     pub(crate) fn new(last: u32) -> impl PinInit<Self> {
         // The two low bits of an entry tell the xarray whether it is a pointer.
-        const { assert!(<Owned<T> as ForeignOwnable>::FOREIGN_ALIGN >= 4) };
+        const { assert!(<Owned<T, A> as ForeignOwnable>::FOREIGN_ALIGN >= 4) };
         // INVARIANT: The xarray is initialised, with flags that make it choose free indices, and it
         // has no entries.
         pin_init!(Self {
@@ -93,7 +97,7 @@ impl<T> Index<T> {
     ///
     /// Process context, no spinlocks held. May sleep. What is allocated is charged to the memory
     /// cgroup of the current task.
-    pub(crate) fn insert(&self, value: Owned<T>) -> Result<(u32, NonNull<T>)> {
+    pub(crate) fn insert(&self, value: Owned<T, A>) -> Result<(u32, NonNull<T>)> {
         if lab::fault(lab::Point::Allocate) {
             return Err(ENOMEM);
         }
@@ -112,7 +116,7 @@ impl<T> Index<T> {
             Err(error) => {
                 // SAFETY: The pointer comes from `into_foreign`. It was not stored, so that nobody
                 // else has it.
-                drop(unsafe { Owned::<T>::from_foreign(value) });
+                drop(unsafe { Owned::<T, A>::from_foreign(value) });
                 Err(if error == EBUSY { ENOSPC } else { error })
             }
         }
@@ -137,13 +141,13 @@ impl<T> Index<T> {
     /// # Context
     ///
     /// Process context. Does not sleep.
-    pub(crate) fn erase(&self, slot: u32) -> Option<Owned<T>> {
+    pub(crate) fn erase(&self, slot: u32) -> Option<Owned<T, A>> {
         // SAFETY: By the type invariants, the xarray is initialised.
         let value = unsafe { bindings::xa_erase(self.slots.get(), slot as usize) };
         // SAFETY: By the type invariants, an entry comes from `into_foreign`, and the index has
         // owned it. It no longer does, because the entry was just removed, and no other call can
         // have removed the same one.
-        unsafe { Owned::<T>::try_from_foreign(value) }
+        unsafe { Owned::<T, A>::try_from_foreign(value) }
     }
 
     /// All values and their slots, in the order of the slots.
@@ -177,13 +181,13 @@ impl<T> Index<T> {
     ///
     /// What [`Self::erase`] and [`Self::iter`] say holds here as well. Values that are not reached
     /// stay in the index.
-    pub(crate) fn drain(&self) -> impl Iterator<Item = Owned<T>> + '_ {
+    pub(crate) fn drain(&self) -> impl Iterator<Item = Owned<T, A>> + '_ {
         self.iter().filter_map(|(slot, _)| self.erase(slot))
     }
 }
 
 #[pinned_drop]
-impl<T> PinnedDrop for Index<T> {
+impl<T, A: Allocator> PinnedDrop for Index<T, A> {
     /// Drops all values.
     fn drop(self: Pin<&mut Self>) {
         self.drain().for_each(drop);

@@ -25,6 +25,10 @@ use crate::{
     },
     mm::{
         index::Index,
+        slab::{
+            Slab,
+            SlabBox, //
+        },
         task,
         wait_queue::WaitQueue, //
     },
@@ -74,7 +78,7 @@ pub(crate) struct Set {
     pub(super) link: Link,
     /// A watch is erased only under the lock of `events`.
     #[pin]
-    index: Index<Watch>,
+    index: Index<Watch, Slab<Watch>>,
     /// How many watches were added.
     generation: Atomic<u32>,
     /// The account of the user who has added a watch last.
@@ -207,8 +211,7 @@ impl<'s> NewWatch<'s> {
         }
         // SAFETY: The watch is put into the index of its set below, and is never moved out of its
         // box. `NewWatch::queue` queues it only in the set's table.
-        let watch = unsafe { Watch::new(set, mask, cookie, repeat, charge) };
-        let watch = KBox::pin_init(watch, GFP_KERNEL_ACCOUNT)?;
+        let watch = SlabBox::pin_init(watch, GFP_KERNEL_ACCOUNT)?;
         let (slot, watch) = set.index.insert(watch)?;
         // No id is 0, and a slot has the same one again only after 2^32 watches.
         let generation = loop {
@@ -445,7 +448,7 @@ impl Locked<'_> {
 
     /// Takes the watch that is known as `id` out of the index. The caller has to drop it after it
     /// has unlocked the set.
-    pub(super) fn erase(&self, id: u64) -> Option<Pin<KBox<Watch>>> {
+    pub(super) fn erase(&self, id: u64) -> Option<Pin<SlabBox<Watch>>> {
         self.set.index.erase(id as u32)
     }
 }
