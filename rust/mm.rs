@@ -26,6 +26,7 @@ pub(crate) mod slot;
 pub(crate) mod speculation;
 pub(crate) mod spinlock;
 pub(crate) mod task;
+pub(crate) mod time;
 pub(crate) mod timer;
 pub(crate) mod totalram;
 pub(crate) mod uaccess;

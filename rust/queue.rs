@@ -25,7 +25,8 @@
 //!
 //! What queues is a [`Node`], the first part of every waiter: of a task ([`Waiter`]), or of a watch
 //! ([`Watch`](crate::watch::Watch)), or of a request of io_uring. [`crate::watch`] and
-//! `crate::uring` say more about these.
+//! `crate::uring` say more about these. A node may also be a marker, which a [`Cursor`] leaves in
+//! the queue.
 //!
 //! The waiter of a task lies on its stack, so that a wait on one word allocates nothing. Three
 //! rules make this sound, and allow the operations to be safe code:
@@ -40,7 +41,9 @@
 //!    at any moment, so it is not touched again. Links that still lead to it are redirected past it
 //!    before the lock is released.
 
+mod about;
 mod bucket;
+mod cursor;
 mod list;
 mod node;
 mod pair;
@@ -51,10 +54,19 @@ mod tests;
 #[cfg(RFUTEX_KUNIT)]
 pub(crate) use self::bucket::NR_COUNTERS;
 pub(crate) use self::{
+    about::{
+        About,
+        Seen,
+        Who, //
+    },
     bucket::{
         Bucket,
         BucketSlot,
         Buckets, //
+    },
+    cursor::{
+        Cursor,
+        STEP, //
     },
     node::{
         Kind as WaiterKind,
@@ -85,6 +97,7 @@ use crate::{
     },
     mm::{
         arch,
+        pid::Pid,
         task, //
     },
     owner::Owner,
@@ -156,6 +169,8 @@ impl Entry<'_> {
 pub(crate) struct Waiter<'t> {
     node: Node,
     task: *const Task,
+    about: About,
+    /// Whose end also ends the wait.
     owner: Option<Owner>,
     /// This is dropped after the waiter has left the queue, with no lock held, because dropping it
     /// may sleep.
@@ -169,6 +184,7 @@ pub(crate) struct Waiter<'t> {
 
 impl<'t> Waiter<'t> {
     /// An initialiser that makes the current task a waiter on `key`. The waiter is woken by wakes
+    /// whose mask has a bit in common with `mask`. A listing shows what is in `about`, and the
     /// `owner`.
     ///
     /// Only [`place`] may use this, which ensures that the waiter is dropped in time.
@@ -181,6 +197,7 @@ impl<'t> Waiter<'t> {
             // SAFETY: The node is the first field of a waiter of this kind.
             node: unsafe { Node::new(Kind::Task, id, mask, mm, priority) },
             task: arch::current().cast_const().cast(),
+            about,
             owner,
             held: UnsafeCell::new(held),
             _table: PhantomData,
@@ -192,6 +209,17 @@ impl<'t> Waiter<'t> {
     #[inline]
     pub(crate) fn is_woken(&self) -> bool {
         self.node.is_woken()
+    }
+
+    /// The mask of the wakes that wake the waiter.
+    #[inline]
+    pub(crate) fn mask(&self) -> u64 {
+        self.node.mask
+    }
+
+    /// What the waiter has asked for.
+    pub(crate) fn asked(&self) -> About {
+        self.about
     }
 
     /// The key of a waiter that is in no queue; `None` if it is in one.
@@ -238,9 +266,34 @@ impl<'t> Waiter<'t> {
         task
     }
 
+    /// What the waiter whose node is `node` has asked for.
+    ///
+    /// # Safety
+    ///
+    /// The node must be that of a task, and be in a queue whose lock the caller holds.
+    unsafe fn about(node: NonNull<Node>) -> About {
+        // SAFETY: By the invariants of `Node`, it is the first field of a waiter, which is alive
+        // because it is queued.
+        unsafe { node.cast::<Waiter<'_>>().as_ref() }.about
+    }
+
     /// The task whose node is `node`, and its owner.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::about`].
+    unsafe fn who(node: NonNull<Node>) -> Who {
         // SAFETY: As in `about()`. The owner does not change while the waiter is queued.
+        let waiter = unsafe { node.cast::<Waiter<'_>>().as_ref() };
+        Who {
+            // SAFETY: By the type invariants, the task has not ended, because its waiter is queued,
+            // and cannot leave the queue without the lock that the caller holds.
+            pid: Pid::of_thread(unsafe { &*waiter.task }),
             owner: waiter.owner.clone(),
+            cookie: 0,
+        }
+    }
+
     /// What the waiter whose node is `node` holds.
     ///
     /// # Safety

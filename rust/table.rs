@@ -267,6 +267,11 @@ impl Table {
         self.buckets.as_slice().iter().any(Bucket::has_waiters)
     }
 
+    /// The buckets.
+    pub(crate) fn buckets(&self) -> &[Bucket] {
+        self.buckets.as_slice()
+    }
+
     /// The number of buckets.
     pub(crate) fn nr_buckets(&self) -> usize {
         self.buckets.as_slice().len()

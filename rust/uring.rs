@@ -38,8 +38,9 @@ use crate::{
     mm::uaccess::Mismatch,
     op,
     queue::{
+        About,
         Node,
-        WaiterKind, //
+        Who, //
     },
     request::{
         self,
@@ -147,6 +148,7 @@ fn wait(command: &Command<'_>, request: &request::Wait) -> Result {
         return Err(EINVAL);
     }
     let context = command.device().context();
+    let about = About::new(request.word, request.val);
     // SAFETY: The command exists until it is completed, which is after the request was freed.
     let mut waiter = unsafe {
         let requests = command.device().requests();
@@ -181,15 +183,29 @@ fn wait(command: &Command<'_>, request: &request::Wait) -> Result {
     }
 }
 
-/// The request of `command`.
+/// What the request whose node is `node` has asked for.
 ///
 /// # Safety
 ///
-/// The command must be valid, and must have been queued.
-unsafe fn request_of(command: NonNull<bindings::io_uring_cmd>) -> NonNull<Request> {
-    // SAFETY: By the function's requirements, the command is valid. Before it was queued, its
-    // request was set, which is not null.
-    unsafe { NonNull::new_unchecked(helpers::rfutex_uring_request(command.as_ptr()).cast()) }
+/// The node must be that of a request, and be in a queue whose lock the caller holds.
+pub(crate) unsafe fn about(node: NonNull<Node>) -> About {
+    // SAFETY: By the invariants of `Node`, it is the first field of a request. It is queued, so that
+    // it is not freed while the bucket is locked.
+    unsafe { node.cast::<Request>().as_ref() }.about
+}
+
+/// Who has submitted the request whose node is `node`.
+///
+/// # Safety
+///
+/// As [`about`].
+pub(crate) unsafe fn who(node: NonNull<Node>) -> Who {
+    // SAFETY: By the invariants of `Node`, it is the first field of a request. It is queued, so that
+    // it is not freed while the bucket is locked.
+    let request = unsafe { node.cast::<Request>().as_ref() };
+    // SAFETY: The command is valid until its request is freed.
+    let user_data = unsafe { helpers::rfutex_uring_user_data(request.command.as_ptr()) };
+    Who::armed(&request.process, user_data)
 }
 
 /// Cancels a command that was not completed yet, because its ring is being closed or its task

@@ -46,13 +46,19 @@ pub(crate) use self::{
 use crate::{
     account::Charge,
     key::KeyId,
+    mm::{
+        pid::Pid,
         slab::{
             Cache,
             Cached, //
         },
+        task, //
+    },
     queue::{
+        About,
         Node,
-        WaiterKind, //
+        WaiterKind,
+        Who, //
     },
     trace::WatchEvent,
     wake_chain::WakeChain, //
@@ -66,7 +72,10 @@ use core::{
 use kernel::{
     prelude::*,
     static_assert,
-    sync::ArcBorrow, //
+    sync::{
+        aref::ARef,
+        ArcBorrow, //
+    }, //
 };
 
 /// A watch.
@@ -86,6 +95,9 @@ pub(crate) struct Watch {
     /// What the user has given to recognise the events of this watch.
     cookie: u64,
     state: UnsafeCell<State>,
+    about: About,
+    /// The process that has armed the watch.
+    process: ARef<Pid>,
     _charge: Charge,
     #[pin]
     _pin: PhantomPinned,
@@ -120,7 +132,7 @@ pub(crate) enum What {
 
 impl Watch {
     /// An initialiser for a watch of `set`, which belongs to the current process, and has no key
-    /// yet.
+    /// yet. A listing shows what is in `about`.
     ///
     /// # Safety
     ///
@@ -130,6 +142,7 @@ impl Watch {
         mask: u64,
         cookie: u64,
         repeat: bool,
+        about: About,
         charge: Charge,
     ) -> impl PinInit<Self> {
         let kind = if repeat {
@@ -150,6 +163,8 @@ impl Watch {
             set,
             cookie,
             state: UnsafeCell::new(State::default()),
+            about,
+            process: Pid::current_process(),
             _charge: charge,
             _pin: PhantomPinned,
         })
@@ -164,6 +179,29 @@ impl Watch {
     fn repeats(&self) -> bool {
         self.node.kind() == WaiterKind::RepeatedWatch
     }
+}
+
+/// What the watch whose node is `node` has asked for.
+///
+/// # Safety
+///
+/// The node must be that of a watch, and be in a queue whose lock the caller holds.
+pub(crate) unsafe fn about(node: NonNull<Node>) -> About {
+    // SAFETY: By the invariants of `Node`, it is the first field of a watch. It is queued, so that it
+    // is not freed while the bucket is locked.
+    unsafe { node.cast::<Watch>().as_ref() }.about
+}
+
+/// Who has armed the watch whose node is `node`.
+///
+/// # Safety
+///
+/// As [`about`].
+pub(crate) unsafe fn who(node: NonNull<Node>) -> Who {
+    // SAFETY: By the invariants of `Node`, it is the first field of a watch. It is queued, so that it
+    // is not freed while the bucket is locked.
+    let watch = unsafe { node.cast::<Watch>().as_ref() };
+    Who::armed(&watch.process, watch.cookie)
 }
 
 /// Tells the watch whose node is `node` that it was met, and adds its set to `chain`. If the watch

@@ -130,9 +130,9 @@ fn may_move(context: Context<'_>, kind: WaiterKind, from: KeyId, to: KeyId) -> b
         WaiterKind::Task => reachable && (!context.holds(to) || to.is_in_file_of(from)),
         WaiterKind::Watch => reachable,
         #[cfg(CONFIG_IO_URING)]
-        WaiterKind::Request => on_file,
-        // This is not moved at all.
-        WaiterKind::RepeatedWatch => true,
+        WaiterKind::Request => reachable,
+        // These are not moved at all.
+        WaiterKind::RepeatedWatch | WaiterKind::Marker => true,
     }
 }
 

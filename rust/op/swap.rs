@@ -16,6 +16,7 @@ use crate::{
     owner::Owner,
     queue::{
         with_place,
+        About,
         Exchange,
         Place,
         Waiter, //
@@ -154,10 +155,10 @@ fn attempt<'t>(
     let table = context.table();
     // As in a wait, the locks are released before `key` is dropped if the word has another value.
     let exchange = Exchange::enter(table.slot(target), table.slot(key.id()));
-    let waiter = place.prepare(key, mask);
     context.compare(word, val)?;
     let timed = deadline.is_some();
     trace::wait(table, Command::Swap, key.id(), word, val, mask, timed);
+    let waiter = place.prepare(key, mask, About::new(word, val), owner.cloned());
     let mut chain = WakeChain::new();
     let woken = exchange.swap(target, waiter, &mut chain);
     trace::wake(table, Command::Swap, target, u64::MAX, 1, woken);

@@ -20,6 +20,7 @@ use crate::{
     },
     queue::{
         with_place,
+        About,
         Place,
         Waiter, //
     },
@@ -154,7 +155,6 @@ fn attempt<'t>(
     // The key's references were taken before the bucket is locked. If the word has another value,
     // they are put after it is unlocked: `entry` is dropped before `key`, which is a parameter.
     let entry = context.table().slot(key.id()).enter();
-    let waiter = place.prepare(key, request.mask);
     context.compare(request.word, request.val)?;
     trace::wait(
         context.table(),
@@ -165,6 +165,8 @@ fn attempt<'t>(
         request.mask,
         request.deadline.is_some(),
     );
+    let about = About::new(request.word, request.val);
+    let waiter = place.prepare(key, request.mask, about, owner.cloned());
     entry.queue(waiter);
     let result = sleep(waiter, request.deadline);
     trace::woken(context.table(), Command::Wait, waiter, result);

@@ -13,6 +13,7 @@ use crate::{
     },
     queue::{
         with_places,
+        About,
         Places, //
     },
     request,
@@ -25,15 +26,6 @@ use kernel::prelude::*;
 
 /// The number of words up to which the waiters lie on the stack, and need no allocation.
 const ON_STACK: usize = 6;
-
-/// The word of a waiter, and the value that it must have.
-struct Expected {
-    word: Word,
-    val: u64,
-}
-
-/// The waiters of a call, one for each word.
-type Waiters<'p, 'm, 't> = Places<'p, 'm, 't, Expected>;
 
 /// Compares each word with its value and, if all of them are equal, sleeps until a wake on any of
 /// them. Returns the index of the word on which the caller was woken. If it was woken on several
@@ -54,7 +46,7 @@ pub(crate) fn waitv(context: Context<'_>, request: &request::Waitv) -> Result<u3
     // They are looked up only once, so that each attempt waits for the same.
     let mut owners = Owners::new();
     loop {
-        let result = with_places::<_, ON_STACK, _>(request.nr(), |waiters| {
+        let result = with_places::<ON_STACK, _>(request.nr(), |waiters| {
             attempt(context, request, waiters, &mut owners)
         })??;
         if let Some(index) = result {
@@ -69,7 +61,7 @@ pub(crate) fn waitv(context: Context<'_>, request: &request::Waitv) -> Result<u3
 fn attempt<'t>(
     context: Context<'t>,
     request: &request::Waitv,
-    mut waiters: Waiters<'_, '_, 't>,
+    mut waiters: Places<'_, '_, 't>,
     owners: &mut Owners,
 ) -> Result<Option<u32>> {
     // All keys are resolved before any waiter is queued, because that may sleep.
@@ -96,18 +88,17 @@ fn attempt<'t>(
                 return mismatch.overcome(entry.word).map(|()| None);
             }
         };
-        let expected = Expected {
-            word: entry.word,
-            val: entry.val,
-        };
-        waiters.prepare(key, entry.mask, expected)?;
+        let about = About::new(entry.word, entry.val);
+        let owner = entry.owner.and_then(|_| owners.of(index)).cloned();
+        waiters.prepare(key, entry.mask, about, owner)?;
     }
-    for (index, (waiter, expected)) in waiters.iter().enumerate() {
+    for (index, waiter) in waiters.iter().enumerate() {
         let Some(id) = waiter.unqueued_id() else {
             continue;
         };
         let entry = context.table().slot(id).enter();
-        let Err(mismatch) = uaccess::compare_inatomic(expected.word, expected.val) else {
+        let About { word, val, .. } = waiter.asked();
+        let Err(mismatch) = context.compare(word, val) else {
             trace::wait(
                 context.table(),
                 Command::Waitv,
@@ -125,10 +116,10 @@ fn attempt<'t>(
         // the mismatch, so that it is not lost.
         return match leave(context, &waiters, index, Err(EAGAIN)) {
             Some(index) => Ok(Some(index)),
-            None => mismatch.overcome(expected.word).map(|()| None),
+            None => mismatch.overcome(word).map(|()| None),
         };
     }
-    let any_woken = || waiters.iter().any(|(waiter, _)| waiter.is_woken());
+    let any_woken = || waiters.iter().any(|waiter| waiter.is_woken());
     let result = if owners.is_empty() {
         wait::sleep_until(any_woken, request.deadline, || Life::Goes)
     } else {

@@ -137,7 +137,10 @@ mod tests {
             },
             Point, //
         },
-        queue::with_places,
+        queue::{
+            with_places,
+            About, //
+        },
         table::Table, //
     };
     use kernel::current;
@@ -151,11 +154,11 @@ mod tests {
         what: impl FnOnce() -> T,
     ) -> Result<T> {
         let id = resolve(Resolver::Page, word)?;
-        with_places::<(), 0, _>(nr, |mut waiters| {
+        with_places::<0, _>(nr, |mut waiters| {
             for _ in 0..nr {
-                waiters.prepare(OwnedKey::bare(id), u64::MAX, ())?;
+                waiters.prepare(OwnedKey::bare(id), u64::MAX, About::new(word, 0), None)?;
             }
-            for (waiter, ()) in waiters.iter() {
+            for waiter in waiters.iter() {
                 table.slot(id).enter().queue(waiter);
             }
             Ok(what())

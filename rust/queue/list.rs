@@ -70,11 +70,11 @@ impl Queue {
     #[inline]
     pub(super) unsafe fn link(&mut self, node: NonNull<Node>) {
         // SAFETY: By the function's requirements, the node is valid.
-        let priority = unsafe { node.as_ref() }.priority;
+        let priority = unsafe { node.as_ref() }.priority();
         // A waiter that is no more urgent than the last one goes to the end, without a search.
         let next = match self.last {
             // SAFETY: `last` is in this queue, and a node in the queue is alive.
-            Some(last) if unsafe { last.as_ref() }.priority > priority => {
+            Some(last) if unsafe { last.as_ref() }.priority() > priority => {
                 self.first_less_urgent(priority)
             }
             _ => None,
@@ -265,7 +265,45 @@ impl Queue {
     fn first_less_urgent(&self, priority: i32) -> Link {
         self.nodes()
             // SAFETY: The node is in the queue, so it is alive.
-            .find(|node| unsafe { node.as_ref() }.priority > priority)
+            .find(|node| unsafe { node.as_ref() }.priority() > priority)
+    }
+
+    /// Links a node behind `prev`, which is in this queue, or `None` for the front.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::link`]. The priorities must stay in order.
+    pub(super) unsafe fn link_behind(&mut self, prev: Link, node: NonNull<Node>) {
+        let link = Some(node);
+        let next = match prev {
+            // SAFETY: `prev` is in this queue, and there is no other reference to its links.
+            Some(prev) => mem::replace(&mut unsafe { self.links(prev) }.next, link),
+            None => mem::replace(&mut self.first, link),
+        };
+        match next {
+            // SAFETY: `next` was found in this queue, and there is no other reference to its links.
+            Some(next) => unsafe { self.links(next) }.prev = link,
+            None => self.last = link,
+        }
+        // SAFETY: By the function's requirements, the node is valid, and nobody else accesses its
+        // links.
+        unsafe { *node.as_ref().links.get() = Links { prev, next } };
+    }
+
+    /// The node behind `node`.
+    ///
+    /// # Safety
+    ///
+    /// `node` must be in this queue.
+    pub(super) unsafe fn next(&self, node: NonNull<Node>) -> Link {
+        // SAFETY: By the function's requirements, the node is in the queue, so it is alive. Its
+        // links change only while the queue is borrowed mutably, and `self` borrows it now.
+        unsafe { (*node.as_ref().links.get()).next }
+    }
+
+    /// The last node.
+    pub(super) fn last(&self) -> Link {
+        self.last
     }
 
     /// Takes a node out of this queue.
@@ -312,11 +350,8 @@ impl Queue {
 
     /// All nodes, in the order of the queue. Each stays valid for as long as the queue is borrowed.
     fn nodes(&self) -> impl Iterator<Item = NonNull<Node>> + '_ {
-        core::iter::successors(self.first, |node| {
-            // SAFETY: The node is in the queue, so it is alive. Its links change only while the
-            // queue is borrowed mutably, and the iterator borrows it.
-            unsafe { (*node.as_ref().links.get()).next }
-        })
+        // SAFETY: The nodes are in the queue, which the iterator borrows.
+        core::iter::successors(self.first, |&node| unsafe { self.next(node) })
     }
 }
 
@@ -362,7 +397,14 @@ unsafe fn take(node: NonNull<Node>, chain: &mut WakeChain, again: &mut Queue) ->
             unsafe { uring::claim(node, chain.requests()) };
             true
         }
-        kind => {
+        Kind::Marker => {
+            // No key is equal to that of a marker, so nobody gets here.
+            kernel::warn_on!(true);
+            // SAFETY: The marker is in no queue now, and is not marked.
+            unsafe { again.link(node) };
+            false
+        }
+        kind @ (Kind::Watch | Kind::RepeatedWatch) => {
             // SAFETY: The node is that of a watch. The caller ensures the rest.
             unsafe { watch::meet(node, What::Woken, chain) };
             let repeats = kind == Kind::RepeatedWatch;

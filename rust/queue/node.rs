@@ -55,18 +55,22 @@ pub(crate) enum Kind {
     /// A wait that was submitted to io_uring: one of [`Requests`](crate::uring::Requests).
     #[cfg(CONFIG_IO_URING)]
     Request,
+    /// Not a waiter: it marks the place in the queue that a [`Cursor`](super::Cursor) comes back to.
+    Marker,
 }
 
 /// The part of a waiter that queues, which is the first field of every kind of waiter.
 ///
 /// # Invariants
 ///
-/// - The node is the first field of a waiter of the kind `kind`, whose fields are laid out as in C.
+/// - The node is the first field of a waiter of the kind `kind`, whose fields are laid out as in C;
+///   or it is a marker, which has the key [`KeyId::NONE`], so that no wake and no requeue meets it.
 /// - `bucket` is null, or points to a bucket of a table that is alive for as long as the node.
 /// - While `bucket` is not null, the node is linked into the queue of that bucket, and counted by
-///   the bucket's counter with the index `counter`. Both are the ones that `id` belongs to.
-///   `links`, `id`, `bucket` and `counter` change only under the bucket's lock, and the waiter
-///   stays alive and does not move.
+///   the bucket's counter with the index `counter`. Both are the ones that `id` belongs to. (A
+///   marker may be in any bucket, and is not counted.) `links`, `id`, `bucket`, `counter`, `moved`
+///   and `priority` change only under the bucket's lock, and the waiter stays alive and does not
+///   move.
 /// - While `bucket` is null, the node is in no queue, and is accessed by the owner of the waiter
 ///   only.
 #[repr(C)]
@@ -77,10 +81,12 @@ pub(crate) struct Node {
     pub(super) mask: u64,
     /// The number of the mm of the process that waits.
     mm: Option<Number>,
-    /// The urgency of the task. Smaller numbers are more urgent.
-    pub(super) priority: i32,
+    /// The urgency of the task. Smaller numbers are more urgent. Only that of a marker changes.
+    priority: Cell<i32>,
     counter: Cell<u8>,
     kind: Kind,
+    /// Whether the waiter was moved to another key than the one it was queued on.
+    moved: Cell<bool>,
 }
 
 // A node fills one cache line.
@@ -107,10 +113,18 @@ impl Node {
             bucket: Atomic::new(ptr::null_mut()),
             mask,
             mm,
-            priority,
+            priority: Cell::new(priority),
             counter: Cell::new(0),
             kind,
+            moved: Cell::new(false),
         }
+    }
+
+    /// A marker, which is in no queue.
+    pub(super) fn marker() -> Self {
+        // SAFETY: The invariants ask nothing of the place of a marker that is in no queue. Whoever
+        // links it has to see to it that it stays where it is.
+        unsafe { Self::new(Kind::Marker, KeyId::NONE, 0, None, 0) }
     }
 
     /// Whether the node is in no queue, because it was woken, has left, or was never queued.
@@ -139,9 +153,42 @@ impl Node {
         self.kind
     }
 
-    /// Whether the process that waits has the mm with this number.
-    pub(super) fn is_of(&self, mm: Option<Number>) -> bool {
-        self.mm == mm
+    /// The number of the mm of the process that waits.
+    pub(super) fn mm(&self) -> Option<Number> {
+        self.mm
+    }
+
+    /// The urgency of the task. Smaller numbers are more urgent.
+    #[inline]
+    pub(super) fn priority(&self) -> i32 {
+        self.priority.get()
+    }
+
+    /// Whether the waiter was moved to another key than the one it was queued on. The caller holds
+    /// the bucket's lock.
+    pub(super) fn was_moved(&self) -> bool {
+        self.moved.get()
+    }
+
+    /// Notes that the waiter is moved to another key. The caller holds the bucket's lock.
+    pub(super) fn set_moved(&self) {
+        self.moved.set(true);
+    }
+
+    /// Notes that this marker was just linked into the queue of `bucket` beside a node that has this
+    /// `priority`. The caller holds the bucket's lock.
+    pub(super) fn marks(&self, bucket: &Bucket, priority: i32) {
+        debug_assert!(self.kind == Kind::Marker);
+        self.priority.set(priority);
+        // INVARIANT: The caller has linked the marker, and keeps the table for as long as it is.
+        self.bucket.store(ptr::from_ref(bucket).cast_mut(), Relaxed);
+    }
+
+    /// Notes that this marker was just taken out of its queue. The caller holds the bucket's lock.
+    pub(super) fn marks_nothing(&self) {
+        debug_assert!(self.kind == Kind::Marker);
+        // INVARIANT: The marker is in no queue.
+        self.bucket.store(ptr::null_mut(), Relaxed);
     }
 
     /// Notes that the node was just linked into the queue of this slot's bucket, and is counted by
@@ -201,7 +248,7 @@ impl Node {
     /// The caller must hold the lock of the bucket that the node is queued in, or own the waiter
     /// while the node is in no queue.
     #[inline]
-    pub(super) unsafe fn id(&self) -> KeyId {
+    pub(crate) unsafe fn id(&self) -> KeyId {
         // SAFETY: By the type invariants, the key of a queued node changes only under the bucket's
         // lock, and that of any other node is accessed by the waiter's owner only. By the
         // function's requirements, the caller holds that lock or is that owner.

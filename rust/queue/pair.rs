@@ -139,7 +139,7 @@ impl<'t> Pair<'t> {
             .take(nr as usize)
             // SAFETY: The node is in the queue, which is borrowed, so it is alive.
             .map(|node| unsafe { &*node.as_ptr() })
-            .filter(move |node| !node.is_of(mm))
+            .filter(move |node| node.mm() != mm)
             .map(Node::kind)
     }
 
@@ -185,7 +185,7 @@ impl<'t> Pair<'t> {
                 // SAFETY: The node is that of a task, and is in the queue of the first bucket,
                 // whose lock this pair holds. No other reference to what the task holds is in use.
                 Kind::Task => unsafe { Waiter::held(link) }.exchange(from, to),
-                Kind::Watch => {}
+                Kind::Watch | Kind::Marker => {}
                 #[cfg(CONFIG_IO_URING)]
                 Kind::Request => {}
                 Kind::RepeatedWatch => {
@@ -201,6 +201,7 @@ impl<'t> Pair<'t> {
             // SAFETY: The node was in the queue of the first bucket, whose lock this pair holds,
             // and is moved to the slot of the new key at once.
             unsafe { node.set_id(to.id()) };
+            node.set_moved();
             // SAFETY: The node was just taken out of a queue whose lock is still held, so that it
             // is alive, and nobody else accesses its links.
             unsafe { second(&mut self.from_queue, &mut self.to_queue).link(link) };

@@ -7,7 +7,10 @@
 //! made in a place that is lent to a function. The function cannot leak a waiter with
 //! `mem::forget()`: what was made in the place is dropped when the function returns.
 
-use super::Waiter;
+use super::{
+    About,
+    Waiter, //
+};
 use crate::{
     key::OwnedKey,
     mm::{
@@ -20,6 +23,7 @@ use crate::{
             Vacant, //
         },
     },
+    owner::Owner,
 };
 use core::pin::Pin;
 use kernel::prelude::*;
@@ -40,15 +44,22 @@ pub(crate) fn with_place<'t, R>(f: impl FnOnce(Place<'_, 't>) -> R) -> R {
 
 impl<'m, 't> Place<'m, 't> {
     /// Makes the current task a waiter on `key`, to be woken by wakes whose mask has a bit in
-    /// common with `mask`. The waiter is in no queue yet.
+    /// common with `mask`. A listing shows what is in `about`, and the `owner`. The waiter is in
+    /// no queue yet.
     #[inline(always)]
-    pub(crate) fn prepare(self, key: OwnedKey, mask: u64) -> Pin<&'m Waiter<'t>> {
-        self.0.fill(Waiter::current(key, mask))
+    pub(crate) fn prepare(
+        self,
+        key: OwnedKey,
+        mask: u64,
+        about: About,
+        owner: Option<Owner>,
+    ) -> Pin<&'m Waiter<'t>> {
+        self.0.fill(Waiter::current(key, mask, about, owner))
     }
 }
 
-/// Places for several waiters. Beside each of them, the operation can keep data of its own.
-pub(crate) struct Places<'p, 'm, 't, D>(&'p mut PinnedVec<'m, Waiter<'t>, D>);
+/// Places for several waiters.
+pub(crate) struct Places<'p, 'm, 't>(&'p mut PinnedVec<'m, Waiter<'t>, ()>);
 
 /// Calls `f` with places for up to `capacity` waiters. The waiters that `f` makes there are dropped
 /// when `f` has returned. If `capacity` is at most `N`, they lie on the stack, and nothing is
@@ -61,26 +72,31 @@ pub(crate) struct Places<'p, 'm, 't, D>(&'p mut PinnedVec<'m, Waiter<'t>, D>);
 /// # Context
 ///
 /// Process context, no locks held. May sleep, when it allocates, and when the waiters are dropped.
-pub(crate) fn with_places<'t, D, const N: usize, R>(
+pub(crate) fn with_places<'t, const N: usize, R>(
     capacity: usize,
-    f: impl FnOnce(Places<'_, '_, 't, D>) -> R,
+    f: impl FnOnce(Places<'_, '_, 't>) -> R,
 ) -> Result<R> {
     pinned_vec::with_capacity::<_, _, N, _>(capacity, |waiters| f(Places(waiters)))
 }
 
-impl<'t, D> Places<'_, '_, 't, D> {
-    /// Makes the current task a waiter in the next place, as [`Place::prepare`] does, and keeps
-    /// `beside` beside it.
+impl<'t> Places<'_, '_, 't> {
+    /// Makes the current task a waiter in the next place, as [`Place::prepare`] does.
     ///
     /// # Errors
     ///
     /// `ENOSPC`: all places are in use.
-    pub(crate) fn prepare(&mut self, key: OwnedKey, mask: u64, beside: D) -> Result {
-        self.0.push(Waiter::current(key, mask), beside)
+    pub(crate) fn prepare(
+        &mut self,
+        key: OwnedKey,
+        mask: u64,
+        about: About,
+        owner: Option<Owner>,
+    ) -> Result {
+        self.0.push(Waiter::current(key, mask, about, owner), ())
     }
 
-    /// The waiters, and the data that is kept beside each of them.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Pin<&Waiter<'t>>, &D)> {
-        self.0.iter()
+    /// The waiters.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Pin<&Waiter<'t>>> {
+        self.0.iter().map(|(waiter, ())| waiter)
     }
 }

@@ -3,6 +3,7 @@
 //! Tests of which waiters are woken, in which order, and of the counters when waiters leave.
 
 mod counters;
+mod cursor;
 
 use super::*;
 use crate::{
@@ -67,7 +68,7 @@ pub(super) fn one_bucket() -> Result<Buckets> {
 
 /// Makes a waiter of the current task, which does not really sleep, and queues it.
 fn queued<'t>(slot: BucketSlot<'t>, word: Word, mask: u64) -> Result<Pin<KBox<Waiter<'t>>>> {
-    let waiter = Waiter::current(OwnedKey::bare(id(word)?), mask);
+    let waiter = Waiter::current(OwnedKey::bare(id(word)?), mask, About::new(word, 0), None);
     let waiter = KBox::pin_init(waiter, GFP_KERNEL)?;
     slot.enter().queue(waiter.as_ref());
     Ok(waiter)

@@ -16,9 +16,11 @@ use crate::{
     },
     mm::{
         index::Index,
+        pid::Pid,
         task, //
     },
     queue::{
+        About,
         Node,
         WaiterKind, //
     },
@@ -62,6 +64,9 @@ pub(crate) struct Request {
     place: Cell<u32>,
     pub(super) next: Cell<*mut Request>,
     pub(super) result: Cell<i32>,
+    pub(super) about: About,
+    /// The process that has submitted the request.
+    pub(super) process: ARef<Pid>,
     _charge: Charge,
     #[pin]
     _pin: PhantomPinned,
@@ -94,6 +99,7 @@ impl Requests {
     }
 
     /// Makes a request of `command`, which is in no queue yet and has no key. A listing shows what
+    /// is in `about`.
     ///
     /// # Errors
     ///
@@ -111,6 +117,7 @@ impl Requests {
         &self,
         command: NonNull<bindings::io_uring_cmd>,
         mask: u64,
+        about: About,
     ) -> Result<NewRequest<'_>> {
         let charge = self.account.charge()?;
         let mm = task::current_mm_number();
@@ -127,6 +134,8 @@ impl Requests {
             place: Cell::new(0),
             next: Cell::new(ptr::null_mut()),
             result: Cell::new(0),
+            about,
+            process: Pid::current_process(),
             _charge: charge,
             _pin: PhantomPinned,
         });

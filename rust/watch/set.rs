@@ -32,6 +32,7 @@ use crate::{
         task,
         wait_queue::WaitQueue, //
     },
+    queue::About,
     request,
     table::Table,
     trace::{
@@ -160,7 +161,8 @@ impl Set {
 pub(super) fn add(set: ArcBorrow<'_, Set>, request: &request::WatchAdd) -> Result {
     let context = set.context();
     let word = request.word;
-    let mut watch = NewWatch::insert(set, request.mask, request.cookie, request.repeat)?;
+    let about = About::new(word, request.val);
+    let mut watch = NewWatch::insert(set, request.mask, request.cookie, request.repeat, about)?;
     // This may take long. What is mapped at the word is looked up only afterwards.
     request.write_id(watch.id)?;
     loop {
@@ -204,6 +206,7 @@ impl<'s> NewWatch<'s> {
         mask: u64,
         cookie: u64,
         repeat: bool,
+        about: About,
     ) -> Result<Self> {
         let charge = set.account.charge()?;
         if lab::fault(Point::Allocate) {
@@ -211,6 +214,7 @@ impl<'s> NewWatch<'s> {
         }
         // SAFETY: The watch is put into the index of its set below, and is never moved out of its
         // box. `NewWatch::queue` queues it only in the set's table.
+        let watch = unsafe { Watch::new(set, mask, cookie, repeat, about, charge) };
         let watch = SlabBox::pin_init(watch, GFP_KERNEL_ACCOUNT)?;
         let (slot, watch) = set.index.insert(watch)?;
         // No id is 0, and a slot has the same one again only after 2^32 watches.

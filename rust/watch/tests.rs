@@ -41,7 +41,13 @@ fn empty() -> Result<(Arc<Table>, Arc<Set>)> {
 
 /// Adds a watch on the key. Returns its id.
 fn armed(set: &Arc<Set>, cookie: u64, repeat: bool) -> Result<u64> {
-    let watch = NewWatch::insert(set.as_arc_borrow(), u64::MAX, cookie, repeat)?;
+    let watch = NewWatch::insert(
+        set.as_arc_borrow(),
+        u64::MAX,
+        cookie,
+        repeat,
+        About::made_up(),
+    )?;
     let id = watch.id;
     watch
         .queue_if(key(), || Ok::<_, ()>(()))
@@ -225,7 +231,7 @@ mod all {
     #[test]
     fn watch_that_is_not_queued_is_not_known() -> Result {
         let (table, set) = empty()?;
-        let watch = NewWatch::insert(set.as_arc_borrow(), u64::MAX, 1, false)?;
+        let watch = NewWatch::insert(set.as_arc_borrow(), u64::MAX, 1, false, About::made_up())?;
         assert_eq!(set.nr_watches(), 1);
         assert!(remove(&set, watch.id) == Err(ENOENT));
         assert_eq!(wake(&table, 9), 0);

@@ -245,7 +245,7 @@ mod cases {
             let [first, second] = two.slots();
             let waiters = two.crowds([0, 2])?;
             let mut right = with_place(|place| {
-                let waiter = place.prepare(OwnedKey::bare(two.ids[0]), ANY);
+                let waiter = place.prepare(OwnedKey::bare(two.ids[0]), ANY, About::made_up(), None);
                 Exchange::enter(second, first).swap(two.ids[1], waiter, &mut WakeChain::new());
                 let right = two.counts([1, 1]);
                 Ok::<_, Error>(right && two.wake(0, 1)? == 1 && two.counts([0, 1]))
