@@ -76,6 +76,10 @@ struct Account {
 /// What a [`Charge`] is worth.
 const CHARGE: u64 = 1;
 
+/// What a [`ListingCharge`] is worth: so many watches take as much memory as a listing, which has room
+/// for what it finds in one step.
+pub(crate) const LISTING: u64 = 64 * CHARGE;
+
 /// What a [`Handle`] is worth.
 const HANDLE: u64 = 1 << 32;
 
@@ -95,6 +99,9 @@ pub(crate) type Handle = Share<HANDLE>;
 
 /// One armed watch of a user. It is counted until this is dropped.
 pub(crate) type Charge = Share<CHARGE>;
+
+/// A listing of a user, which counts as [`LISTING`] watches until this is dropped.
+pub(crate) type ListingCharge = Share<LISTING>;
 
 // SAFETY: A share may be dropped by any task: the account is only accessed atomically, or under the
 // lock of the accounts.
@@ -178,15 +185,34 @@ impl Handle {
     /// Any context. Does not sleep.
     #[inline]
     pub(crate) fn charge(&self) -> Result<Charge> {
+        self.charge_as()
+    }
+
+    /// Counts one more listing, which counts as several watches.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC`: the user has too many watches and listings.
+    ///
+    /// # Context
+    ///
+    /// Any context. Does not sleep.
+    pub(crate) fn charge_listing(&self) -> Result<ListingCharge> {
+        self.charge_as()
+    }
+
+    /// Counts `WORTH` more armed watches.
+    #[inline]
+    fn charge_as<const WORTH: u64>(&self) -> Result<Share<WORTH>> {
         let account = self.account();
         let mut shares = account.shares.load(Relaxed);
         loop {
             // The lower half of the shares.
-            if shares as u32 >= account.limit {
+            if u64::from(shares as u32) + WORTH > account.limit.into() {
                 return Err(ENOSPC);
             }
-            // This does not overflow the lower half, which is below the limit.
-            match account.shares.cmpxchg(shares, shares + CHARGE, Relaxed) {
+            // This does not overflow the lower half, which stays within the limit.
+            match account.shares.cmpxchg(shares, shares + WORTH, Relaxed) {
                 // INVARIANT: The charge was just counted. The shares were not 0 then, because this
                 // handle is one of them.
                 Ok(_) => return Ok(Share(self.0)),

@@ -49,6 +49,7 @@ static const u32 RFUTEX_CMD_WAKE_ALL = RFUTEX_WAKE_ALL;
 static const u32 RFUTEX_CMD_TABLE_CREATE = RFUTEX_TABLE_CREATE;
 static const u32 RFUTEX_CMD_OWNER_ID = RFUTEX_OWNER_ID;
 static const u32 RFUTEX_CMD_JOIN = RFUTEX_JOIN;
+static const u32 RFUTEX_CMD_LIST = RFUTEX_LIST;
 static const u32 RFUTEX_CMD_WAKE_ONE_ARENA = RFUTEX_WAKE_ONE_ARENA;
 static const u32 RFUTEX_CMD_WAKE_ALL_ARENA = RFUTEX_WAKE_ALL_ARENA;
 static const u32 RFUTEX_CMD_WAKE_ONE_PRIVATE = RFUTEX_WAKE_ONE_PRIVATE;
@@ -87,6 +88,7 @@ int rfutex_request_end(struct io_uring_cmd *cmd);
 /* Files. */
 struct file *rfutex_watches_getfile(const struct file_operations *fops, void *priv, int flags);
 struct file *rfutex_table_getfile(const struct file_operations *fops, void *priv, int flags);
+struct file *rfutex_list_getfile(const struct file_operations *fops, void *priv, int flags);
 
 /* Threads and processes. */
 void rfutex_get_pid(struct pid *pid);
@@ -95,6 +97,12 @@ bool rfutex_is_current_process(struct pid *pid);
 u64 rfutex_pid_ino(struct pid *pid);
 bool rfutex_pid_is_no_process(struct pid *pid);
 bool rfutex_is_last_and_ended(struct task_struct *task);
+const struct cred *rfutex_get_current_cred(void);
+bool rfutex_may_inspect(const struct cred *cred, struct task_struct *task);
+bool rfutex_may_inspect_all(const struct cred *cred);
+s64 rfutex_task_mm_id(struct task_struct *task);
+void rfutex_get_task_comm(u8 *comm, struct task_struct *task);
+
 /* The memory of tables (arena.c), and what maps it (device/own.rs). */
 int rfutex_arena_mmap(struct vm_area_struct *vma);
 void *rfutex_arena_page(void *device, unsigned long index);

@@ -15,6 +15,7 @@ use crate::{
         Resolver, //
     },
     lab,
+    list,
     mm::delayed_work::DelayedWork,
     op,
     request::{
@@ -69,6 +70,7 @@ const SWAP: u32 = unsized_command(uapi::RFUTEX_CMD_SWAP);
 const WAKEV: u32 = unsized_command(uapi::RFUTEX_CMD_WAKEV);
 const TABLE_CREATE: u32 = unsized_command(uapi::RFUTEX_CMD_TABLE_CREATE);
 const WATCHES_CREATE: u32 = unsized_command(uapi::RFUTEX_CMD_WATCHES_CREATE);
+const LIST: u32 = unsized_command(uapi::RFUTEX_CMD_LIST);
 const OWNER_ID: u32 = unsized_command(uapi::RFUTEX_CMD_OWNER_ID);
 const KEY_INFO: u32 = unsized_command(uapi::RFUTEX_CMD_KEY_INFO);
 
@@ -308,6 +310,7 @@ fn with_struct(device: &Device, cmd: u32, arg: usize) -> Result<u32> {
             |context, request| op::wakev::wakev(context, &request),
         ),
         WATCHES_CREATE => watches_create(device, argument),
+        LIST => list_create(device, argument),
         TABLE_CREATE => own::create(device, &request::TableCreate::read(argument)?),
         OWNER_ID => call(device, argument, Ok, |_, argument| {
             op::owner_id::owner_id(argument).map(done)
@@ -332,6 +335,13 @@ fn with_struct(device: &Device, cmd: u32, arg: usize) -> Result<u32> {
 fn watches_create(device: &Device, argument: Argument) -> Result<u32> {
     let request = request::WatchesCreate::read(argument)?;
     watch::create(device.table.clone(), device.resolver.get(), &request)
+}
+
+/// `RFUTEX_LIST`: opens a listing of the table of this file.
+#[cold]
+#[inline(never)]
+fn list_create(device: &Device, argument: Argument) -> Result<u32> {
+    list::create(device.table.clone(), &request::List::read(argument)?)
 }
 
 /// Reads a request and carries it out.

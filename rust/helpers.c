@@ -6,6 +6,7 @@
 
 #include <linux/anon_inodes.h>
 #include <linux/capability.h>
+#include <linux/cred.h>
 #include <linux/fs.h>
 #include <linux/hrtimer.h>
 #include <linux/lockdep.h>
@@ -15,6 +16,7 @@
 #include <linux/pagemap.h>
 #include <linux/pid.h>
 #include <linux/rcupdate.h>
+#include <linux/sched/exec_state.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/siphash.h>
@@ -52,6 +54,75 @@ __rfutex_helper struct file *rfutex_table_getfile(const struct file_operations *
 						  void *priv, int flags)
 {
 	return anon_inode_getfile("[rfutex]", fops, priv, flags);
+}
+
+__rfutex_helper struct file *rfutex_list_getfile(const struct file_operations *fops,
+						 void *priv, int flags)
+{
+	return anon_inode_getfile("[rfutex-list]", fops, priv, flags);
+}
+
+__rfutex_helper const struct cred *rfutex_get_current_cred(void)
+{
+	return get_current_cred();
+}
+
+/*
+ * Whether CAP_SYS_PTRACE is in effect for these credentials. file_ns_capable()
+ * would have each waiter that is left out recorded as a denied access.
+ */
+static bool rfutex_has_ptrace_cap(const struct cred *cred, struct user_namespace *ns)
+{
+	bool capable = false;
+
+	scoped_with_creds(cred)
+		capable = ns_capable_noaudit(ns, CAP_SYS_PTRACE);
+	return capable;
+}
+
+__rfutex_helper bool rfutex_may_inspect_all(const struct cred *cred)
+{
+	return rfutex_has_ptrace_cap(cred, &init_user_ns);
+}
+
+/*
+ * What ptrace_may_access() with PTRACE_MODE_READ_FSCREDS and PTRACE_MODE_NOAUDIT
+ * tells a task with these credentials, but for security modules: neither that
+ * function nor theirs is exported.
+ */
+__rfutex_helper bool rfutex_may_inspect(const struct cred *cred, struct task_struct *task)
+{
+	struct task_exec_state *exec_state;
+	const struct cred *other;
+
+	guard(rcu)();
+	other = __task_cred(task);
+	if (!(uid_eq(cred->fsuid, other->euid) &&
+	      uid_eq(cred->fsuid, other->suid) &&
+	      uid_eq(cred->fsuid, other->uid) &&
+	      gid_eq(cred->fsgid, other->egid) &&
+	      gid_eq(cred->fsgid, other->sgid) &&
+	      gid_eq(cred->fsgid, other->gid)) &&
+	    !rfutex_has_ptrace_cap(cred, other->user_ns))
+		return false;
+	/* As in __ptrace_may_access(): pairs with a barrier in commit_creds(). */
+	smp_rmb();
+	exec_state = rcu_dereference(task->exec_state);
+	return exec_state && (READ_ONCE(exec_state->dumpable) == TASK_DUMPABLE_OWNER ||
+			      rfutex_has_ptrace_cap(cred, exec_state->user_ns));
+}
+
+__rfutex_helper s64 rfutex_task_mm_id(struct task_struct *task)
+{
+	guard(task_lock)(task);
+	return task->mm ? atomic64_read(&task->mm->futex.unique_id) : 0;
+}
+
+__rfutex_helper void rfutex_get_task_comm(u8 *comm, struct task_struct *task)
+{
+	char name[TASK_COMM_LEN];
+
+	memcpy(comm, get_task_comm(name, task), TASK_COMM_LEN);
 }
 
 __rfutex_helper void rfutex_get_pid(struct pid *pid)

@@ -4,7 +4,7 @@
 //!
 //! Nothing here depends on requests, keys or queues. Apart from the lab and from tests, all
 //! `unsafe` code of the module is here and in [`crate::queue`], [`crate::wake_chain`],
-//! [`crate::time`], [`crate::device`], [`crate::account`] and `bindings.rs`.
+//! [`crate::time`], [`crate::device`], [`crate::account`], `list/file.rs` and `bindings.rs`.
 
 pub(crate) mod anon_inode;
 pub(crate) mod arch;
@@ -13,6 +13,7 @@ pub(crate) mod folio;
 pub(crate) mod gup;
 pub(crate) mod index;
 pub(crate) mod inode;
+pub(crate) mod inspect;
 pub(crate) mod number;
 pub(crate) mod pages;
 pub(crate) mod parameters;

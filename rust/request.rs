@@ -8,6 +8,7 @@
 #![deny(unsafe_code)]
 
 mod entries;
+mod list;
 mod multi;
 mod table;
 #[cfg(RFUTEX_KUNIT)]
@@ -22,6 +23,7 @@ pub(crate) use self::multi::{
     WakeOp, //
 };
 pub(crate) use self::{
+    list::List,
     table::TableCreate,
     wakev::Wakev,
     watch::{

@@ -15,6 +15,7 @@
 //! | [`owner`] | threads and processes whose end a waiter hears of |
 //! | [`robust`] | words that are marked when the thread whose id they carry ends |
 //! | [`arena`] | memory of a table, whose words are found by their offset |
+//! | [`list`], [`fdinfo`] | who waits where; what `/proc` shows of open files |
 //! | [`watch`] | files whose events are wakes: waiters that are not tasks |
 //! | `uring` | waits and wakes as commands of io_uring |
 //! | [`account`] | how many watches, requests and tables a user may have |
@@ -33,12 +34,16 @@
 //!    faults, and no reference is put that might be the last.
 //! 4. The spinlock of a watch set ([`watch`]), for which the same is true.
 //!
+//! The mutex of a listing ([`list`]) is taken before all of these, and is held while records are
+//! written to user memory. So a reader of a listing waits for another one that faults.
+//!
 //! The lock of the requests of an open file (`uring`) is taken before that of a bucket. The mutex
 //! of the account of a watch set or of an open file, and under it that of all accounts
 //! ([`account`]), are taken while none of these is held. So are the locks of those who poll a watch
 //! set.
 //!
-//! The module holds no lock of its own while a task sleeps in a wait, or while it faults a page in.
+//! Apart from that mutex, the module holds no lock of its own while a task sleeps in a wait, or while
+//! it faults a page in.
 //!
 //! # Lifetimes
 //!
@@ -50,19 +55,23 @@
 //! - A watch belongs to its set, which frees it when it was read or removed, or when its file is
 //!   closed. A wake that has met a watch keeps the set until it has woken the pollers ([`watch`]).
 //! - A request of io_uring belongs to its open file until it is completed (`uring`).
+//! - A listing has at most two markers in the table, which leave it before the listing is freed. It
+//!   keeps the ids of those whom it has just seen, but neither tasks nor waiters ([`list`]).
 //! - There is no reference on a page while a task sleeps in a wait, or while another page is
 //!   faulted in.
-//! - The table exists for as long as the module is loaded, or a file is open. An open file keeps
-//!   the module from being unloaded.
+//! - The table that all share exists for as long as the module is loaded, or a file is open. A
 //!   table of a user's own, and its arena, exist for as long as its file is open or mapped, or a
+//!   watch set or a listing of it is open. An open file keeps the module from being unloaded.
 
 mod account;
 mod arena;
 mod bindings;
 mod context;
 mod device;
+mod fdinfo;
 mod key;
 mod lab;
+mod list;
 mod mm;
 mod op;
 mod owner;

@@ -23,7 +23,10 @@ use core::{
 use kernel::{
     bindings,
     error::to_result,
-    mm::virt::flags,
+    mm::{
+        virt::flags,
+        MmWithUser, //
+    },
     page::PAGE_SHIFT,
     prelude::*,
     types::NotThreadSafe, //
@@ -39,7 +42,7 @@ pub(crate) struct UserFile {
     pub(crate) ino: u64,
 }
 
-/// The file that is mapped at the address `addr`; `None` if no file is.
+/// The file that is mapped at the address `addr` of the current process; `None` if no file is.
 ///
 /// On a stacked file system, such as overlayfs, the pages belong to an inode of the lower file
 /// system. But the device and inode numbers are those of the file that was opened, so that they
@@ -53,7 +56,27 @@ pub(crate) struct UserFile {
 ///
 /// Process context, no locks held. May sleep, and takes mmap_lock.
 pub(crate) fn file_at(addr: usize) -> Result<Option<UserFile>> {
-    let lock = MmapLock::take()?;
+    file_under(&MmapLock::take()?, addr)
+}
+
+/// The file that is mapped at the address `addr` of the process that has `mm`; `None` if no file is.
+/// See [`file_at`].
+///
+/// # Errors
+///
+/// `EINTR`: the task was killed while it waited.
+///
+/// # Context
+///
+/// Process context, no locks held. May sleep, and takes the mmap_lock of `mm`.
+pub(crate) fn file_of(mm: &MmWithUser, addr: usize) -> Result<Option<UserFile>> {
+    // SAFETY: The caller has a reference on the mm for longer than this function runs.
+    let lock = unsafe { MmapLock::take_of(mm.as_raw()) }?;
+    file_under(&lock, addr)
+}
+
+/// The file that is mapped at the address `addr` of the process whose lock is held.
+fn file_under(lock: &MmapLock, addr: usize) -> Result<Option<UserFile>> {
     let Ok(area) = lock.area(addr) else {
         return Ok(None);
     };
@@ -153,18 +176,19 @@ impl Drop for VmaLock {
     }
 }
 
-/// The mmap_lock of the current process, taken for reading. It is released when this is dropped.
+/// The mmap_lock of a process, mostly the current one, taken for reading. It is released when this is
+/// dropped.
 ///
 /// # Invariants
 ///
-/// `mm` is the mm of the current process. Its lock is held on behalf of this object.
+/// `mm` is valid as long as this exists. Its lock is held on behalf of this object.
 pub(crate) struct MmapLock {
     mm: *mut bindings::mm_struct,
     _nts: NotThreadSafe,
 }
 
 impl MmapLock {
-    /// Takes the lock.
+    /// Takes the lock of the current process.
     ///
     /// # Errors
     ///
@@ -178,7 +202,26 @@ impl MmapLock {
         if mm.is_null() {
             return Err(EFAULT);
         }
-        // SAFETY: This is the current task's mm, on which the task has a reference.
+        // SAFETY: This is the current task's mm, on which the task has a reference as long as it
+        // runs.
+        unsafe { Self::take_of(mm) }
+    }
+
+    /// Takes the lock of `mm`.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR`: the task was killed while it waited.
+    ///
+    /// # Context
+    ///
+    /// As [`Self::take`].
+    ///
+    /// # Safety
+    ///
+    /// There must be a reference on the users of `mm` as long as the result exists.
+    unsafe fn take_of(mm: *mut bindings::mm_struct) -> Result<Self> {
+        // SAFETY: By the function's requirements, the mm is valid.
         to_result(unsafe { helpers::rfutex_mmap_read_lock_killable(mm) })?;
         // INVARIANT: The lock was just taken, for the new object.
         Ok(Self {

@@ -72,7 +72,6 @@ impl Bucket {
     }
 
     /// The values of the counters.
-    #[cfg(RFUTEX_LAB)]
     pub(crate) fn nr_waiters(&self) -> impl Iterator<Item = i32> + '_ {
         self.counters.iter().map(|counter| counter.load(Relaxed))
     }

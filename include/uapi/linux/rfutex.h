@@ -89,6 +89,7 @@ struct rfutex_query {
 #define RFUTEX_FEATURE_TABLES	(1ULL << 10)
 #define RFUTEX_FEATURE_OWNERS	(1ULL << 11)
 #define RFUTEX_FEATURE_ROBUST	(1ULL << 12)
+#define RFUTEX_FEATURE_LIST	(1ULL << 13)
 /* Which resolvers there are (RFUTEX_SET_RESOLVER). */
 #define RFUTEX_FEATURE_RESOLVER_PAGE	(1ULL << 16)
 #define RFUTEX_FEATURE_RESOLVER_VMA	(1ULL << 17)
@@ -520,6 +521,104 @@ struct rfutex_key_info {
 /* By arena and position in it. */
 #define RFUTEX_KEY_ARENA	4
 
+/*
+ * struct rfutex_list - open a listing of those who wait
+ * @flags: RFUTEX_LIST_*
+ * @entry_size: the size of struct rfutex_waiter in bytes, as the caller knows it
+ *
+ * A listing is a file from which read(2) gets a struct rfutex_waiter for each
+ * waiter in the table of the device file: as many whole ones as fit, and 0
+ * bytes at the end. lseek(2) to 0 starts again. A listing counts as 64 watches
+ * of the user who opens it.
+ *
+ * What it shows depends on who has opened it, not on who reads. In the table
+ * that all share, it shows the waiters of processes that have a number in his
+ * pid namespace, and that he may inspect: as with PTRACE_MODE_READ in
+ * ptrace(2). In a table of one's own it shows all waiters; but what reveals
+ * something about the memory of a process, only if he may inspect it, or has
+ * its address space.
+ *
+ * A waiter that waits as long as the listing is read is shown once. But one
+ * that is requeued meanwhile may be missing, or be shown twice; and in a hash
+ * bucket with more than 64 waiters, a repeated watch that is woken meanwhile may
+ * be missing.
+ */
+struct rfutex_list {
+	__u32 flags;
+	__u32 entry_size;
+};
+
+#define RFUTEX_LIST_CLOEXEC	(1U << 0)	/* as O_CLOEXEC */
+
+/*
+ * struct rfutex_waiter - a waiter, as read(2) gets it from a listing
+ * @what: RFUTEX_WAITER_THREAD or the like
+ * @kind: RFUTEX_KEY_*, of the word
+ * @thread: the number of the thread; 0 if it is no thread that waits
+ * @process: the number of the process that waits, has armed the watch, or has
+ *	submitted the request; 0 if it has ended
+ * @addr: with RFUTEX_WAITER_ADDR, where the process has the word: the address,
+ *	or the offset in the arena
+ * @object: the number of the file, the address space or the arena, as in
+ *	struct rfutex_key_info
+ * @dev_major: with RFUTEX_WAITER_FILE, the device, as in struct rfutex_key_info
+ * @dev_minor: likewise
+ * @ino: with RFUTEX_WAITER_FILE, the inode number, likewise
+ * @index: likewise; 0 if it is a page number in an address space, and
+ *	RFUTEX_WAITER_ADDR is not set
+ * @offset: likewise
+ * @size: the size of the word in bytes, as the waiter has given it
+ * @val: with RFUTEX_WAITER_VAL, the value that the waiter has compared the word
+ *	with
+ * @mask: a wake reaches the waiter if its mask and this one share a bit
+ * @age: how long it has been waiting, in nanoseconds; a tick too much or too
+ *	little
+ * @owner: RFUTEX_OWNER_*, of the owner that it has named
+ * @owner_number: the number of the owner; 0 if the owner has ended
+ * @owner_id: its id
+ * @cookie: of a watch; of a request, its user_data; 0 if it is not to be shown
+ * @flags: RFUTEX_WAITER_*: which of the fields are known, and to be shown
+ * @pad: zero
+ * @comm: the name of the thread, or of the main thread of the process
+ *
+ * Numbers of threads and processes are those in the pid namespace of who has
+ * opened the listing. For a thread or a process that has no number there, its id
+ * and its name are zero as well.
+ */
+struct rfutex_waiter {
+	__u32 what;
+	__u32 kind;
+	__u32 thread;
+	__u32 process;
+	__u64 addr;
+	__u64 object;
+	__u32 dev_major;
+	__u32 dev_minor;
+	__u64 ino;
+	__u64 index;
+	__u32 offset;
+	__u32 size;
+	__u64 val;
+	__u64 mask;
+	__u64 age;
+	__u32 owner;
+	__u32 owner_number;
+	__u64 owner_id;
+	__u64 cookie;
+	__u32 flags;
+	__u32 pad;
+	__u8 comm[16];
+};
+
+#define RFUTEX_WAITER_THREAD		1
+#define RFUTEX_WAITER_WATCH		2
+#define RFUTEX_WAITER_REPEATED_WATCH	3	/* RFUTEX_WATCH_REPEAT */
+#define RFUTEX_WAITER_REQUEST		4	/* of io_uring */
+
+#define RFUTEX_WAITER_ADDR	(1U << 0)
+#define RFUTEX_WAITER_VAL	(1U << 1)
+#define RFUTEX_WAITER_FILE	(1U << 2)
+
 #define RFUTEX_IOC_MAGIC	0xF7
 
 /*
@@ -549,6 +648,9 @@ struct rfutex_key_info {
 
 /* With RFUTEX_FEATURE_TABLES: gives the file descriptor of a device file. */
 #define RFUTEX_TABLE_CREATE	_IOW(RFUTEX_IOC_MAGIC, 0x24, struct rfutex_table_create)
+
+/* With RFUTEX_FEATURE_LIST: gives the file descriptor of a listing. */
+#define RFUTEX_LIST		_IOW(RFUTEX_IOC_MAGIC, 0x27, struct rfutex_list)
 
 /* With RFUTEX_FEATURE_WATCHES: gives the file descriptor of a watch set. */
 #define RFUTEX_WATCHES_CREATE	_IOW(RFUTEX_IOC_MAGIC, 0x30, struct rfutex_watches_create)
