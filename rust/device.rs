@@ -10,6 +10,7 @@ use crate::uring::Requests;
 use crate::{
     bindings as uapi,
     context::Context,
+    fdinfo,
     key::{
         AtomicResolver,
         Resolver, //
@@ -50,6 +51,7 @@ use kernel::{
     },
     mm::virt::VmaNew,
     prelude::*,
+    seq_file::SeqFile,
     sync::Arc,
     types::Opaque, //
 };
@@ -159,6 +161,10 @@ impl MiscDevice for Device {
         unsafe { own::mmap(device.get_ref(), vma) }
     }
 
+    fn show_fdinfo(device: Pin<&Self>, m: &SeqFile, _file: &File) {
+        fdinfo::show_table(m, &device.table);
+        fdinfo::show_resolver(m, device.resolver.get());
+        fdinfo::show_waiters(m, &device.table);
     }
 
     // This is inlined into the function that the kernel calls.

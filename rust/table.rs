@@ -272,6 +272,34 @@ impl Table {
         self.buckets.as_slice()
     }
 
+    /// Whether the table is one of a user's own, not the one that all share.
+    pub(crate) fn is_own(&self) -> bool {
+        self.charge.is_some()
+    }
+
+    /// A number that stands for the table for as long as it exists, and reveals nothing else.
+    pub(crate) fn cookie(&self) -> u64 {
+        // No object has the number 0.
+        self.cookie_key.hash(0)
+    }
+
+    /// How many wait here, or are about to.
+    ///
+    /// # Context
+    ///
+    /// Process context, no locks held. May sleep.
+    pub(crate) fn nr_waiting(&self) -> u64 {
+        /// After so many buckets, other tasks get a chance to run.
+        const BATCH: usize = 4096;
+        let mut nr = 0i64;
+        for buckets in self.buckets().chunks(BATCH) {
+            let counters = buckets.iter().flat_map(Bucket::nr_waiters);
+            nr += counters.map(i64::from).sum::<i64>();
+            task::cond_resched();
+        }
+        nr as u64
+    }
+
     /// The number of buckets.
     pub(crate) fn nr_buckets(&self) -> usize {
         self.buckets.as_slice().len()

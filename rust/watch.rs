@@ -233,6 +233,7 @@ pub(crate) unsafe fn meet(node: NonNull<Node>, what: What, chain: &mut WakeChain
     unsafe { locked.tell(link, event) };
     chain.add_set(set);
     if !watch.repeats() {
+        locked.disarmed();
         // Whoever sees the mark may free the watch as soon as the set's lock is released.
         // SAFETY: The caller ensures what the function requires.
         unsafe { watch.node.mark() };

@@ -95,6 +95,10 @@ impl State {
 pub(super) struct Events {
     first: Link,
     last: Link,
+    /// The number of watches in the list.
+    pub(super) pending: u32,
+    /// The number of watches that wait: of those that a wake may still meet.
+    pub(super) armed: u32,
 }
 
 // SAFETY: Any task that holds the lock around the list may follow the links: a watch stays valid
@@ -153,6 +157,7 @@ impl Events {
         // SAFETY: The requirements are the same.
         let state = unsafe { self.state(watch) };
         (state.prev, state.next, state.stage) = (prev, None, Stage::Ready);
+        self.pending += 1;
     }
 
     /// Puts `watch` at the front of the list.
@@ -170,6 +175,7 @@ impl Events {
         // SAFETY: The requirements are the same.
         let state = unsafe { self.state(watch) };
         (state.prev, state.next, state.stage) = (None, next, Stage::Ready);
+        self.pending += 1;
     }
 
     /// Takes the first watch out of the list, to be read.
@@ -190,6 +196,7 @@ impl Events {
         let state = unsafe { self.state(watch) };
         state.stage = stage;
         let (prev, next) = (state.prev.take(), state.next.take());
+        self.pending -= 1;
         match prev {
             // SAFETY: `prev` is in the list.
             Some(prev) => unsafe { self.state(prev) }.next = next,

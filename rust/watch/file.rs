@@ -41,6 +41,7 @@ use kernel::{
         MiscDeviceRegistration, //
     },
     prelude::*,
+    seq_file::SeqFile,
     sync::{
         Arc,
         ArcBorrow, //
@@ -133,6 +134,10 @@ impl MiscDevice for Set {
                 || (&raw const (*(*raw).ki_filp).f_flags).read_volatile() & O_NONBLOCK != 0
         };
         read::read(&kiocb.file(), iov, nonblocking)
+    }
+
+    fn show_fdinfo(set: ArcBorrow<'_, Self>, m: &SeqFile, _file: &File) {
+        set.show(m);
     }
 
     fn ioctl(set: ArcBorrow<'_, Self>, _file: &File, cmd: u32, arg: usize) -> Result<isize> {

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     account::CurrentAccount,
     context::Context,
+    fdinfo,
     key::{
         KeyId,
         Resolver, //
@@ -50,6 +51,7 @@ use core::{
 use kernel::{
     new_spinlock,
     prelude::*,
+    seq_file::SeqFile,
     sync::{
         atomic::{
             Atomic,
@@ -132,6 +134,16 @@ impl Set {
     #[cfg(RFUTEX_KUNIT)]
     pub(super) fn nr_watches(&self) -> usize {
         self.index.iter().count()
+    }
+
+    /// Shows the set in `/proc/PID/fdinfo`.
+    pub(super) fn show(&self, m: &SeqFile) {
+        fdinfo::show_table(m, &self.table);
+        fdinfo::show_resolver(m, self.resolver);
+        let locked = self.lock();
+        let (armed, pending) = (locked.events.armed, locked.events.pending);
+        drop(locked);
+        fdinfo::show_watches(m, armed, pending);
     }
 
     /// The context of an operation on the words of this set.
@@ -271,6 +283,7 @@ impl<'s> NewWatch<'s> {
                 let mut locked = set.lock();
                 locked.state(this.watch).stage = Stage::Idle;
                 locked.tell(this.watch, WatchEvent::Armed);
+                locked.events.armed += 1;
             })
         };
         Ok(())
@@ -310,6 +323,7 @@ pub(super) fn remove(set: &Set, id: u64) -> Result<u32> {
     let was_queued = unsafe { watch.as_ref() }.node.leave();
     // A wake that has met the watch just before has counted it when this lock is free.
     let mut locked = set.lock();
+    locked.events.armed -= u32::from(was_queued);
     // SAFETY: The watch is still valid, as above.
     let state = unsafe { locked.state(watch) };
     if state.stage == Stage::Read {
@@ -396,6 +410,11 @@ impl Locked<'_> {
     /// Whether there is nothing to be read.
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty()
+    }
+
+    /// Counts that a watch waits no more, because a wake has met it.
+    pub(super) fn disarmed(&mut self) {
+        self.events.armed -= 1;
     }
 
     /// Counts that `watch` was met.
