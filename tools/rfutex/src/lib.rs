@@ -45,6 +45,11 @@
 //! else, and nobody else can find, guess or slow down what they do there. A table can
 //! have memory, an [`Arena`], whose words are found faster than any other.
 //!
+//! # Who waits
+//!
+//! [`Rfutex::waiters`] lists those who wait in a table: which thread, on which word, and
+//! for how long.
+//!
 //! # Event loops and async
 //!
 //! [`Watches`] is a file that has an event when a wake has come, for event loops. It
@@ -67,6 +72,7 @@ mod table;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 mod wait;
+mod waiters;
 mod watches;
 mod word;
 
@@ -79,5 +85,6 @@ pub use owner::{Identity, Owner};
 pub use per_thread::PerThread;
 pub use table::{Table, TableOptions};
 pub use wait::{Clock, Deadline, WaitOptions};
+pub use waiters::{FileId, KeyKind, NamedOwner, OwnerKind, Position, Waiter, Waiters, What};
 pub use watches::{Event, WakeEntry, WatchId, WatchOptions, Watches};
 pub use word::{Atomic, Word};

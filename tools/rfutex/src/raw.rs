@@ -108,6 +108,8 @@ structs!(
     rfutex_wakev,
     rfutex_table_create,
     rfutex_owner_id,
+    rfutex_list,
+    rfutex_waiter,
     rfutex_watches_create,
     rfutex_watch_add,
     rfutex_watch_remove,
@@ -296,6 +298,10 @@ mod tests {
             (uapi::RFUTEX_WAKE_ONE_ARENA, request_code_none!(MAGIC, 0x15)),
             (uapi::RFUTEX_WAKE_ALL_ARENA, request_code_none!(MAGIC, 0x16)),
             (
+                uapi::RFUTEX_LIST,
+                request_code_write!(MAGIC, 0x27, size_of::<uapi::rfutex_list>()),
+            ),
+            (
                 uapi::RFUTEX_TABLE_CREATE,
                 request_code_write!(MAGIC, 0x24, size_of::<uapi::rfutex_table_create>()),
             ),
@@ -337,7 +343,11 @@ mod tests {
             robust_size 52);
         check!(rfutex_table_create, 32: flags 0, resolver 4, hold 8, nr_buckets 12,
             arena_size 16, robust_size 24);
+        check!(rfutex_list, 8: flags 0, entry_size 4);
+        check!(rfutex_waiter, 136: what 0, kind 4, thread 8, process 12, addr 16, object 24,
+            dev_major 32, dev_minor 36, ino 40, index 48, offset 56, size 60, val 64, mask 72,
             age 80, owner 88, owner_number 92, owner_id 96, cookie 104, flags 112, pad 116,
+            comm 120);
         check!(rfutex_wait, 64: word 0, val 16, mask 24, deadline 32, clock 40, flags 44, cond 48,
             owner 52, owner_id 56);
         check!(rfutex_swap, 80: word 0, val 16, mask 24, deadline 32, clock 40, flags 44, cond 48,
