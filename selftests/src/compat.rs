@@ -12,7 +12,8 @@ use nix::sys::signal::{SaFlags, Signal};
 use rfutex::raw::{self, Struct, uapi::*};
 use rfutex::{Error, Word};
 use std::arch::asm;
-use std::os::fd::{AsFd, AsRawFd};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 trials![
@@ -25,6 +26,7 @@ trials![
     errors,
     structs_of_other_sizes,
     words_above,
+    list,
 ];
 
 /// ioctl in the table of 32-bit x86.
@@ -112,6 +114,26 @@ fn query() {
     assert_eq!(command::call(fx(), RFUTEX_QUERY, &mut theirs), Ok(0));
     assert_eq!(ours, theirs);
     assert_eq!(ours.version, RFUTEX_VERSION);
+}
+
+/// A listing is opened, and shows a waiter as it does to a 64-bit program.
+fn list() {
+    let low = Low::new();
+    let waiter = Waiter::start(low.word(), 0);
+    let entry_size = size_of::<rfutex_waiter>();
+    let mut request = rfutex_list {
+        flags: RFUTEX_LIST_CLOEXEC,
+        entry_size: entry_size as u32,
+    };
+    let fd = low.call(RFUTEX_LIST, &mut request).expect("a listing");
+    // SAFETY: The descriptor was just opened, and nobody else knows it.
+    let file = unsafe { File::from_raw_fd(fd as i32) };
+    let shown = crate::list::rest(&file);
+    let addr = low.word().addr().to_ne_bytes();
+    let ours = |record: &&[u8]| record[16..24] == addr;
+    assert_eq!(shown.chunks(entry_size).filter(ours).count(), 1);
+    assert_eq!(fx().wake_one(low.word()), Ok(1));
+    waiter.woken();
 }
 
 fn key_info() {
@@ -275,7 +297,7 @@ fn errors() {
         }
     }
     // The numbers that are left out are those of commands with the direction of RFUTEX_WAIT.
-    for nr in (0..=255).filter(|nr| !matches!(nr, 2 | 4 | 5 | 0x20..=0x23 | 0x30)) {
+    for nr in (0..=255).filter(|nr| !matches!(nr, 2 | 4 | 5 | 0x20..=0x24 | 0x27 | 0x30)) {
         // Its size, and those of the structs that version 1 had at 1, 6 and 7.
         for size in [raw::size(RFUTEX_WAIT), 32, 48, 64] {
             let request = raw::with_size(RFUTEX_WAIT & !0xff | nr, size);

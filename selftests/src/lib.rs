@@ -25,6 +25,7 @@ mod hold;
 mod keys;
 mod leap;
 mod lifetime;
+mod list;
 pub mod memory;
 mod monitor;
 mod numbers;
@@ -80,6 +81,7 @@ pub fn main() -> ExitCode {
         waitv::trials(),
         swap::trials(),
         owner::trials(),
+        list::trials(),
         table::trials(),
         priority::trials(),
         address_space::trials(),

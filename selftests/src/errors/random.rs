@@ -171,6 +171,11 @@ fn bytes(places: &Places, rng: &mut Rng, nr: u32) -> Vec<u8> {
             cmp: rng.u32(..7),
         })
         .to_vec(),
+        0x27 => bytes_of(&rfutex_list {
+            flags: rng.u32(..3),
+            entry_size: [136, 136, 144, 4096, number(rng) as u32][rng.usize(..5)],
+        })
+        .to_vec(),
         0x20 => bytes_of(&wait(places, rng)).to_vec(),
         0x22 => bytes_of(&waitv(places, rng)).to_vec(),
         _ => bytes_of(&wait(places, rng).swap(word)).to_vec(),
@@ -183,6 +188,7 @@ fn documented(request: u32) -> &'static [i32] {
         0x20..=0x22 => &[
             EAGAIN, ETIMEDOUT, EINTR, EINVAL, EFAULT, E2BIG, EDEADLK, EOWNERDEAD, ENOTTY,
         ],
+        0x24 | 0x27 => &[0, EINVAL, EFAULT, E2BIG, ENOTTY],
         4 => &[0, EAGAIN, EINVAL, EFAULT, E2BIG, ENOTTY],
         2 | 3 | 5 | 0x23 | 0x30 => &[0, EINVAL, EFAULT, E2BIG, ENOTTY],
         // The device has no arena.
@@ -203,9 +209,9 @@ fn documented_errors_only() {
     for turn in 0..CALLS {
         let command = [
             0, 2, 2, 3, 3, 4, 4, 5, 5, 0x20, 0x20, 0x20, 0x21, 0x21, 0x22, 0x22, 0x10, 0x11, 0x12,
-            0x13, 0x14,
-        ][rng.usize(..21)];
-        let known = [RFUTEX_QUERY, RFUTEX_WAITV, RFUTEX_SET_RESOLVER]
+            0x13, 0x14, 0x27,
+        ][rng.usize(..22)];
+        let known = [RFUTEX_QUERY, RFUTEX_WAITV, RFUTEX_LIST, RFUTEX_SET_RESOLVER]
             .into_iter()
             .chain(WORD_COMMANDS)
             .chain(ADDR_COMMANDS);
@@ -231,8 +237,8 @@ fn documented_errors_only() {
         // SAFETY: `arg` is in memory that holds atomics only, or where there
         // is none.
         let result = unsafe { raw::ioctl(fx().as_fd(), request, arg) };
-        if let (Ok(fd), 0x30) = (result, request & 0xff) {
-            // A watch set was opened.
+        if let (Ok(fd), 0x24 | 0x27 | 0x30) = (result, request & 0xff) {
+            // A table, a listing or a watch set was opened.
             nix::unistd::close(fd as i32).expect("it is open");
         }
         let result = errno(result);

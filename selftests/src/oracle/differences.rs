@@ -114,6 +114,7 @@ pub const DIFFERENCES: &[Difference] = &[
     not_drawn("internal-files"),
     not_drawn("hash"),
     not_drawn("key-info"),
+    not_drawn("list"),
     not_drawn("umount").if_held(),
 ];
 
