@@ -39,6 +39,11 @@
 //! the reference counter of the open file twice. So where many threads make many
 //! calls, each of them should have a handle of its own: see [`PerThread`].
 //!
+//! # Locks
+//!
+//! The module [`sync`] has locks that are made of words: mutexes, condition variables and
+//! more, for the threads of one process or of several that share memory.
+//!
 //! # A table of one's own
 //!
 //! All who open the device share one table. Those who have a [`Table`] meet nobody
@@ -68,6 +73,7 @@ mod multi;
 mod owner;
 mod per_thread;
 pub mod raw;
+pub mod sync;
 mod table;
 #[cfg(feature = "tokio")]
 pub mod tokio;
