@@ -101,6 +101,8 @@ impl Features {
     pub const TABLES: Self = Self(uapi::RFUTEX_FEATURE_TABLES);
     /// Waits that name an [`Owner`](crate::Owner).
     pub const OWNERS: Self = Self(uapi::RFUTEX_FEATURE_OWNERS);
+    /// [`RobustMutex`](crate::sync::RobustMutex).
+    pub const ROBUST: Self = Self(uapi::RFUTEX_FEATURE_ROBUST);
     /// [`Rfutex::waiters`] works.
     pub const LIST: Self = Self(uapi::RFUTEX_FEATURE_LIST);
     /// There is [`Resolver::Page`].
