@@ -39,6 +39,7 @@ mod sandbox;
 mod signal;
 mod smoke;
 mod swap;
+mod sync;
 mod table;
 mod trace;
 mod uring;
@@ -89,6 +90,7 @@ pub fn main() -> ExitCode {
         monitor::trials(),
         trace::trials(),
         per_thread::trials(),
+        sync::trials(),
         oracle::trials(),
     ];
     libtest_mimic::run(&args, trials.into_iter().flatten().collect()).exit_code()
