@@ -66,6 +66,10 @@ check-peers:
 oracle:
 	@tools/vm.sh run -- rfutex-selftests oracle $(if $(N),--scenarios $(N)) $(if $(SEED),--seed $(SEED))
 
+# N=how many processes that use a robust lock are killed.
+kill:
+	@tools/vm.sh run --no-terminal -- rfutex-selftests robust kill $(if $(N),--kills $(N))
+
 # QUICK=1: count instructions of operations, and no more. ROWS=part of a name, EXPERIMENT=hash,
 # RESOLVER=page|vma|locked, HOLD=inode|nothing: only these.
 bench:
@@ -99,6 +103,7 @@ help:
 	@echo 'More of that kind:'
 	@echo '  check-peers     - run the kernel'"'"'s futex selftests and perf bench futex on rfutex, too'
 	@echo '  oracle          - compare random scenarios with futex(2) (N=scenarios SEED=number)'
+	@echo '  kill            - kill processes that use a robust lock (N=how many)'
 	@echo '  bench           - measure rfutex and futex(2) (QUICK=1: only count instructions;'
 	@echo '                    ROWS=part of a name, EXPERIMENT=hash, RESOLVER=page, HOLD=nothing:'
 	@echo '                    only these)'

@@ -35,6 +35,7 @@ mod per_thread;
 mod priority;
 mod requeue;
 mod resolvers;
+mod robust;
 mod sandbox;
 mod signal;
 mod smoke;
@@ -56,6 +57,9 @@ use std::process::ExitCode;
 pub fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("oracle") {
         return oracle::command(std::env::args().skip(1));
+    }
+    if std::env::args().nth(1).as_deref() == Some("robust") {
+        return robust::command(std::env::args().skip(1));
     }
     let mut args = Arguments::from_args();
     // Tests change what belongs to the whole process.
@@ -83,6 +87,7 @@ pub fn main() -> ExitCode {
         swap::trials(),
         owner::trials(),
         list::trials(),
+        robust::trials(),
         table::trials(),
         priority::trials(),
         address_space::trials(),

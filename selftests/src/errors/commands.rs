@@ -50,6 +50,7 @@ fn commands() -> impl Iterator<Item = u32> {
         RFUTEX_TABLE_CREATE,
         RFUTEX_OWNER_ID,
         RFUTEX_LIST,
+        RFUTEX_JOIN,
         RFUTEX_WAKE_ONE_ARENA,
         RFUTEX_WAKE_ALL_ARENA,
         RFUTEX_SET_RESOLVER,
