@@ -42,6 +42,7 @@ mod smoke;
 mod swap;
 mod sync;
 mod table;
+mod tap;
 mod trace;
 mod uring;
 pub mod vmstat;
@@ -53,13 +54,17 @@ mod watch;
 use libtest_mimic::Arguments;
 use std::process::ExitCode;
 
-/// Runs those that the command line asks for.
+/// Runs those that the command line asks for; with `--tap`, tells the results as KTAP.
 pub fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("oracle") {
         return oracle::command(std::env::args().skip(1));
     }
     if std::env::args().nth(1).as_deref() == Some("robust") {
         return robust::command(std::env::args().skip(1));
+    }
+    let (tap, args): (Vec<_>, Vec<_>) = std::env::args().partition(|arg| arg == tap::OPTION);
+    if !tap.is_empty() {
+        return tap::run(&args[1..]);
     }
     let mut args = Arguments::from_args();
     // Tests change what belongs to the whole process.

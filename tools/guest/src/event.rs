@@ -4,39 +4,11 @@
 
 use std::io::{self, Write};
 
+pub use rfutex_trial::outcome::{Outcome, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// Begins each line that is an event.
 const MARK: &str = "@rfutex ";
-
-/// How a test ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
-    /// It did what it should.
-    Passed,
-    /// It did not, or the kernel complained meanwhile.
-    Failed,
-    /// It could not be run here.
-    Skipped,
-}
-
-/// One test that has ended.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Outcome {
-    /// The test's name.
-    pub name: String,
-    /// How it ended.
-    pub verdict: Verdict,
-    /// How long it took, in seconds.
-    pub seconds: f64,
-    /// What was wrong, one sentence each. Why it was skipped.
-    pub why: Vec<String>,
-    /// The kinds of kernel splats seen while it ran.
-    pub splats: Vec<String>,
-    /// Its output and its part of the kernel log. Empty unless it failed; of a
-    /// program that is not ours, the output in any case.
-    pub log: String,
-}
 
 /// Something that happened in the guest.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the guest program and the host's `rfutex-vm` share: the plan that goes
-//! in, the events that come out, how a test process is run, and what counts as
-//! a splat in a kernel log.
+//! in, the events that come out, and what counts as a splat in a kernel log.
 
 pub mod event;
 pub mod plan;
 pub mod splat;
-pub mod trial;
+pub use rfutex_trial::{ktap, trial};

@@ -2,6 +2,7 @@
 //! Runs inside the VM: carries out the plan that the host left in the guest's
 //! root and tells it by events how each test ended.
 
+mod attempt;
 mod kmsg;
 mod kunit;
 mod leftovers;

@@ -6,15 +6,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use rfutex_guest::event::{Event, Outcome, Verdict};
 use rfutex_guest::plan::{self, Plan, Stage};
 use rfutex_guest::splat;
 use rfutex_guest::trial::{self, Ended, Group, Trial};
 
+use crate::attempt::Attempt;
 use crate::kmsg::{self, Kmsg, Message};
 use crate::leftovers::Snapshot;
 use crate::{kunit, module};
@@ -25,49 +26,6 @@ const LOG_LINES: usize = 300;
 /// Bits of `/proc/sys/kernel/tainted` that only a splat sets: bad page, died,
 /// warned, soft lockup.
 const TAINT_SPLAT: u64 = 1 << 5 | 1 << 7 | 1 << 9 | 1 << 14;
-
-/// What a test did, before the kernel log is looked at.
-#[derive(Default)]
-struct Attempt {
-    /// What was wrong, one sentence each.
-    wrong: Vec<String>,
-    /// Why it could not be run here.
-    skipped: Option<String>,
-    /// What it printed.
-    output: String,
-    /// Whether the host wants that even if all is well.
-    shown: bool,
-    /// How long it took, in seconds.
-    seconds: f64,
-}
-
-impl Attempt {
-    /// What `work` did, in this process.
-    fn of(work: impl FnOnce() -> Result<()>) -> Self {
-        let began = Instant::now();
-        let error = work().err();
-        Self {
-            wrong: error
-                .map(|error| format!("{error:#}"))
-                .into_iter()
-                .collect(),
-            seconds: began.elapsed().as_secs_f64(),
-            ..Self::default()
-        }
-    }
-}
-
-impl From<Ended> for Attempt {
-    fn from(ended: Ended) -> Self {
-        let seconds = ended.took.as_secs_f64();
-        Self {
-            wrong: ended.wrong,
-            output: ended.output,
-            seconds,
-            ..Self::default()
-        }
-    }
-}
 
 /// What tells a test which parameters the module was loaded with: the kernel
 /// shows no parameters of a module in Rust. `NAME=VALUE`, with blanks between.
@@ -238,9 +196,11 @@ impl Session {
             } => self.judged(&name, || {
                 let mut command = Command::new(&argv[0]);
                 command.args(&argv[1..]).envs(env).current_dir("/tmp");
-                let mut attempt = run(&mut command, Duration::from_secs(limit))?;
-                attempt.shown = true;
-                Ok(attempt)
+                let ended = run(&mut command, Duration::from_secs(limit))?;
+                Ok(Attempt {
+                    shown: true,
+                    ..Attempt::from(ended)
+                })
             }),
             Stage::Insmod { module, parameters } => {
                 let mut insmod = module::insmod(&module);
@@ -259,7 +219,9 @@ impl Session {
                     .args(&argv[1..])
                     .status()
                     .with_context(|| argv.join(" "))?;
-                let status = status.code().unwrap_or(128 + status.signal().unwrap_or(0));
+                let status = trial::exit_status(status);
+                Ok(Event::Exited { status }.emit()?)
+            }
                 Ok(Event::Exited { status }.emit()?)
             }
         }
@@ -353,7 +315,7 @@ impl Session {
         let name = format!("{build}/insmod");
         Event::Started { name: name.clone() }.emit()?;
         let known = kunit::suites();
-        let mut insmod = run(insmod, self.limit)?;
+        let mut insmod = Attempt::from(run(insmod, self.limit)?);
         insmod
             .wrong
             .extend(module::is_there().err().map(|error| format!("{error:#}")));
@@ -456,16 +418,12 @@ impl Session {
                     .env("RUST_BACKTRACE", "1")
                     .env(MODULE, &module)
                     .env(PARAMETERS, &parameters);
-                let mut attempt = run(&mut command, limit)?;
-                match trial::parse_result(&attempt.output) {
-                    _ if !attempt.wrong.is_empty() => (),
-                    Some((1, 0)) => (),
-                    Some((0, 1)) => attempt.skipped = Some("ignored".to_owned()),
-                    _ => attempt
-                        .wrong
-                        .push("it did not run exactly this one test".to_owned()),
-                }
-                Ok(attempt)
+                let mut ended = run(&mut command, limit)?;
+                let skipped = ended.judge_trial();
+                Ok(Attempt {
+                    skipped,
+                    ..Attempt::from(ended)
+                })
             })?;
             if self.first_failure && self.failed {
                 break;
@@ -476,7 +434,7 @@ impl Session {
 }
 
 /// Runs a test process in a cgroup of its own.
-fn run(command: &mut Command, limit: Duration) -> Result<Attempt> {
+fn run(command: &mut Command, limit: Duration) -> Result<Ended> {
     let group = Group::new("/sys/fs/cgroup/rfutex-test").context("the test's cgroup")?;
-    Ok(trial::run(command, limit, Some(&group))?.into())
+    Ok(trial::run(command, limit, Some(&group))?)
 }

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -15,6 +15,9 @@ use wait_timeout::ChildExt;
 
 /// How much of a test's output is kept: its end, in bytes.
 const OUTPUT_KEPT: u64 = 512 * 1024;
+
+/// How often it is asked whether a test was given up.
+const TICK: Duration = Duration::from_millis(100);
 
 /// How long killed processes may take to be gone.
 const DEATH: Duration = Duration::from_secs(10);
@@ -78,6 +81,13 @@ impl Drop for Group {
     }
 }
 
+/// The exit status as a shell has it: 128 and the signal's number if a signal has killed
+/// the process.
+pub fn exit_status(status: ExitStatus) -> i32 {
+    let killed = || 128 + status.signal().unwrap_or(0);
+    status.code().unwrap_or_else(killed)
+}
+
 /// Calls `visit` on `dir` and each directory below it, parents first.
 fn walk(dir: &Path, visit: &mut dyn FnMut(&Path)) {
     visit(dir);
@@ -132,11 +142,37 @@ impl Ended {
     pub fn well(&self) -> bool {
         self.status.is_some_and(|s| s.success()) && self.wrong.is_empty()
     }
+
+    /// Judges it as a test program that was to run one trial (`--exact NAME`), and
+    /// notes in `wrong` if it did not. Returns why the trial was skipped, if it was.
+    pub fn judge_trial(&mut self) -> Option<String> {
+        if !self.wrong.is_empty() {
+            return None;
+        }
+        match parse_result(&self.output) {
+            Some((1, 0)) => return None,
+            Some((0, 1)) => return Some("ignored".to_owned()),
+            _ => (),
+        }
+        let wrong = "it did not run exactly this one test";
+        self.wrong.push(wrong.to_owned());
+        None
+    }
 }
 
 /// Runs `command` to its end, or for `limit`. Afterwards all of `group`'s
 /// processes are dead, or `Ended::wrong` says which are not.
 pub fn run(command: &mut Command, limit: Duration, group: Option<&Group>) -> io::Result<Ended> {
+    run_unless(command, limit, group, None)
+}
+
+/// The same, but ends it as soon as `given_up` says so, as if that were its limit.
+pub fn run_unless(
+    command: &mut Command,
+    limit: Duration,
+    group: Option<&Group>,
+    given_up: Option<&dyn Fn() -> bool>,
+) -> io::Result<Ended> {
     let mut output = tempfile::tempfile()?;
     command
         .stdin(Stdio::null())
@@ -155,7 +191,16 @@ pub fn run(command: &mut Command, limit: Duration, group: Option<&Group>) -> io:
     }
     let began = Instant::now();
     let mut child = command.spawn()?;
-    let status = child.wait_timeout(limit)?;
+    let status = match given_up {
+        None => child.wait_timeout(limit)?,
+        Some(given_up) => loop {
+            let left = limit.saturating_sub(began.elapsed());
+            let status = child.wait_timeout(left.min(TICK))?;
+            if status.is_some() || left.is_zero() || given_up() {
+                break status;
+            }
+        },
+    };
     let mut wrong = Vec::new();
     match status {
         None => wrong.push(format!(
