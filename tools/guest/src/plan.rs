@@ -75,7 +75,8 @@ pub enum Stage {
         build: String,
         /// The test program: it knows `--list` and `--exact NAME`.
         program: String,
-        /// Trials marked `[KIND]` with one of these kinds are left out.
+        /// Trials marked `[KIND]` with one of these kinds, or in one of these modules (`NAME::`),
+        /// are left out.
         without: Vec<String>,
         /// Only trials whose name has one of these in it; empty: all.
         only: Vec<String>,

@@ -176,7 +176,11 @@ impl Session {
             } => {
                 let wanted = |trial: &Trial| {
                     let named = only.iter().any(|part| trial.name.contains(part.as_str()));
-                    !without.contains(&trial.kind) && (only.is_empty() || named)
+                    let left_out = without.iter().any(|part| {
+                        let is_module = part.ends_with("::");
+                        trial.kind == *part || (is_module && trial.name.starts_with(part.as_str()))
+                    });
+                    !left_out && (only.is_empty() || named)
                 };
                 self.trials(&build, &program, wanted, or_none)
             }

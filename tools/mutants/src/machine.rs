@@ -86,7 +86,7 @@ impl<'a> Machine<'a> {
         }
         vm.args(["--limit", &LIMIT.to_string(), "session", "--selftests"]);
         vm.arg("--plan").arg(&plan).arg("--report").arg(&report);
-        vm.args(["--silence", &SILENCE.to_string()]);
+        vm.args(["--silence", &SILENCE.to_string(), "--name", "mutants"]);
         for id in boot.ids() {
             vm.args(["--module", id]);
         }

@@ -22,10 +22,11 @@ use rfutex_bench::record::{PAGES_FILE, PAGES_LEN, Record};
 use rfutex_guest::plan::Plan;
 
 use crate::Options;
+use crate::interrupt::Interrupt;
 use crate::report::Report;
 use crate::root::Root;
 use crate::session::Places;
-use crate::vng::{Interrupt, Limits};
+use crate::vng::Limits;
 
 pub use choice::Choice;
 use choice::{BOOTS, Boot, Load};

@@ -9,9 +9,10 @@ use anyhow::{Context, Result};
 use rfutex_guest::plan::{Plan, Stage};
 
 use crate::Options;
+use crate::interrupt::Interrupt;
 use crate::report::Report;
 use crate::session::{Places, guest_module};
-use crate::vng::{Interrupt, Limits};
+use crate::vng::Limits;
 
 /// Boots so many times, loads the module and runs one program in each. Keeps the
 /// console of each boot in which anything went wrong. True if there was none.

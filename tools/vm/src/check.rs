@@ -1,52 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `make check`: everything that is tested, in the order of how soon it tells.
+//! `make check`: everything that is tested, in two lanes.
 
 use std::panic::resume_unwind;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use nix::errno::Errno;
 use rfutex_guest::plan::{Plan, Stage};
 
+use crate::interrupt::Interrupt;
 use crate::report::{Phases, Report};
+use crate::root::Root;
+use crate::run_tests::Tests;
 use crate::samples::Samples;
-use crate::session::{Places, guest_module};
-use crate::vng::Interrupt;
-use crate::{Options, host, splats, suites};
-
-/// Where the selftests are in the guest.
-const SELFTESTS: &str = "/bin/rfutex-selftests";
-
-/// Which selftests run on the module as a user has it, too: each command, each
-/// error, a wake on every kind of memory, and what depends on the resolvers that
-/// a build has. The rest tests the same code, but for what lab builds add to it.
-const PLAIN: &[&str] = &[
-    "smoke::",
-    "errors::",
-    "wait::",
-    "::wakes",
-    PARAMETERS[0],
-    PARAMETERS[1],
-];
-
-/// The selftests of what the module was loaded with: they run also on a module
-/// that was loaded with other parameters.
-const PARAMETERS: [&str; 2] = ["resolvers::choose::", "hold::parameter::"];
-
-/// What the module must not be loaded with, and the error that says so: in that
-/// order the locked resolver, which only lab builds have; two numbers that are
-/// no resolver; more buckets than there may be; and two words that say nothing
-/// that a waiter could hold.
-const REFUSED: &[(&str, Errno)] = &[
-    ("resolver=3", Errno::EOPNOTSUPP),
-    ("resolver=0", Errno::EINVAL),
-    ("resolver=9", Errno::EINVAL),
-    ("buckets=1048577", Errno::EINVAL),
-    ("hold=everything", Errno::EINVAL),
-    ("hold=2", Errno::EINVAL),
-];
+use crate::session::{Places, Session};
+use crate::{Options, host, results, splats, stages, suites};
 
 /// What the kernel has to have for the tests to mean something.
 const NEEDS: &[&str] = &[
@@ -64,56 +32,154 @@ pub struct Check<'a> {
     options: &'a Options,
     places: &'a Places,
     interrupt: &'a Interrupt,
-    report: Report,
-    phases: Phases,
 }
 
 impl<'a> Check<'a> {
     /// Prepares it.
     pub fn new(options: &'a Options, places: &'a Places, interrupt: &'a Interrupt) -> Self {
-        let (report, phases) = (Report::default(), Phases::default());
         Self {
             options,
             places,
             interrupt,
+        }
+    }
+
+    /// Runs everything; with `only` not empty, only the selftests and samples that
+    /// have one of these in their name. An error of the harness is a test that failed.
+    ///
+    /// Most tests keep one processor busy, or wait. So two lanes run side by
+    /// side, each with a VM of its own.
+    pub fn all(&self, only: &[String]) -> Result<Report> {
+        let mut report = Report::default();
+        let prepared = check_config(self.places).and_then(|()| self.kvm_works());
+        let kvm = match prepared {
+            Ok(kvm) => kvm,
+            Err(error) => {
+                report.close(Err(error))?;
+                return Ok(report);
+            }
+        };
+        let lanes = thread::scope(|scope| {
+            let inode = scope.spawn(|| Lane::new(self, kvm).carry_out(|lane| lane.inode(only)));
+            let nothing = scope.spawn(|| Lane::new(self, kvm).carry_out(|lane| lane.nothing(only)));
+            [inode, nothing].map(|lane| lane.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        let mut phases = Phases::default();
+        for lane in lanes {
+            let lane = lane?;
+            report.join(lane.report);
+            phases.join(lane.phases);
+        }
+        println!("{}", report.slowest(5));
+        println!("{phases}");
+        let build = &self.places.build;
+        results::write(build, report.outcomes())?;
+        println!("results: {0}/check.tap, {0}/check.xml", build.display());
+        Ok(report)
+    }
+
+    /// Finds out, once for both lanes, whether KVM can be used.
+    fn kvm_works(&self) -> Result<bool> {
+        let mut session = self.session()?;
+        session.choose_accelerator(&self.places.root(&[])?)?;
+        Ok(session.machine.kvm)
+    }
+
+    fn session(&self) -> Result<Session<'a>> {
+        let limits = self.options.limits();
+        self.options.session(self.places, self.interrupt, limits)
+    }
+}
+
+/// Tests that run one after the other.
+struct Lane<'a> {
+    check: &'a Check<'a>,
+    kvm: bool,
+    report: Report,
+    phases: Phases,
+}
+
+impl<'a> Lane<'a> {
+    fn new(check: &'a Check<'a>, kvm: bool) -> Self {
+        let (report, phases) = (Report::default(), Phases::default());
+        Self {
+            check,
+            kvm,
             report,
             phases,
         }
     }
 
-    /// Runs everything; with `only` not empty, only the selftests that have one
-    /// of these in their name. An error of the harness is a test that failed.
-    pub fn all(&mut self, only: &[String]) -> Result<Report> {
-        let result = self.in_phases(only);
+    /// Notes an error of the harness as a test that failed.
+    fn carry_out(mut self, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<Self> {
+        let result = work(&mut self);
         self.report.close(result)?;
-        println!("{}", self.report.slowest(5));
-        println!("{}", self.phases);
-        Ok(std::mem::take(&mut self.report))
+        Ok(self)
     }
 
-    fn in_phases(&mut self, only: &[String]) -> Result<()> {
-        check_config(self.places)?;
-        let top = self.options.top.clone();
+    /// KUnit and the selftests on the lab build, with its default parameters but
+    /// for a small table.
+    fn inode(&mut self, only: &[String]) -> Result<()> {
+        let suites = suites::declared(&self.check.options.top.join("rust"))?
+            .into_iter()
+            .collect();
+        let root = self.check.places.root_for_selftests()?;
+        // Samples may be all that was asked for; they run in the other lane.
+        let or_none = !only.is_empty() && self.samples(only).any()?;
+        self.in_vm("vm", &root, stages::inode(suites, only, or_none))
+    }
+
+    /// The tests of the programs and of the harness; then the selftests on a
+    /// module whose waiters hold nothing, and some of them and the samples on
+    /// the module as a user has it.
+    fn nothing(&mut self, only: &[String]) -> Result<()> {
+        let (options, places) = (self.check.options, self.check.places);
+        let samples = self.samples(only);
         if only.is_empty() {
-            self.phase("host and harness", |check| check.host_and_harness(&top))?;
+            self.phase("host and harness", |lane| lane.host_and_harness(&samples))?;
+        } else if samples.any()? {
+            self.phase("samples", |lane| {
+                samples.build(lane.limit(), lane.check.interrupt, &mut lane.report)
+            })?;
         }
-        self.phase("vm", |check| check.in_vm(only))
+        let root = places.root_for_selftests()?;
+        let samples = samples.add(&root, options.limit)?;
+        self.in_vm("second vm", &root, stages::nothing(samples, only))
     }
 
     /// The tests of the programs, while the harness's own VMs run: those wait
     /// for time-outs, mostly.
-    fn host_and_harness(&mut self, top: &Path) -> Result<()> {
-        let (options, places) = (self.options, self.places);
+    fn host_and_harness(&mut self, samples: &Samples<'_>) -> Result<()> {
+        let (options, places) = (self.check.options, self.check.places);
+        let (limit, interrupt) = (self.limit(), self.check.interrupt);
+        let own = Tests {
+            options,
+            places,
+            interrupt,
+        };
         thread::scope(|scope| {
-            let harness = scope.spawn(|| splats::run(options, places));
-            let limit = Duration::from_secs(options.limit);
-            host::run(top, limit, &mut self.report)?;
+            let harness = scope.spawn(|| splats::run(options, places, interrupt));
+            host::run(&options.top, limit, interrupt, &mut self.report)?;
             let module = places.modules.join("module/rfutex.ko");
             host::modinfo(&module, &mut self.report)?;
-            Samples::new(places, top).build(limit, &mut self.report)?;
+            samples.build(limit, interrupt, &mut self.report)?;
+            // They build what was built before, by the tests of the programs for one.
+            own.run(&mut self.report)?;
             let harness = harness.join().unwrap_or_else(|panic| resume_unwind(panic));
             harness?.judge(&mut self.report)
         })
+    }
+
+    /// How long a test may take.
+    fn limit(&self) -> Duration {
+        Duration::from_secs(self.check.options.limit)
+    }
+
+    fn samples<'o>(&self, only: &'o [String]) -> Samples<'o>
+    where
+        'a: 'o,
+    {
+        Samples::new(self.check.places, &self.check.options.top, only)
     }
 
     fn phase(&mut self, name: &str, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
@@ -124,96 +190,21 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// KUnit and the selftests on the lab build, then some of them and the
-    /// samples on the module as a user has it.
-    fn in_vm(&mut self, only: &[String]) -> Result<()> {
-        let mut session =
-            self.options
-                .session(self.places, self.interrupt, self.options.limits())?;
-        let root = self.places.root_for_selftests()?;
-        session.choose_accelerator(&root)?;
-        let suites = suites::declared(&self.options.top.join("rust"))?
-            .into_iter()
-            .collect();
-        let samples = if only.is_empty() {
-            Samples::new(self.places, &self.options.top).add(&root, self.options.limit)?
-        } else {
-            Vec::new()
-        };
-        let plan = Plan {
-            limit: self.options.limit,
-            stages: stages(suites, samples, only),
-            first_failure: false,
-        };
-        let ran = session.run(&root, &plan, "check", &mut self.report)?;
-        self.phases.add("boot", ran.boot);
-        Ok(())
+    fn in_vm(&mut self, name: &str, root: &Root, stages: Vec<Stage>) -> Result<()> {
+        self.phase(name, |lane| {
+            let mut session = lane.check.session()?;
+            session.use_accelerator(lane.kvm);
+            let plan = Plan {
+                limit: lane.check.options.limit,
+                stages,
+                first_failure: false,
+            };
+            let log = format!("check-{}", name.replace(' ', "-"));
+            let ran = session.run(root, &plan, &log, &mut lane.report)?;
+            lane.phases.add("boot", ran.boot);
+            Ok(())
+        })
     }
-}
-
-fn stages(suites: Vec<String>, samples: Vec<Stage>, only: &[String]) -> Vec<Stage> {
-    let owned = |words: &[&str]| {
-        words
-            .iter()
-            .map(|&word| word.to_owned())
-            .collect::<Vec<_>>()
-    };
-    let chosen = !only.is_empty();
-    let trials = |build: &str, without: &[&str], only: Vec<String>| Stage::Trials {
-        build: build.to_owned(),
-        program: SELFTESTS.to_owned(),
-        without: owned(without),
-        only,
-        // All that are left out here run on the lab build: none at all is
-        // noticed there.
-        or_none: chosen && !without.is_empty(),
-    };
-    let (plain, parameters) = if chosen {
-        let is_one = |part: &&String| PARAMETERS.iter().any(|one| part.starts_with(one));
-        (only.to_vec(), only.iter().filter(is_one).cloned().collect())
-    } else {
-        (owned(PLAIN), owned(&PARAMETERS))
-    };
-    let load = |build: &str, module: &str, parameters: &[&str], suites| Stage::Load {
-        build: build.to_owned(),
-        module: guest_module(module),
-        parameters: owned(parameters),
-        without_suites: Option::is_none(&suites),
-        suites: suites.unwrap_or_default(),
-    };
-    let unload = |build: &str| Stage::Unload {
-        build: build.to_owned(),
-    };
-    let mut stages = vec![
-        Stage::Boot,
-        // A small table, where words meet in one bucket; and the default.
-        load("lab", "lab", &["buckets=512"], Some(suites)),
-        trials("", &[], only.to_vec()),
-        unload("lab"),
-        // The suites make tables of their own, whatever the module was loaded with.
-        load("nothing", "lab", &["buckets=512", "hold=nothing"], None),
-        // Whether the oracle sees faults does not depend on what a waiter holds.
-        trials("nothing", &["oracle"], only.to_vec()),
-        unload("nothing"),
-        load("plain", "module", &[], None),
-        trials("plain", &["lab"], plain),
-    ];
-    stages.extend(samples);
-    stages.push(unload("plain"));
-    if !parameters.is_empty() {
-        stages.extend(REFUSED.iter().map(|&(parameters, errno)| Stage::Refused {
-            build: "plain".to_owned(),
-            module: guest_module("module"),
-            parameters: parameters.to_owned(),
-            errno: errno as i32,
-        }));
-        stages.extend([
-            load("others", "module", &["resolver=2", "hold=nothing"], None),
-            trials("others", &["lab"], parameters),
-            unload("others"),
-        ]);
-    }
-    stages
 }
 
 /// Refuses a kernel in which the tests could not run or would see nothing.

@@ -2,13 +2,14 @@
 //! The tests that need no VM: those of the programs and of the set-up.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rfutex_guest::event::{Outcome, Verdict};
 use rfutex_guest::trial;
 
+use crate::interrupt::Interrupt;
 use crate::report::Report;
 use crate::root::find_program;
 
@@ -18,22 +19,22 @@ pub const PROGRAMS: &[&str] = &["rfutex-selftests", "rfutex-demo"];
 /// The target that programs for the VM are built for.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// A command of cargo that is about the tests of the workspace in `tools`.
+fn cargo_test(tools: &Path) -> Command {
+    let mut command = Command::new("cargo");
+    command
+        .args(["test", "--workspace", "--locked", "--target", TARGET])
+        .current_dir(tools);
+    command
+}
+
 /// Builds all test programs of the workspace and returns where they are.
-fn build(tools: &Path) -> Result<Vec<PathBuf>> {
-    let built = Command::new("cargo")
-        .args([
-            "test",
-            "--workspace",
-            "--locked",
-            "--no-run",
-            "--target",
-            TARGET,
-        ])
-        .arg("--message-format=json-render-diagnostics")
-        .current_dir(tools)
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .context("cargo cannot be run")?;
+fn build(tools: &Path, interrupt: &Interrupt) -> Result<Vec<PathBuf>> {
+    let mut cargo = cargo_test(tools);
+    cargo
+        .args(["--no-run", "--message-format=json-render-diagnostics"])
+        .stdin(Stdio::null());
+    let built = interrupt.output(&mut cargo, true)?;
     ensure!(built.status.success(), "the tests of tools/ do not build");
     let messages = String::from_utf8_lossy(&built.stdout).into_owned();
     let programs = test_programs(&messages);
@@ -52,9 +53,10 @@ fn test_programs(messages: &str) -> Vec<PathBuf> {
     messages.lines().filter_map(program).collect()
 }
 
-/// Runs all of them, a line each.
-pub fn run(top: &Path, limit: Duration, report: &mut Report) -> Result<()> {
-    for program in build(&top.join("tools"))? {
+/// Runs all of them, a line each, and the examples in the crates' documentation.
+pub fn run(top: &Path, limit: Duration, interrupt: &Interrupt, report: &mut Report) -> Result<()> {
+    let tools = top.join("tools");
+    for program in build(&tools, interrupt)? {
         let list = trial::run(Command::new(&program).arg("--list"), limit, None)?;
         ensure!(
             list.well(),
@@ -66,12 +68,35 @@ pub fn run(top: &Path, limit: Duration, report: &mut Report) -> Result<()> {
             let name = format!("host/{}/{}", stem(&program), test.name);
             let mut command = Command::new(&program);
             command.args(["--exact", &test.name]).env("RFUTEX_TOP", top);
-            self::test(&mut command, name, limit, report, |output| {
+            self::test(&mut command, name, limit, interrupt, report, |output| {
                 trial::parse_result(output) == Some((1, 0))
             })?;
         }
     }
-    Ok(())
+    examples(&tools, limit, interrupt, report)
+}
+
+/// Builds the examples in the crates' documentation, and runs those that need no device.
+fn examples(
+    tools: &Path,
+    limit: Duration,
+    interrupt: &Interrupt,
+    report: &mut Report,
+) -> Result<()> {
+    let mut command = cargo_test(tools);
+    command.arg("--doc");
+    test(
+        &mut command,
+        "host/examples".to_owned(),
+        limit,
+        interrupt,
+        report,
+        |output| {
+            let results: Vec<_> = output.lines().filter_map(trial::parse_result).collect();
+            results.iter().any(|(passed, _)| *passed > 0)
+                && results.iter().all(|(_, ignored)| *ignored == 0)
+        },
+    )
 }
 
 /// Runs one test. It passes if `command` ends well within `limit`, and its
@@ -80,11 +105,13 @@ pub fn test(
     command: &mut Command,
     name: String,
     limit: Duration,
+    interrupt: &Interrupt,
     report: &mut Report,
     as_it_should: impl FnOnce(&str) -> bool,
 ) -> Result<()> {
     report.started(name.clone());
-    let ended = trial::run(command, limit, None)?;
+    let ended = trial::run_unless(command, limit, None, Some(&|| interrupt.came()))?;
+    interrupt.check()?;
     let good = ended.well() && as_it_should(&ended.output);
     Ok(report.ended(Outcome {
         name,
@@ -114,25 +141,12 @@ pub fn modinfo(module: &Path, report: &mut Report) -> Result<()> {
                 .is_some_and(|(name, value)| name == field && !value.trim().is_empty())
         })
     };
-    let why: Vec<_> = ["description", "license", "author", "parm"]
+    let wrong: Vec<_> = ["description", "license", "author", "parm"]
         .iter()
         .filter(|field| !tells(field))
         .map(|field| format!("modinfo shows no {field}"))
         .collect();
-    let verdict = if why.is_empty() {
-        Verdict::Passed
-    } else {
-        Verdict::Failed
-    };
-    let name = "host/modinfo".to_owned();
-    Ok(report.ended(Outcome {
-        name,
-        verdict,
-        seconds: 0.0,
-        why,
-        splats: Vec::new(),
-        log: text,
-    })?)
+    Ok(report.judged("host/modinfo".to_owned(), 0.0, wrong, text)?)
 }
 
 /// A test program's name without the hash that cargo puts behind it.

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::interrupt::Interrupt;
 use crate::root::Root;
-use crate::vng::{End, Interrupt, Limits, Machine};
+use crate::vng::{End, Limits, Machine};
 
 /// How long a guest under KVM may take to come up: many times what it needs.
 const LIMIT: Duration = Duration::from_secs(40);

@@ -5,14 +5,17 @@ mod bench;
 mod boots;
 mod check;
 mod host;
+mod interrupt;
 mod kvm;
 mod peers;
 mod qmp;
 mod report;
+mod results;
 mod root;
 mod samples;
 mod session;
 mod splats;
+mod stages;
 mod suites;
 mod vng;
 
@@ -24,6 +27,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use rfutex_guest::plan::{Plan, Stage};
 
+use interrupt::Interrupt;
 use report::Report;
 use session::{Places, Session, guest_module};
 use vng::{Interrupt, Limits, Machine};
@@ -142,6 +146,9 @@ enum Do {
         report: PathBuf,
         #[arg(long)]
         silence: u64,
+        /// What the console's log is called
+        #[arg(long)]
+        name: String,
     },
 }
 
@@ -210,12 +217,13 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
     let interrupt = Interrupt::take()?;
     match &cli.command {
         Do::Check { only } => {
-            let mut check = check::Check::new(options, &places, &interrupt);
+            let check = check::Check::new(options, &places, &interrupt);
             Ok(close(&check.all(only)?))
         }
         Do::Splats => {
             let mut report = Report::default();
-            let result = splats::run(options, &places).and_then(|ran| ran.judge(&mut report));
+            let result =
+                splats::run(options, &places, &interrupt).and_then(|ran| ran.judge(&mut report));
             report.close(result)?;
             Ok(close(&report))
         }
@@ -263,6 +271,7 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
             plan,
             report,
             silence,
+            name,
         } => {
             let plan: Plan = serde_json::from_slice(&std::fs::read(plan)?)?;
             let silence = Duration::from_secs(*silence);
@@ -281,7 +290,7 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
             }
             session.choose_accelerator(&root)?;
             let mut result = Report::default();
-            session.run(&root, &plan, "splats", &mut result)?;
+            session.run(&root, &plan, name, &mut result)?;
             std::fs::write(report, serde_json::to_vec(&result)?)?;
             Ok(close(&result))
         }

@@ -16,10 +16,11 @@ use clap::Args;
 use rfutex_guest::plan::{Plan, Stage};
 
 use crate::Options;
+use crate::interrupt::Interrupt;
 use crate::report::Report;
 use crate::root::Root;
 use crate::session::{Places, guest_module};
-use crate::vng::{Interrupt, Limits};
+use crate::vng::Limits;
 
 pub use table::Table;
 

@@ -32,6 +32,31 @@ impl Report {
         Ok(())
     }
 
+    /// Notes and prints that a test on the host ended: it has failed if anything is
+    /// `wrong`.
+    pub fn judged(
+        &mut self,
+        name: String,
+        seconds: f64,
+        wrong: impl IntoIterator<Item = String>,
+        log: String,
+    ) -> io::Result<()> {
+        let why: Vec<_> = wrong.into_iter().collect();
+        let verdict = if why.is_empty() {
+            Verdict::Passed
+        } else {
+            Verdict::Failed
+        };
+        self.ended(Outcome {
+            name,
+            verdict,
+            seconds,
+            why,
+            splats: Vec::new(),
+            log,
+        })
+    }
+
     /// The VM ended before its plan was done: the test that was running has
     /// failed, or the VM itself has.
     pub fn cut_short(&mut self, why: String, splats: Vec<String>, log: String) -> io::Result<()> {
@@ -66,6 +91,13 @@ impl Report {
         let Err(error) = result else { return Ok(()) };
         self.running.get_or_insert_with(|| "harness".to_owned());
         self.cut_short(format!("{error:#}"), Vec::new(), String::new())
+    }
+
+    /// Adds another report, whose tests ran meanwhile.
+    pub fn join(&mut self, other: Self) {
+        self.outcomes.extend(other.outcomes);
+        self.deaths.extend(other.deaths);
+        self.running = self.running.take().or(other.running);
     }
 
     /// Every test that has ended, in order.
@@ -153,6 +185,11 @@ impl Phases {
     pub fn add(&mut self, what: &str, took: Duration) {
         self.0.push((what.to_owned(), took));
     }
+
+    /// Adds what took its time meanwhile.
+    pub fn join(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
 }
 
 impl fmt::Display for Phases {
@@ -202,6 +239,17 @@ mod tests {
         report.ended(outcome("d", Verdict::Failed)).unwrap();
         assert!(!report.good());
         assert_eq!(report.to_string(), "3 passed, 1 failed");
+    }
+
+    #[test]
+    fn a_failure_in_one_of_two_lanes_is_failure() {
+        let [mut good, mut bad] = [Report::default(), Report::default()];
+        good.ended(outcome("a", Verdict::Passed)).unwrap();
+        bad.started("b".to_owned());
+        bad.close(Err(anyhow::anyhow!("no kernel"))).unwrap();
+        good.join(bad);
+        assert_eq!(good.to_string(), "1 passed, 1 failed");
+        assert_eq!(good.failures(), "failed:  b\n");
     }
 
     #[test]

@@ -12,10 +12,11 @@ use rfutex_guest::event::Event;
 use rfutex_guest::plan::{END_MARK, Plan};
 use rfutex_guest::splat;
 
+use crate::interrupt::Interrupt;
 use crate::kvm;
 use crate::report::Report;
 use crate::root::Root;
-use crate::vng::{Console, End, Interrupt, Limits, Machine};
+use crate::vng::{Console, End, Limits, Machine};
 
 /// Lines of console shown when the VM died or hung.
 const TAIL: usize = 150;
@@ -242,6 +243,13 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Decides for what [`Self::choose_accelerator`] has found for an equal
+    /// machine.
+    pub fn use_accelerator(&mut self, kvm: bool) {
+        self.use_emulation();
+        self.machine.kvm = kvm;
+    }
+
     /// Decides for software emulation.
     pub fn use_emulation(&mut self) {
         // Before what the user gives: the last one counts.
@@ -306,7 +314,12 @@ impl Session<'_> {
         root.set_plan(plan)?;
         let logs = self.places.build.join("console");
         fs::create_dir_all(&logs)?;
-        let mut log = tempfile::NamedTempFile::new_in(&logs)?;
+        // A file of its own under a name that an earlier boot may have had. It is there
+        // from the beginning: most is wanted of the boot that is interrupted.
+        let path = logs.join(format!("{name}.log"));
+        let mut log = tempfile::NamedTempFile::new_in(&logs)?
+            .persist(&path)
+            .context("keeping the console's log")?;
         let mut ran = Ran::default();
         let how = if self.machine.kvm {
             "KVM"
@@ -346,8 +359,6 @@ impl Session<'_> {
                 Ok(())
             },
         )?;
-        let path = logs.join(format!("{name}.log"));
-        log.persist(&path).context("keeping the console's log")?;
         Ok(Ended {
             ran,
             end,

@@ -5,14 +5,15 @@
 
 use std::fs;
 use std::panic::resume_unwind;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 
 use anyhow::{Context, Result};
-use rfutex_guest::event::{Outcome, Verdict};
+use rfutex_guest::event::Verdict;
 use rfutex_guest::plan::{END, Plan, Stage};
 
 use crate::Options;
+use crate::interrupt::Interrupt;
 use crate::report::Report;
 use crate::session::{DIED_BOOTING, Places, guest_module};
 
@@ -219,7 +220,7 @@ fn fifth() -> Vm {
 pub struct Ran(Vec<(Vm, Inner)>);
 
 /// Runs all of it, the VMs side by side: most of their time they wait.
-pub fn run(options: &Options, places: &Places) -> Result<Ran> {
+pub fn run(options: &Options, places: &Places, interrupt: &Interrupt) -> Result<Ran> {
     thread::scope(|scope| {
         let vms = [
             Vm {
@@ -234,8 +235,14 @@ pub fn run(options: &Options, places: &Places) -> Result<Ran> {
             vm(fourth()),
             fifth(),
         ];
-        let vms =
-            vms.map(|vm| scope.spawn(|| carry_out(options, places, &vm).map(|inner| (vm, inner))));
+        let mut number = 0;
+        let vms = vms.map(|vm| {
+            let name = format!("splats-{number}");
+            number += 1;
+            let run =
+                move || carry_out(options, places, interrupt, &vm, &name).map(|inner| (vm, inner));
+            scope.spawn(run)
+        });
         let ran = vms.map(|vm| vm.join().unwrap_or_else(|panic| resume_unwind(panic)));
         Ok(Ran(ran.into_iter().collect::<Result<_>>()?))
     })
@@ -265,7 +272,15 @@ struct Inner {
 }
 
 /// Runs it as a run of the tests is run: this program, one boot.
-fn carry_out(options: &Options, places: &Places, vm: &Vm) -> Result<Inner> {
+///
+/// The console's log is called `name`.
+fn carry_out(
+    options: &Options,
+    places: &Places,
+    interrupt: &Interrupt,
+    vm: &Vm,
+    name: &str,
+) -> Result<Inner> {
     let temp = tempfile::tempdir()?;
     let (plan, result) = (temp.path().join("plan"), temp.path().join("report"));
     fs::write(
@@ -303,8 +318,11 @@ fn carry_out(options: &Options, places: &Places, vm: &Vm) -> Result<Inner> {
         .arg(&plan)
         .arg("--report")
         .arg(&result)
-        .args(["--silence", &vm.silence.to_string()]);
-    let output = command.output().context("running ourselves")?;
+        .args(["--silence", &vm.silence.to_string(), "--name", name])
+        .stdin(Stdio::null());
+    let output = interrupt
+        .output(&mut command, false)
+        .context("running ourselves")?;
     let report = fs::read(&result).with_context(|| {
         format!(
             "the runner left no report; it said:\n{}{}",
@@ -332,7 +350,13 @@ fn judge(
         .iter()
         .find(|outcome| outcome.name == inner_name);
     let wrong = match (outcome, expect) {
-        (None, _) => Some(format!("it did not run: {}", inner.report)),
+        (None, _) => {
+            let outcomes = inner.report.outcomes().iter();
+            let others: Vec<_> = outcomes
+                .map(|other| format!("{}: {}", other.name, other.why.join("; ")))
+                .collect();
+            Some(format!("it did not run, but {others:?}"))
+        }
         (Some(o), Pass) if o.verdict == Verdict::Passed => None,
         (Some(o), Fail) if o.verdict == Verdict::Failed => None,
         (Some(o), Splat(kind)) if o.verdict == Verdict::Failed => {
@@ -346,7 +370,8 @@ fn judge(
         (Some(_), Some(outcome)) => outcome.log.clone(),
         _ => String::new(),
     };
-    note(report, name, outcome.map_or(0.0, |o| o.seconds), wrong, log)
+    let seconds = outcome.map_or(0.0, |o| o.seconds);
+    Ok(report.judged(name.to_owned(), seconds, wrong, log)?)
 }
 
 /// The runner has to say that the machine died while it booted, and to have
@@ -371,7 +396,7 @@ fn judge_death(report: &mut Report, inner: &Inner, number: usize) -> Result<()> 
         None
     };
     let name = format!("harness/{number}/once-more");
-    note(report, &name, 0.0, wrong, said.into_owned())
+    Ok(report.judged(name, 0.0, wrong, said.into_owned())?)
 }
 
 /// The runner has to fail, and to end with its totals.
@@ -385,34 +410,6 @@ fn judge_exit(report: &mut Report, inner: &Inner, number: usize) -> Result<()> {
     } else {
         None
     };
-    note(
-        report,
-        &format!("harness/{number}/exit"),
-        0.0,
-        wrong,
-        String::new(),
-    )
-}
-
-fn note(
-    report: &mut Report,
-    name: &str,
-    seconds: f64,
-    wrong: Option<String>,
-    log: String,
-) -> Result<()> {
-    let verdict = if wrong.is_none() {
-        Verdict::Passed
-    } else {
-        Verdict::Failed
-    };
-    let (name, why) = (name.to_owned(), wrong.into_iter().collect());
-    Ok(report.ended(Outcome {
-        name,
-        verdict,
-        seconds,
-        why,
-        splats: Vec::new(),
-        log,
-    })?)
+    let name = format!("harness/{number}/exit");
+    Ok(report.judged(name, 0.0, wrong, String::new())?)
 }
