@@ -64,7 +64,7 @@ check-peers:
 
 # N=how many scenarios; SEED=what an earlier run printed: the same ones.
 oracle:
-	@tools/vm.sh run -- rfutex-selftests oracle $(if $(N),--scenarios $(N)) $(if $(SEED),--seed $(SEED))
+	@tools/vm.sh run --no-terminal -- rfutex-selftests oracle $(if $(N),--scenarios $(N)) $(if $(SEED),--seed $(SEED))
 
 # N=how many processes that use a robust lock are killed.
 kill:
@@ -88,9 +88,21 @@ profile:
 boots:
 	@tools/vm.sh boots $(N:%=--count %)
 
-# make run CMD='rfutex-selftests --list'; without CMD a shell.
+# A word for the shell, whatever is in it.
+quote = '$(subst ','\'',$(1))'
+
+# The machine that run and gdb boot: CPUS=how many, MEM=MiB, VIRTME=options of virtme-ng,
+# QEMU=options of QEMU.
+MACHINE = $(CPUS:%=--cpus %) $(MEM:%=--memory %) $(if $(VIRTME),--virtme=$(call quote,$(VIRTME))) \
+	$(if $(QEMU),--qemu-opts=$(call quote,$(QEMU)))
+
+# What is brought along: DIR=a directory, ROOT=host|host-writable.
+BROUGHT = $(if $(DIR),--dir $(call quote,$(DIR))) $(ROOT:%=--root %)
+
+# make run CMD=./mytest DIR=. or make run CMD='rfutex-selftests --list'; without CMD a shell.
 run:
-	@tools/vm.sh run $(if $(CMD),-- $(CMD))
+	@tools/vm.sh run $(MACHINE) $(BROUGHT) $(if $(CMD),-- $(CMD))
+
 
 lint doc:
 	@tools/$@.sh
@@ -110,7 +122,9 @@ help:
 	@echo '  bench-compare   - what costs more or less than with the module of BASE=revision'
 	@echo '  profile         - the instructions of an operation (ROW=wake-none MEMORY=shared'
 	@echo '                    SIDE=page, or SIDE=contender)'
-	@echo '  run             - a shell in the VM with the module loaded (CMD=...: a command)'
+	@echo '  run             - a shell in the VM with the module loaded (CMD=...: a command;'
+	@echo '                    DIR=a directory to have there, ROOT=host: all of this system;'
+	@echo '                    CPUS=how many, MEM=MiB, VIRTME=, QEMU=more options of these)'
 	@echo '  boots           - boot the VM again and again (N=how often) and count how often that fails'
 	@echo '  splats          - check that each kind of kernel splat fails a test'
 	@echo '  lint            - all style checks'

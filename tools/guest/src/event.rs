@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the guest tells the host: one line of JSON an event, on standard
-//! output, behind a mark that no other output begins with.
+//! output, behind a mark that no other output begins with. Where standard output
+//! is the user's terminal, they go to a file instead.
 
+use std::fs::File;
 use std::io::{self, Write};
 
 pub use rfutex_trial::outcome::{Outcome, Verdict};
 use serde::{Deserialize, Serialize};
+
+/// Names the file that events go to, if they do not go to standard output.
+pub const FILE: &str = "RFUTEX_EVENTS";
 
 /// Begins each line that is an event.
 const MARK: &str = "@rfutex ";
@@ -27,15 +32,25 @@ pub enum Event {
         /// Its exit status; 128 and the signal's number if one killed it.
         status: i32,
     },
+    /// The same program wrote a line to its standard error.
+    Stderr {
+        /// The line.
+        line: String,
+    },
     /// The whole plan was carried out.
     Done,
 }
 
 impl Event {
-    /// Writes the event to standard output, at once.
+    /// Writes the event to where events go, at once.
     pub fn emit(&self) -> io::Result<()> {
+        let line = format!("{MARK}{}\n", serde_json::to_string(self)?);
+        if let Some(path) = std::env::var_os(FILE) {
+            let mut file = File::options().create(true).append(true).open(path)?;
+            return file.write_all(line.as_bytes());
+        }
         let mut out = io::stdout().lock();
-        writeln!(out, "{MARK}{}", serde_json::to_string(self)?)?;
+        out.write_all(line.as_bytes())?;
         out.flush()
     }
 

@@ -6,6 +6,15 @@ use serde::{Deserialize, Serialize};
 /// Where the plan lies in the guest's root.
 pub const PATH: &str = "/rfutex/plan.json";
 
+/// Where the host's root directory is mounted.
+pub const HOST: &str = "/rfutex/host";
+
+/// Where the directory is mounted that the user brought.
+pub const DIR: &str = "/rfutex/dir";
+
+/// Where a directory is mounted that the guest leaves something in for the host.
+pub const OUT: &str = "/rfutex/out";
+
 /// Written to the kernel log when all is done: what the console shows after it
 /// is for the host to look at.
 pub const END_MARK: &str = "rfutex-guest: the plan is done";
@@ -118,4 +127,34 @@ pub enum Stage {
         /// The program and its arguments.
         argv: Vec<String>,
     },
+    Own {
+        /// The program and its arguments.
+        argv: Vec<String>,
+        /// What it finds around itself.
+        place: Place,
+    },
+}
+
+/// What a program of the user's finds around itself.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Place {
+    /// Its root directory is the host's, which is mounted on [`HOST`], instead
+    /// of the guest's own.
+    pub host_root: Option<HostRoot>,
+    /// The directory of the host that is mounted on [`DIR`]: it is there under
+    /// the same path, and where the program begins.
+    pub dir: Option<String>,
+    /// What its environment has besides.
+    pub env: Vec<(String, String)>,
+    /// Standard output and standard error are the user's terminal.
+    pub terminal: bool,
+}
+
+/// What becomes of what is written to the host's root directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostRoot {
+    /// It stays in the guest's memory, and is gone when the guest is.
+    Overlay,
+    /// The host's files change.
+    Writable,
 }

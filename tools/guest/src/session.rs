@@ -18,7 +18,7 @@ use rfutex_guest::trial::{self, Ended, Group, Trial};
 use crate::attempt::Attempt;
 use crate::kmsg::{self, Kmsg, Message};
 use crate::leftovers::Snapshot;
-use crate::{kunit, module};
+use crate::{kunit, module, own};
 
 /// The most lines of kernel log that are shown of one test.
 const LOG_LINES: usize = 300;
@@ -88,7 +88,7 @@ fn taint() -> u64 {
 }
 
 /// The splats in a part of the kernel log.
-pub fn reported(messages: &[Message]) -> splat::Findings {
+fn reported(messages: &[Message]) -> splat::Findings {
     splat::scan(messages.iter().map(|m| m.text.as_str()))
 }
 
@@ -226,6 +226,8 @@ impl Session {
                 let status = trial::exit_status(status);
                 Ok(Event::Exited { status }.emit()?)
             }
+            Stage::Own { argv, place } => {
+                let status = own::run(&argv, &place)?;
                 Ok(Event::Exited { status }.emit()?)
             }
         }

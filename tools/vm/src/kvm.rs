@@ -129,6 +129,7 @@ fn find_out(mut comes_up: impl FnMut(bool) -> Result<bool>) -> Result<Option<boo
 fn comes_up(machine: &Machine, kvm: bool, root: &Root, interrupt: &Interrupt) -> Result<bool> {
     let machine = Machine {
         kvm,
+        input: None,
         ..machine.clone()
     };
     let limit = if kvm { LIMIT } else { EMULATION_LIMIT };

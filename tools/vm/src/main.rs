@@ -7,16 +7,19 @@ mod check;
 mod host;
 mod interrupt;
 mod kvm;
+mod own;
 mod peers;
 mod qmp;
 mod report;
 mod results;
 mod root;
+mod run_tests;
 mod samples;
 mod session;
 mod splats;
 mod stages;
 mod suites;
+mod terminal;
 mod vng;
 
 use std::path::PathBuf;
@@ -25,15 +28,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use rfutex_guest::plan::{Plan, Stage};
+use rfutex_guest::plan::Plan;
 
 use interrupt::Interrupt;
+use own::{Brought, Job};
 use report::Report;
-use session::{Places, Session, guest_module};
-use vng::{Interrupt, Limits, Machine};
-
-/// What a shell says of a command that cannot be run.
-const NO_COMMAND: u8 = 127;
+use session::{Places, Session};
+use terminal::Terminal;
+use vng::{Limits, Machine};
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -63,17 +65,30 @@ struct Options {
     #[arg(long, value_name = "DIR")]
     cache: PathBuf,
     /// Processors of the VM
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 2, global = true)]
     cpus: u32,
     /// Memory of the VM, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 1536)]
+    #[arg(long, value_name = "MIB", default_value_t = 1536, global = true)]
     memory: u32,
     /// More of the kernel's command line (may be given more than once)
-    #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
+    #[arg(long, value_name = "OPTION", allow_hyphen_values = true, global = true)]
     append: Vec<String>,
     /// More of QEMU's command line
-    #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "OPTIONS",
+        allow_hyphen_values = true,
+        global = true
+    )]
     qemu_opts: Option<String>,
+    /// More of virtme-ng's command line, with quotes as a shell has them
+    #[arg(
+        long,
+        value_name = "OPTIONS",
+        allow_hyphen_values = true,
+        global = true
+    )]
+    virtme: Option<String>,
     /// Seconds that a test may take
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     limit: u64,
@@ -127,6 +142,15 @@ enum Do {
         /// Load the lab build of the module
         #[arg(long)]
         lab: bool,
+        /// Pass the output on line by line even if there is a terminal
+        #[arg(long)]
+        no_terminal: bool,
+        #[command(flatten)]
+        brought: Brought,
+        /// The command
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
         /// The command
         #[arg(last = true)]
         command: Vec<String>,
@@ -178,6 +202,9 @@ impl Options {
             memory: self.memory,
             append: self.append.clone(),
             qemu_opts: self.qemu_opts.clone(),
+            virtme: words("--virtme", self.virtme.as_deref())?,
+            shares: Vec::new(),
+            input: None,
             kvm: false,
         };
         Ok(Session {
@@ -215,6 +242,14 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
     let options = &cli.options;
     let places = options.places()?;
     let interrupt = Interrupt::take()?;
+    let job = |build, programs, brought| Job {
+        options,
+        places: &places,
+        interrupt: &interrupt,
+        build,
+        programs,
+        brought,
+    };
     match &cli.command {
         Do::Check { only } => {
             let check = check::Check::new(options, &places, &interrupt);
@@ -247,23 +282,19 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
         }
         Do::Boots { count } => Ok(exit_code(boots::run(options, &places, &interrupt, *count)?)),
         Do::Demo => {
-            let demo = ["rfutex-demo".to_owned()];
-            show(
-                options,
-                &places,
-                &interrupt,
-                "module",
-                &["rfutex-demo"],
-                &demo,
-            )
+            let (demo, brought) = ("rfutex-demo", Brought::default());
+            job("module", &[demo], &brought).run(&[demo.to_owned()], None)
         }
-        Do::Run { lab, command } => {
+        Do::Run {
+            lab,
+            no_terminal,
+            brought,
+            command,
+        } => {
             let build = if *lab { "lab" } else { "module" };
-            if command.is_empty() {
-                shell(options, &places, &interrupt, build)
-            } else {
-                show(options, &places, &interrupt, build, host::PROGRAMS, command)
-            }
+            let terminal = Terminal::ours().filter(|_| !no_terminal);
+            job(build, host::PROGRAMS, brought).run(command, terminal.as_ref())
+        }
         }
         Do::Session {
             selftests,
@@ -312,61 +343,37 @@ fn exit_code(good: bool) -> ExitCode {
     }
 }
 
-/// Runs one command in the VM and passes on what it prints and its exit status.
-fn show(
-    options: &Options,
-    places: &Places,
-    interrupt: &Interrupt,
-    build: &str,
-    programs: &[&str],
-    command: &[String],
-) -> Result<ExitCode> {
-    let limits = Limits {
-        silence: Duration::from_secs(300),
-        total: Duration::from_secs(3600),
-    };
-    let mut session = options.session(places, interrupt, limits)?;
-    let root = places.root(programs)?;
-    session.choose_accelerator(&root)?;
-    let stages = vec![
-        Stage::Insmod {
-            module: guest_module(build),
-            parameters: Vec::new(),
-        },
-        Stage::Exec {
-            argv: command.to_vec(),
-        },
-    ];
-    let mut report = Report::default();
-    let ran = session.run(
-        &root,
-        &Plan {
-            limit: options.limit,
-            stages,
-            first_failure: false,
-        },
-        "run",
-        &mut report,
-    )?;
-    if !report.outcomes().is_empty() {
-        return Ok(ExitCode::FAILURE);
-    }
-    let status = ran.exited.context("the command did not end")?;
-    Ok(ExitCode::from(u8::try_from(status).unwrap_or(NO_COMMAND)))
+/// The words of what an option was given.
+fn words(option: &str, given: Option<&str>) -> Result<Vec<String>> {
+    shlex::split(given.unwrap_or_default())
+        .with_context(|| format!("{option}: a quote is not closed"))
 }
 
-/// Gives the user a shell in the VM.
-fn shell(
-    options: &Options,
-    places: &Places,
-    interrupt: &Interrupt,
-    build: &str,
-) -> Result<ExitCode> {
-    let mut session = options.session(places, interrupt, options.limits())?;
-    let root = places.root(host::PROGRAMS)?;
-    session.choose_accelerator(&root)?;
-    let load = format!("insmod {}", guest_module(build));
-    let shell = root.add_shell(&load, "rfutex-guest log")?;
-    let status = session.machine.boot_interactive(root.path(), shell)?;
-    Ok(ExitCode::from(u8::try_from(status).unwrap_or(NO_COMMAND)))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_option_of_a_command_has_the_name_of_a_global_one() {
+        let mut cli = Cli::command();
+        cli.build();
+        let globals: Vec<_> = cli
+            .get_arguments()
+            .filter(|arg| arg.is_global_set())
+            .map(|arg| arg.get_id().clone())
+            .collect();
+        assert!(globals.len() > 2, "{globals:?}");
+        for command in cli
+            .get_subcommands()
+            .filter(|command| command.get_name() != "help")
+        {
+            let name = command.get_name();
+            for id in &globals {
+                let of_command = command.get_arguments().find(|arg| arg.get_id() == id);
+                let global = of_command.is_some_and(|arg| arg.is_global_set());
+                assert!(global, "{id} of {name}");
+            }
+        }
+    }
 }

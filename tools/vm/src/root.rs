@@ -27,8 +27,24 @@ const UDEVADM: &str = "#!/bin/sh\nexit 0\n";
 
 /// Directories that are mount points or are looked for.
 const DIRECTORIES: &[&str] = &[
-    "bin", "dev", "etc", "images", "lib", "mnt", "proc", "rfutex", "root", "run", "sys", "tmp",
-    "usr", "var",
+    "bin",
+    "dev",
+    "etc",
+    "images",
+    "lib",
+    "mnt",
+    "proc",
+    "root",
+    "run",
+    "sys",
+    "tmp",
+    "usr",
+    "var",
+    // Where plan::HOST, plan::DIR and plan::OUT are mounted.
+    "rfutex",
+    "rfutex/host",
+    "rfutex/dir",
+    "rfutex/out",
 ];
 
 /// The images: a file system's name, its size in MiB (XFS has a least size).
@@ -99,16 +115,6 @@ impl Root {
         Ok(())
     }
 
-    /// Makes a shell that runs `first` before and `last` after. Returns its path
-    /// in the guest.
-    pub fn add_shell(&self, first: &str, last: &str) -> Result<&'static str> {
-        self.add_script(
-            "bin/rfutex-shell",
-            &format!("#!/bin/sh\n{first}\nsh -l\n{last}\n"),
-        )?;
-        Ok("/bin/rfutex-shell")
-    }
-
     /// Copies a program into `/bin` and returns its path in the guest.
     pub fn add_program(&self, program: &Path) -> Result<String> {
         let name = program.file_name().context("a program needs a name")?;
@@ -123,6 +129,12 @@ impl Root {
     pub fn add_dynamic(&self, program: &Path, dir: &str) -> Result<Vec<PathBuf>> {
         let name = program.file_name().context("a program needs a name")?;
         self.add_file(program, &format!("{dir}/{}", name.to_string_lossy()))?;
+        self.add_libraries(program)
+    }
+
+    /// Copies the shared libraries that a program or a shared library needs to where
+    /// they are on the host, and returns their paths.
+    pub fn add_libraries(&self, program: &Path) -> Result<Vec<PathBuf>> {
         let list = Command::new("ldd").arg(program).output()?;
         ensure!(
             list.status.success(),
@@ -151,6 +163,23 @@ impl Root {
         fs::copy(file, &to)
             .with_context(|| format!("copying {} into the guest", file.display()))?;
         Ok(())
+    }
+
+    /// Makes sure that there is a directory at `at`, a path in the guest, to mount one
+    /// of the host on. Fails if that would hide what the guest needs.
+    pub fn add_mount_point(&self, at: &Path) -> Result<()> {
+        let path = self.path().join(at.strip_prefix("/")?);
+        if path.is_dir() {
+            let empty = fs::read_dir(&path)?.next().is_none();
+            let kernels = ["/dev", "/proc", "/run", "/sys"].map(Path::new);
+            ensure!(
+                empty && !kernels.contains(&at),
+                "{} cannot be the directory that you bring: the guest has its own \
+                 (with ROOT=host it can have all of the host's)",
+                at.display()
+            );
+        }
+        fs::create_dir_all(&path).with_context(|| format!("a place for {}", at.display()))
     }
 
     /// Makes the images of file systems, sparse and read-only.
@@ -196,24 +225,33 @@ pub fn find_program(name: &str) -> Result<PathBuf> {
 
 /// True if an ELF file asks for no dynamic loader.
 fn is_static(elf: &[u8]) -> bool {
+    wants_loader(elf) == Some(false)
+}
+
+/// True if the file `program` needs shared libraries. One that is no program of this
+/// processor does not.
+pub fn is_dynamic(program: &Path) -> Result<bool> {
+    let bytes = fs::read(program).with_context(|| program.display().to_string())?;
+    Ok(wants_loader(&bytes) == Some(true))
+}
+
+/// Whether an ELF file asks for a dynamic loader; `None` for every other file.
+fn wants_loader(elf: &[u8]) -> Option<bool> {
     /// The program header type of the loader's name.
     const PT_INTERP: u32 = 3;
     let u16_at = |at: usize| Some(u16::from_le_bytes(elf.get(at..at + 2)?.try_into().ok()?));
     let u32_at = |at: usize| Some(u32::from_le_bytes(elf.get(at..at + 4)?.try_into().ok()?));
-    let loader = || {
-        if !elf.starts_with(b"\x7fELF\x02\x01") {
-            return None;
+    if !elf.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    let table = usize::try_from(u64::from_le_bytes(elf.get(32..40)?.try_into().ok()?)).ok()?;
+    let (size, count) = (usize::from(u16_at(54)?), usize::from(u16_at(56)?));
+    for i in 0..count {
+        if u32_at(table + i * size)? == PT_INTERP {
+            return Some(true);
         }
-        let table = usize::try_from(u64::from_le_bytes(elf.get(32..40)?.try_into().ok()?)).ok()?;
-        let (size, count) = (usize::from(u16_at(54)?), usize::from(u16_at(56)?));
-        for i in 0..count {
-            if u32_at(table + i * size)? == PT_INTERP {
-                return Some(true);
-            }
-        }
-        Some(false)
-    };
-    loader() == Some(false)
+    }
+    Some(false)
 }
 
 #[cfg(test)]
@@ -233,6 +271,19 @@ mod tests {
     fn a_missing_program_is_named() {
         let error = find_program("no-such-program").unwrap_err().to_string();
         assert_eq!(error, "the program no-such-program is missing");
+    }
+
+    #[test]
+    fn no_directory_hides_what_the_guest_needs() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = Root::new(parent.path()).unwrap();
+        for dir in ["/home/me/a b", "/tmp", "/usr/src"] {
+            root.add_mount_point(Path::new(dir)).unwrap();
+            assert!(root.path().join(&dir[1..]).is_dir(), "{dir}");
+        }
+        for dir in ["/", "/bin", "/proc", "/rfutex", "/etc/passwd"] {
+            assert!(root.add_mount_point(Path::new(dir)).is_err(), "{dir}");
+        }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
+use std::io;
 use std::path::PathBuf;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -35,6 +37,9 @@ const COMMAND_LINE: &[&str] = &[
 
 /// QEMU's options for a processor that counts time in instructions.
 const COUNTING: &str = "-icount shift=0,sleep=off";
+
+/// The script that runs our runner in the guest.
+pub const RUNNER: &str = "export PATH=/bin:/sbin RFUTEX_IMAGES=/images; exec rfutex-guest";
 
 /// What is said of a machine that died before anything of ours ran in it.
 pub const DIED_BOOTING: &str = "the machine died while it booted, before the module was loaded";
@@ -93,7 +98,7 @@ impl Places {
     }
 
     /// A build of the module.
-    fn module(&self, build: &str) -> PathBuf {
+    pub fn module(&self, build: &str) -> PathBuf {
         self.modules.join(build).join("rfutex.ko")
     }
 
@@ -140,6 +145,23 @@ pub struct Ran {
     pub exited: Option<i32>,
     /// From power on to the guest's first event.
     pub boot: Duration,
+}
+
+impl Ran {
+    /// Notes what the guest tells; of tests, in `report`.
+    pub fn note(&mut self, event: Event, report: &mut Report) -> io::Result<()> {
+        match event {
+            Event::Started { name } => report.started(name),
+            Event::Ended(outcome) => report.ended(outcome)?,
+            Event::Exited { status } => {
+                let failed = self.exited.filter(|&status| status != 0);
+                self.exited = failed.or(Some(status));
+            }
+            Event::Stderr { line } => eprintln!("{line}"),
+            Event::Done => self.done = true,
+        }
+        Ok(())
+    }
 }
 
 /// A boot of the VM that is over, and not yet judged.
@@ -332,13 +354,12 @@ impl Session<'_> {
         );
         let began = Instant::now();
         let mut spoke = false;
-        let script = "export PATH=/bin:/sbin RFUTEX_IMAGES=/images; exec rfutex-guest";
         let (end, console) = self.machine.boot(
             root.path(),
-            script,
+            RUNNER,
             self.limits,
             self.interrupt,
-            log.as_file_mut(),
+            &mut log,
             |line| {
                 spoke = true;
                 let event = Event::parse(line);
@@ -346,14 +367,8 @@ impl Session<'_> {
                     ran.boot = began.elapsed();
                 }
                 match event {
-                    Some(Event::Up) => (),
-                    Some(Event::Started { name }) => report.started(name),
-                    Some(Event::Ended(outcome)) => report.ended(outcome)?,
-                    Some(Event::Exited { status }) => {
-                        let failed = ran.exited.filter(|&status| status != 0);
-                        ran.exited = failed.or(Some(status));
                     }
-                    Some(Event::Done) => ran.done = true,
+                    Some(event) => ran.note(event, report)?,
                     None => on_line(line),
                 }
                 Ok(())

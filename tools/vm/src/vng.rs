@@ -3,24 +3,25 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-/// How often limits and interrupts are looked at.
-const TICK: Duration = Duration::from_millis(100);
+use crate::interrupt::{Interrupt, TICK};
+use crate::terminal::Terminal;
 
-/// How long the guest may take to its first line, however little silence is
-/// allowed after it: many times what a boot takes on an idle machine. On one
+/// How long the guest may take to its first line, however much or little silence
+/// is allowed after it: many times what a boot takes on an idle machine. On one
 /// with a load of 18 it took more than three minutes.
 const BOOT: Duration = Duration::from_secs(600);
 
@@ -40,8 +41,25 @@ pub struct Machine {
     pub append: Vec<String>,
     /// More of QEMU's.
     pub qemu_opts: Option<String>,
+    /// More of virtme-ng's, each a word.
+    pub virtme: Vec<String>,
+    /// Directories of the host that are mounted in the guest.
+    pub shares: Vec<Share>,
+    /// What the guest's command has for its standard input; else it has nothing.
+    pub input: Option<Arc<OwnedFd>>,
     /// Whether KVM runs it; else software emulation does.
     pub kvm: bool,
+}
+
+/// A directory of the host that is mounted in the guest.
+#[derive(Clone, Debug)]
+pub struct Share {
+    /// Where it is on the host.
+    pub host: PathBuf,
+    /// Where it is mounted in the guest.
+    pub guest: &'static str,
+    /// Whether the guest may write to it.
+    pub writable: bool,
 }
 
 /// How long things may take.
@@ -99,30 +117,12 @@ impl Console {
     }
 }
 
-/// The signals that end us.
-pub struct Interrupt(Arc<AtomicBool>);
-
-impl Interrupt {
-    /// Takes SIGINT and SIGTERM from now on.
-    pub fn take() -> Result<Self> {
-        let flag = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            signal_hook::flag::register(signal, Arc::clone(&flag))?;
-        }
-        Ok(Self(flag))
-    }
-
-    fn came(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 impl Machine {
     /// The command that boots this machine with `root` as its root directory.
-    fn command(&self, root: &Path, temp: &Path) -> Command {
+    fn command(&self, root: &Path, temp: &Path) -> Result<Command> {
         let mut vng = Command::new("vng");
         vng.arg("--run").arg(&self.image).arg("--root").arg(root);
-        vng.args(["--verbose", "--disable-microvm"]);
+        vng.arg("--disable-microvm");
         vng.args([
             "--cpus",
             &self.cpus.to_string(),
@@ -141,10 +141,19 @@ impl Machine {
         if let Some(options) = &self.qemu_opts {
             vng.arg(format!("--qemu-opts={options}"));
         }
+        for (number, share) in self.shares.iter().enumerate() {
+            // vng takes few characters in a path, and hands it to a shell: it gets one
+            // of ours, which leads there.
+            let link = temp.join(format!("share{number}"));
+            symlink(&share.host, &link).context("a link to a shared directory")?;
+            let option = if share.writable { "rwdir" } else { "rodir" };
+            vng.arg(format!("--{option}={}={}/.", share.guest, link.display()));
+        }
+        vng.args(&self.virtme);
         // vng looks at the working directory as one inside the root. Its
         // sockets stay in a directory that goes away with us.
         vng.current_dir(root).env("TMPDIR", temp);
-        vng
+        Ok(vng)
     }
 
     /// Boots, runs `script` in the guest, and gives each line of its output to
@@ -159,14 +168,17 @@ impl Machine {
         mut on_line: impl FnMut(&str) -> Result<()>,
     ) -> Result<(End, Console)> {
         let temp = tempfile::Builder::new().prefix("rfutex-").tempdir()?;
-        let mut vm = Vm::start(
-            self.command(root, temp.path()).args(["--exec", script]),
-            log,
-        )?;
+        let mut command = self.command(root, temp.path())?;
+        command.args(["--verbose", "--exec", script]);
+        command.stdin(match &self.input {
+            Some(input) => Stdio::from(input.try_clone()?),
+            None => Stdio::null(),
+        });
+        let mut vm = Vm::start(&mut command, log)?;
         let began = Instant::now();
         let mut heard = began;
-        let boot = if self.kvm { BOOT_UNDER_KVM } else { BOOT };
-        let mut patience = limits.silence.max(boot);
+        // However long the guest's command may be silent, booting takes its time and no more.
+        let mut patience = if self.kvm { BOOT_UNDER_KVM } else { BOOT };
         let end = loop {
             match vm.output.recv_timeout(TICK) {
                 Ok(line) => {
@@ -177,24 +189,21 @@ impl Machine {
                 Err(RecvTimeoutError::Disconnected) => break None,
                 Err(RecvTimeoutError::Timeout) => (),
             }
-            if interrupt.came() {
-                vm.kill();
-                bail!("interrupted");
-            }
+            interrupt.check()?;
             if heard.elapsed() > patience {
                 break Some(format!("no sign of life for {} s", patience.as_secs()));
             }
             if began.elapsed() > limits.total {
                 break Some(format!("not done after {} s", limits.total.as_secs()));
             }
-            if vm.child.try_wait()?.is_some() {
+            if vm.group.0.try_wait()?.is_some() {
                 break None;
             }
         };
         if end.is_some() {
-            vm.kill();
+            vm.group.kill();
         }
-        let status = vm.child.wait()?;
+        let status = vm.group.0.wait()?;
         // What was still in the pipes when it ended.
         let (rest, console) = vm.finish();
         for line in rest {
@@ -204,21 +213,45 @@ impl Machine {
         Ok((end, console))
     }
 
-    /// Boots with this terminal as the guest's console, and `shell` on it.
-    pub fn boot_interactive(&self, root: &Path, shell: &str) -> Result<i32> {
+    /// Boots with `terminal` as the guest's console, and `shell` on it. The guest
+    /// ends when `shell` does.
+    pub fn boot_on(
+        &self,
+        terminal: &Terminal,
+        root: &Path,
+        shell: &str,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
         let temp = tempfile::Builder::new().prefix("rfutex-").tempdir()?;
-        let mut vng = self.command(root, temp.path());
-        let status = vng
-            .args(["--shell", shell])
-            .status()
-            .context("vng (virtme-ng) cannot be run")?;
-        Ok(status.code().unwrap_or(255))
+        let mut command = self.command(root, temp.path())?;
+        command.args(["--shell", shell]);
+        let mut vng = Group(terminal.lend_to(&mut command)?);
+        // Its exit status says nothing of `shell`'s.
+        interrupt.wait(&mut vng.0).map(drop)
+    }
+}
+
+/// A process group that is ended when this is dropped, and its leader.
+struct Group(Child);
+
+impl Group {
+    fn kill(&self) {
+        // Fails only if all of the group are gone.
+        let _ = killpg(Pid::from_raw(self.0.id() as i32), Signal::SIGKILL);
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+        // It was killed; reaping it cannot be refused.
+        let _ = self.0.wait();
     }
 }
 
 /// A running VM: vng, and below it QEMU and virtiofsd, in a group of their own.
 struct Vm {
-    child: Child,
+    group: Group,
     output: Receiver<String>,
     console: Console,
     readers: Vec<JoinHandle<()>>,
@@ -227,7 +260,6 @@ struct Vm {
 impl Vm {
     fn start(command: &mut Command, log: &mut File) -> Result<Self> {
         let mut child = command
-            .stdin(Stdio::null())
             // A pipe, never a file: QEMU would open it again and truncate it.
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -250,21 +282,16 @@ impl Vm {
             }),
         ];
         Ok(Self {
-            child,
+            group: Group(child),
             output,
             console,
             readers,
         })
     }
 
-    fn kill(&self) {
-        // Fails only if all of the group are gone.
-        let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
-    }
-
     /// Ends what is left of the group and reads what is left in the pipes.
     fn finish(mut self) -> (Vec<String>, Console) {
-        self.kill();
+        self.group.kill();
         for reader in self.readers.drain(..) {
             if reader.join().is_err() {
                 self.console
@@ -272,14 +299,6 @@ impl Vm {
             }
         }
         (self.output.try_iter().collect(), self.console.clone())
-    }
-}
-
-impl Drop for Vm {
-    fn drop(&mut self) {
-        self.kill();
-        // It was killed; reaping it cannot be refused.
-        let _ = self.child.wait();
     }
 }
 
