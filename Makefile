@@ -103,6 +103,9 @@ BROUGHT = $(if $(DIR),--dir $(call quote,$(DIR))) $(ROOT:%=--root %)
 run:
 	@tools/vm.sh run $(MACHINE) $(BROUGHT) $(if $(CMD),-- $(CMD))
 
+# GDB=options of gdb. Without CMD the selftests smoke:: are debugged.
+gdb:
+	@tools/vm.sh gdb $(MACHINE) $(BROUGHT) $(if $(GDB),--gdb=$(call quote,$(GDB))) $(if $(CMD),-- $(CMD))
 
 lint doc:
 	@tools/$@.sh
@@ -125,6 +128,7 @@ help:
 	@echo '  run             - a shell in the VM with the module loaded (CMD=...: a command;'
 	@echo '                    DIR=a directory to have there, ROOT=host: all of this system;'
 	@echo '                    CPUS=how many, MEM=MiB, VIRTME=, QEMU=more options of these)'
+	@echo '  gdb             - gdb on the VM, before the command begins (GDB=options of gdb)'
 	@echo '  boots           - boot the VM again and again (N=how often) and count how often that fails'
 	@echo '  splats          - check that each kind of kernel splat fails a test'
 	@echo '  lint            - all style checks'

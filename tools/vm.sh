@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# vm.sh check|peers|bench|bench-compare|profile|boots|demo|splats|run [OPTION...]: prepares the kernel, the module and
-# the programs, then runs rfutex-vm, which boots the VM. The environment may
+# vm.sh check|peers|bench|bench-compare|profile|boots|demo|splats|run|recording|gdb [OPTION...]: prepares the kernel, the module
+# and the programs, then runs rfutex-vm, which boots the VM. The environment may
 # name a built kernel (NAMED_KDIR) or a kernel's source (KSRC).
 
 . "$(dirname "$0")/kernel/setup.sh"
 
 target=x86_64-unknown-linux-gnu
-usage() { die "usage: vm.sh check|peers|bench|bench-compare|profile|boots|demo|splats|run [OPTION...]"; }
+usage() { die "usage: vm.sh check|peers|bench|bench-compare|profile|boots|demo|splats|run|recording|gdb [OPTION...]"; }
 
 [ $# -gt 0 ] || usage
 command=$1
@@ -23,6 +23,7 @@ bench-compare) flavour=count builds=module packages=bench ;;
 boots) flavour=${FLAVOUR:-lean} builds=module packages= ;;
 demo) flavour=lean builds=module packages=samples ;;
 run) flavour=${FLAVOUR:-lean} builds='module lab' packages='selftests samples' ;;
+gdb) flavour=${FLAVOUR:-lean} builds=symbols packages='selftests samples ctl' ;;
 *) usage ;;
 esac
 
@@ -30,14 +31,16 @@ esac
 build_modules() {
 	local build
 	for build in "$@"; do
-		if [ "$build" = lab ]; then
-			build_module lab RFUTEX_LAB=y
-		else
-			build_module "$build"
-		fi
+		case $build in
+		lab) build_module lab RFUTEX_LAB=y ;;
+		# What a debugger shows of the module, whatever the kernel was built with.
+		symbols) build_module symbols KCFLAGS=-g KRUSTFLAGS=-Cdebuginfo=2 ;;
+		*) build_module "$build" ;;
+		esac
 	done
 }
 
+[ "$command" != gdb ] || "$TOOLS_KERNEL/packages.sh" gdb
 setup "$flavour"
 # shellcheck disable=SC2086 # one word a build
 build_modules $builds

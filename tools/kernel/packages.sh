@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# packages.sh [llvm]: makes sure that the programs which the builds and the VM
-# need are there; with "llvm", those of LLVM, whose version depends on rustc.
+# packages.sh [llvm|gdb]: makes sure that the programs which the builds and the VM
+# need are there; with "llvm", those of LLVM, whose version depends on rustc; with
+# "gdb", the debugger.
 # Installs Debian packages where there is apt; elsewhere says what is missing.
 
 . "$(dirname "$0")/lib.sh"
@@ -37,6 +38,9 @@ pkg=libssl-dev:libssl-dev
 pkg=libcap-ng-dev:libcap-ng-dev
 pkg=libseccomp-dev:libseccomp-dev
 "
+if [ "${1:-}" = gdb ]; then
+	needs=gdb:gdb
+fi
 if [ "${1:-}" = llvm ]; then
 	llvm=$(llvm_version)
 	LLVM_BIN=/usr/lib/llvm-$llvm/bin

@@ -37,6 +37,12 @@ pub enum Event {
         /// The line.
         line: String,
     },
+    /// The module is loaded, and nothing more is done until standard input has a
+    /// line.
+    Loaded {
+        /// Where each section of the module is in the kernel's memory.
+        sections: Vec<(String, u64)>,
+    },
     /// The whole plan was carried out.
     Done,
 }

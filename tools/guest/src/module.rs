@@ -28,6 +28,20 @@ pub fn is_there() -> Result<()> {
     Ok(())
 }
 
+/// Where each section of the loaded module is in the kernel's memory.
+pub fn sections() -> Result<Vec<(String, u64)>> {
+    let dir = "/sys/module/rfutex/sections";
+    let mut sections = Vec::new();
+    for name in leftovers::names(dir.as_ref()) {
+        let text = fs::read_to_string(format!("{dir}/{name}"))?;
+        let digits = text.trim().trim_start_matches("0x");
+        let address = u64::from_str_radix(digits, 16).with_context(|| format!("{name}: {text}"))?;
+        sections.push((name, address));
+    }
+    sections.sort();
+    Ok(sections)
+}
+
 fn unload() -> nix::Result<()> {
     delete_module(NAME, DeleteModuleFlags::O_NONBLOCK)
 }

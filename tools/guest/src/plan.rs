@@ -127,6 +127,10 @@ pub enum Stage {
         /// The program and its arguments.
         argv: Vec<String>,
     },
+    /// Tells where the module lies in the kernel's memory, and waits for a line on
+    /// standard input: a debugger has come by then.
+    Debugger,
+    /// Runs a program of the user's, or a shell.
     Own {
         /// The program and its arguments.
         argv: Vec<String>,

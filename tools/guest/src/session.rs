@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
+use std::io;
 use std::process::Command;
 use std::time::Duration;
 
@@ -225,6 +225,13 @@ impl Session {
                     .with_context(|| argv.join(" "))?;
                 let status = trial::exit_status(status);
                 Ok(Event::Exited { status }.emit()?)
+            }
+            Stage::Debugger => {
+                let sections = module::sections()?;
+                Event::Loaded { sections }.emit()?;
+                let read = io::stdin().read_line(&mut String::new())?;
+                ensure!(read > 0, "no debugger came");
+                Ok(())
             }
             Stage::Own { argv, place } => {
                 let status = own::run(&argv, &place)?;

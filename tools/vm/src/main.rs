@@ -4,6 +4,7 @@
 mod bench;
 mod boots;
 mod check;
+mod gdb;
 mod host;
 mod interrupt;
 mod kvm;
@@ -151,6 +152,13 @@ enum Do {
         #[arg(last = true)]
         command: Vec<String>,
     },
+    /// Start gdb on a VM with the module loaded, before a command runs in it
+    Gdb {
+        #[command(flatten)]
+        brought: Brought,
+        /// What gdb is told besides, with quotes as a shell has them
+        #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
+        gdb: Option<String>,
         /// The command
         #[arg(last = true)]
         command: Vec<String>,
@@ -212,6 +220,7 @@ impl Options {
             machine,
             interrupt,
             limits,
+            loaded: None,
         })
     }
 
@@ -295,6 +304,14 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
             let terminal = Terminal::ours().filter(|_| !no_terminal);
             job(build, host::PROGRAMS, brought).run(command, terminal.as_ref())
         }
+        Do::Gdb {
+            brought,
+            gdb,
+            command,
+        } => {
+            let arguments = words("--gdb", gdb.as_deref())?;
+            let job = job("symbols", host::PROGRAMS, brought);
+            gdb::run(&job, command, &arguments)
         }
         Do::Session {
             selftests,

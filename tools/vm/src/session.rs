@@ -135,6 +135,9 @@ pub fn guest_module(build: &str) -> String {
     format!("/lib/modules/{build}/rfutex.ko")
 }
 
+/// The names of a module's sections, and where they are in the guest's memory.
+pub type Sections = Vec<(String, u64)>;
+
 /// What a boot of the VM came to.
 #[derive(Debug, Default)]
 pub struct Ran {
@@ -151,6 +154,7 @@ impl Ran {
     /// Notes what the guest tells; of tests, in `report`.
     pub fn note(&mut self, event: Event, report: &mut Report) -> io::Result<()> {
         match event {
+            Event::Up | Event::Loaded { .. } => (),
             Event::Started { name } => report.started(name),
             Event::Ended(outcome) => report.ended(outcome)?,
             Event::Exited { status } => {
@@ -255,6 +259,9 @@ pub struct Session<'a> {
     pub interrupt: &'a Interrupt,
     /// How long it may take.
     pub limits: Limits,
+    /// Who is told where the module lies once it is loaded, if the plan has a
+    /// debugger.
+    pub loaded: Option<Sender<Sections>>,
 }
 
 impl Session<'_> {
@@ -367,6 +374,10 @@ impl Session<'_> {
                     ran.boot = began.elapsed();
                 }
                 match event {
+                    Some(Event::Loaded { sections }) => {
+                        if let Some(loaded) = &self.loaded {
+                            loaded.send(sections).context("nobody debugs")?;
+                        }
                     }
                     Some(event) => ran.note(event, report)?,
                     None => on_line(line),
