@@ -113,7 +113,7 @@ lint doc:
 help:
 	@echo 'Two commands that prepare everything themselves, in a cache outside the checkout:'
 	@echo '  demo            - show in a VM what the module does'
-	@echo '  check           - run all tests in a VM (TESTS=part of a name: only these selftests)'
+	@echo '  check           - run all tests in a VM (TESTS=part of a name: only these)'
 	@echo
 	@echo 'More of that kind:'
 	@echo '  check-peers     - run the kernel'"'"'s futex selftests and perf bench futex on rfutex, too'

@@ -93,12 +93,17 @@ pub enum Stage {
         #[serde(default)]
         or_none: bool,
     },
-    /// A test that is a shell script: it passes if that exits with 0.
+    /// A test that is a shell script: it passes if that exits with 0, and prints
+    /// what it should.
     Script {
         /// The test's name.
         name: String,
         /// The script, for `sh -c`.
         script: String,
+        /// What it has to print, a shell pattern: `*` is any text. `None`: whatever
+        /// it likes.
+        #[serde(default)]
+        output: Option<String>,
         /// How long it may take, in seconds.
         limit: u64,
     },

@@ -187,10 +187,16 @@ impl Session {
             Stage::Script {
                 name,
                 script,
+                output,
                 limit,
             } => self.judged_tidy(&name, &mut Snapshot::take(), || {
                 let mut sh = Command::new("sh");
-                run(sh.args(["-c", &script]), Duration::from_secs(limit))
+                let ended = run(sh.args(["-c", &script]), Duration::from_secs(limit))?;
+                let attempt = Attempt::from(ended);
+                match output {
+                    Some(pattern) => attempt.printing(&pattern),
+                    None => Ok(attempt),
+                }
             }),
             Stage::Peer {
                 name,

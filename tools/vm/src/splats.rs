@@ -35,6 +35,8 @@ const SHORT_SILENCE: u64 = 45;
 struct Case {
     name: String,
     script: String,
+    /// What it has to print, if that is looked at.
+    output: Option<String>,
     expect: Expect,
 }
 
@@ -65,7 +67,16 @@ fn case(name: impl Into<String>, script: impl Into<String>, expect: Expect) -> C
     Case {
         name: name.into(),
         script: script.into(),
+        output: None,
         expect,
+    }
+}
+
+/// A script that has to print "begin", whatever it likes, and "end".
+fn printing(name: &str, script: &str, expect: Expect) -> Case {
+    Case {
+        output: Some("begin*end\n".to_owned()),
+        ..case(name, script, expect)
     }
 }
 
@@ -101,6 +112,7 @@ fn vm(cases: Vec<Case>) -> Vm {
         stages.push(Stage::Script {
             name: case.name.clone(),
             script: case.script,
+            output: case.output,
             limit: if case.name == "time-limit" { 2 } else { LIMIT },
         });
         expected.push((case.name, case.expect));
@@ -123,6 +135,9 @@ fn first() -> Vec<Case> {
     vec![
         case("control", "true", Pass),
         case("exit-status", "exit 3", Fail),
+        printing("output", "echo begin; echo end", Pass),
+        printing("other-output", "echo begin", Fail),
+        printing("output-goes-on", "echo begin; echo end; echo more", Fail),
         case("time-limit", "sleep 1000", Fail),
         case("stray-process", "sleep 1000 >/dev/null 2>&1 & exit 0", Fail),
         case(
