@@ -11,7 +11,7 @@ setup debug
 mkdir -p "$MODULES"
 with_spinner programs "$MODULES/programs-mutants.log" \
 	env --chdir="$TOP/tools" cargo build --locked --target "$target" \
-	-p rfutex-vm -p rfutex-guest -p rfutex-selftests -p rfutex-mutants
+	-p rfutex-vm -p rfutex-guest -p rfutex-selftests -p rfutex-ctl -p rfutex-mutants
 
 programs=$TOP/build/target/$target/debug
 exec "$programs/rfutex-mutants" --kdir "$KDIR" --top "$TOP" \

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `rfutexctl`: who waits in rfutex, and waits and wakes for shell scripts.
+
+mod cli;
+mod device;
+mod facts;
+mod filter;
+mod key;
+mod list;
+mod place;
+mod record;
+mod source;
+mod status;
+mod tables;
+
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+
+use anyhow::{Error, Result};
+use clap::Parser;
+
+use cli::{Cli, Command};
+use facts::Proc;
+use source::Device;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = io::stdout().lock();
+    let result = carry_out(cli.command, &mut out)
+        .and_then(|status| Ok(out.flush().map(|()| ExitCode::from(status))?));
+    match result {
+        Ok(code) => code,
+        // Nobody reads any more: there is nothing left to do.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // If that cannot be said either, the exit status says it.
+            let _ = writeln!(io::stderr(), "rfutexctl: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Carries out `command`. Returns the exit status.
+fn carry_out(command: Command, out: &mut impl Write) -> Result<u8> {
+    match command {
+        Command::Status => status::run(out),
+        Command::List(options) => list::run(&options, &mut Device::default(), out),
+        Command::Doctor(options) => {
+        }
+        Command::Key(options) => key::run(&options, out),
+    }
+}
+
+fn is_broken_pipe(error: &Error) -> bool {
+    error.chain().any(|cause| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let json = cause.downcast_ref::<serde_json::Error>();
+        kind.or(json.and_then(serde_json::Error::io_error_kind)) == Some(ErrorKind::BrokenPipe)
+    })
+}
