@@ -3,6 +3,7 @@
 
 mod cli;
 mod device;
+mod doctor;
 mod facts;
 mod filter;
 mod key;
@@ -46,6 +47,7 @@ fn carry_out(command: Command, out: &mut impl Write) -> Result<u8> {
         Command::Status => status::run(out),
         Command::List(options) => list::run(&options, &mut Device::default(), out),
         Command::Doctor(options) => {
+            doctor::run(&options, &mut Device::default(), &Proc::default(), out)
         }
         Command::Key(options) => key::run(&options, out),
     }
