@@ -13,6 +13,8 @@ mod record;
 mod source;
 mod status;
 mod tables;
+mod top;
+mod trace;
 
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
@@ -46,10 +48,12 @@ fn carry_out(command: Command, out: &mut impl Write) -> Result<u8> {
     match command {
         Command::Status => status::run(out),
         Command::List(options) => list::run(&options, &mut Device::default(), out),
+        Command::Top(options) => top::run(&options),
         Command::Doctor(options) => {
             doctor::run(&options, &mut Device::default(), &Proc::default(), out)
         }
         Command::Key(options) => key::run(&options, out),
+        Command::Trace(options) => trace::run(&options, out),
     }
 }
 
