@@ -8,6 +8,7 @@ mod facts;
 mod filter;
 mod key;
 mod list;
+mod meet;
 mod place;
 mod record;
 mod source;
@@ -15,6 +16,7 @@ mod status;
 mod tables;
 mod top;
 mod trace;
+mod word;
 
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
@@ -54,6 +56,10 @@ fn carry_out(command: Command, out: &mut impl Write) -> Result<u8> {
         }
         Command::Key(options) => key::run(&options, out),
         Command::Trace(options) => trace::run(&options, out),
+        Command::Wait(options) => meet::wait(&options),
+        Command::Wake(options) => meet::wake(&options, out),
+        Command::Store(options) => meet::store(&options, out),
+        Command::Load(options) => meet::load(&options, out),
     }
 }
 
