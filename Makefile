@@ -5,6 +5,7 @@
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 INSTALL_HDR_PATH ?= /usr/local
+PREFIX ?= /usr/local
 
 # A KDIR that the user named. Without one, what needs a VM builds a kernel.
 NAMED_KDIR := $(if $(filter command environment,$(origin KDIR)),$(KDIR))
@@ -37,6 +38,9 @@ modules_install: kernel-with-rust
 headers_install:
 	install -D -m 644 include/uapi/linux/rfutex.h \
 		$(INSTALL_HDR_PATH)/include/linux/rfutex.h
+
+install-tools:
+	@DESTDIR=$(call quote,$(DESTDIR)) tools/install.sh $(call quote,$(PREFIX))
 
 # Fails with one sentence where kbuild would with many.
 kernel-with-rust:
@@ -141,6 +145,7 @@ help:
 	@echo '  modules         - build rfutex.ko (default); RFUTEX_LAB=y: with what tests need'
 	@echo '  modules_install - install it'
 	@echo '  headers_install - install linux/rfutex.h below INSTALL_HDR_PATH ($(INSTALL_HDR_PATH))'
+	@echo '  install-tools   - install rfutexctl, its man pages and completions below PREFIX ($(PREFIX))'
 	@echo '  rust-analyzer   - make rust-project.json'
 	@echo '  clean           - remove what was built here'
 	@echo

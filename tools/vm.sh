@@ -14,7 +14,7 @@ usage() { die "usage: vm.sh check|peers|bench|bench-compare|profile|boots|demo|s
 command=$1
 shift
 case $command in
-check) flavour=debug builds='module lab' packages='selftests' ;;
+check) flavour=debug builds='module lab' packages='selftests samples ctl' ;;
 splats) flavour=debug builds=lab packages= ;;
 peers) flavour=${FLAVOUR:-lean} builds=module packages= ;;
 # Instructions are counted on this kernel; time is taken on another, see below.
@@ -22,7 +22,7 @@ bench | profile) flavour=count builds='module lab' packages=bench ;;
 bench-compare) flavour=count builds=module packages=bench ;;
 boots) flavour=${FLAVOUR:-lean} builds=module packages= ;;
 demo) flavour=lean builds=module packages=samples ;;
-run) flavour=${FLAVOUR:-lean} builds='module lab' packages='selftests samples' ;;
+run | recording) flavour=${FLAVOUR:-lean} builds='module lab' packages='selftests samples ctl' ;;
 gdb) flavour=${FLAVOUR:-lean} builds=symbols packages='selftests samples ctl' ;;
 *) usage ;;
 esac

@@ -4,10 +4,12 @@
 mod cli;
 mod device;
 mod doctor;
+mod examples;
 mod facts;
 mod filter;
 mod key;
 mod list;
+mod man;
 mod meet;
 mod place;
 mod record;
@@ -60,6 +62,8 @@ fn carry_out(command: Command, out: &mut impl Write) -> Result<u8> {
         Command::Wake(options) => meet::wake(&options, out),
         Command::Store(options) => meet::store(&options, out),
         Command::Load(options) => meet::load(&options, out),
+        Command::Completions { shell } => man::completions(shell, out),
+        Command::Man { dir } => man::write_to(&dir),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::report::Report;
 use crate::root::find_program;
 
 /// Our programs that a user of the VM may want at hand.
-pub const PROGRAMS: &[&str] = &["rfutex-selftests", "rfutex-demo"];
+pub const PROGRAMS: &[&str] = &["rfutex-selftests", "rfutex-demo", "rfutexctl"];
 
 /// The target that programs for the VM are built for.
 const TARGET: &str = "x86_64-unknown-linux-gnu";

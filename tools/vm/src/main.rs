@@ -6,6 +6,7 @@ mod boots;
 mod check;
 mod gdb;
 mod host;
+mod install_tests;
 mod interrupt;
 mod kvm;
 mod own;

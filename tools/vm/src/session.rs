@@ -124,7 +124,7 @@ impl Places {
 
     /// A root in which the selftests can run.
     pub fn root_for_selftests(&self) -> Result<Root> {
-        let root = self.root(&["rfutex-selftests"])?;
+        let root = self.root(&["rfutex-selftests", "rfutexctl"])?;
         root.add_images()?;
         Ok(root)
     }
