@@ -18,6 +18,7 @@
 pub mod harness;
 mod address_space;
 mod compat;
+mod ctl;
 mod deadline;
 mod errors;
 mod history;
@@ -101,6 +102,7 @@ pub fn main() -> ExitCode {
         trace::trials(),
         per_thread::trials(),
         sync::trials(),
+        ctl::trials(),
         oracle::trials(),
     ];
     libtest_mimic::run(&args, trials.into_iter().flatten().collect()).exit_code()
