@@ -107,6 +107,10 @@ BROUGHT = $(if $(DIR),--dir $(call quote,$(DIR))) $(ROOT:%=--root %)
 run:
 	@tools/vm.sh run $(MACHINE) $(BROUGHT) $(if $(CMD),-- $(CMD))
 
+# Documentation/turns.svg, which README shows.
+recording:
+	@tools/vm.sh $@
+
 # GDB=options of gdb. Without CMD the selftests smoke:: are debugged.
 gdb:
 	@tools/vm.sh gdb $(MACHINE) $(BROUGHT) $(if $(GDB),--gdb=$(call quote,$(GDB))) $(if $(CMD),-- $(CMD))
@@ -133,6 +137,7 @@ help:
 	@echo '                    DIR=a directory to have there, ROOT=host: all of this system;'
 	@echo '                    CPUS=how many, MEM=MiB, VIRTME=, QEMU=more options of these)'
 	@echo '  gdb             - gdb on the VM, before the command begins (GDB=options of gdb)'
+	@echo '  recording       - play the story in README in the VM, and make its picture anew'
 	@echo '  boots           - boot the VM again and again (N=how often) and count how often that fails'
 	@echo '  splats          - check that each kind of kernel splat fails a test'
 	@echo '  lint            - all style checks'
@@ -165,6 +170,6 @@ builds:
 mutants:
 	@tools/mutants.sh $(ONLY:%=--only %) $(if $(ALL),--all) $(if $(FRESH),--fresh)
 
-.PHONY: all modules modules_install headers_install kernel-with-rust \
-	rust-analyzer clean demo check check-peers oracle bench bench-compare profile boots splats run lint doc \
+.PHONY: all modules modules_install headers_install install-tools kernel-with-rust \
+	rust-analyzer clean demo check check-peers oracle kill bench bench-compare profile boots splats run gdb recording lint doc \
 	help litmus builds mutants

@@ -77,6 +77,10 @@ if [ "$command" = bench-compare ]; then
 	options=(--base "$BASE" --base-modules "$MODULES/base-$revision")
 fi
 
+if [ "$command" = recording ]; then
+	options=(--to "$TOP/Documentation/turns.svg")
+fi
+
 programs=$TOP/build/target/$target/debug
 exec "$programs/rfutex-vm" --kdir "$kdir" --top "$TOP" --modules "$modules" \
 	--programs "$programs" --cache "$CACHE" "$command" ${options[@]+"${options[@]}"} "$@"

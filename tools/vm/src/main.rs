@@ -12,11 +12,13 @@ mod kvm;
 mod own;
 mod peers;
 mod qmp;
+mod recording;
 mod report;
 mod results;
 mod root;
 mod run_tests;
 mod samples;
+mod screen;
 mod session;
 mod splats;
 mod stages;
@@ -152,6 +154,12 @@ enum Do {
         /// The command
         #[arg(last = true)]
         command: Vec<String>,
+    },
+    /// Play the story that README tells, and keep it as a picture that moves
+    Recording {
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
     },
     /// Start gdb on a VM with the module loaded, before a command runs in it
     Gdb {
@@ -304,6 +312,10 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
             let build = if *lab { "lab" } else { "module" };
             let terminal = Terminal::ours().filter(|_| !no_terminal);
             job(build, host::PROGRAMS, brought).run(command, terminal.as_ref())
+        }
+        Do::Recording { to } => {
+            recording::record(&std::path::absolute(&options.top)?, to)?;
+            Ok(ExitCode::SUCCESS)
         }
         Do::Gdb {
             brought,
