@@ -10,6 +10,7 @@
 //!
 //! `rfutex-selftests oracle --help` is how to look for longer, or at one script.
 
+mod alike;
 mod backend;
 mod call;
 mod command;
@@ -19,12 +20,14 @@ mod drain;
 mod draw;
 mod judge;
 mod kept;
+mod kind;
 mod lane;
 mod mailbox;
 mod memory;
 mod play;
 mod pool;
 mod probe;
+mod processes;
 mod race;
 mod script;
 mod search;
@@ -34,6 +37,8 @@ mod stage;
 mod trace;
 mod tracer;
 mod trials;
+mod until;
+mod waiter;
 mod wrong;
 
 pub use command::command;

@@ -1,19 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Carries out calls in an actor.
 
+mod armed;
 mod device;
 mod futex;
+mod own;
 mod race;
+mod ring;
+
+pub use armed::CANCELED;
 
 use super::call::{Backend, Call, Means, Order};
 use super::script::Size;
 use super::wrong;
 use crate::harness::PAGE;
 use nix::errno::Errno;
+use std::io::PipeWriter;
+use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The length of the memory that a word has for itself, in bytes.
 pub const SLOT: usize = 8;
+
+/// For a new process: what its rings hold one end of, and where tables are sent to.
+pub fn begin(end: PipeWriter, socket: UnixDatagram) {
+    ring::begin(end);
+    own::begin(socket);
+}
 
 /// Carries out an order. Returns what its call returns: a number, or a negative errno.
 pub fn carry_out(order: &Order) -> i64 {
@@ -25,8 +38,17 @@ pub fn carry_out(order: &Order) -> i64 {
         }
         Call::Forget { addr } => advise(*addr, libc::MADV_DONTNEED),
         Call::Punch { addr } => advise(*addr, libc::MADV_REMOVE),
+        Call::Remap { addr, how } => {
+            if !means.backend.is_futex() {
+                own::remap(*addr, *how);
+            }
+            Ok(())
+        }
+        Call::Adopt { number } => return own::adopt(*number),
         Call::Priority { priority } => set_priority(*priority),
         Call::Count { words } => return device::count(words, means),
+        Call::Ask => return armed::ask(),
+        Call::Close => return armed::close(),
         Call::Race(race) => return race::carry_out(means, race),
         call => return synchronise(means, call),
     };
@@ -35,10 +57,14 @@ pub fn carry_out(order: &Order) -> i64 {
 
 /// Carries out one of the operations that both have.
 fn synchronise(means: Means, call: &Call) -> i64 {
-    match means.backend {
-        Backend::Futex => futex::call(call),
-        Backend::Rfutex => device::call(call, means),
-        Backend::Wrong(_, fault) => wrong::call(fault, call, &|call| {
+    match (means.backend, call) {
+        (Backend::Futex | Backend::Rfutex, Call::Arm { wait, waiter }) => {
+            armed::arm(wait, *waiter, means)
+        }
+        (Backend::Futex | Backend::Rfutex, Call::Remove) => armed::remove(),
+        (Backend::Futex, _) => futex::call(call),
+        (Backend::Rfutex, _) => device::call(call, means),
+        (Backend::Wrong(_, fault), _) => wrong::call(fault, call, &|call| {
             let backend = means.backend.right();
             synchronise(Means { backend, ..means }, call)
         }),
@@ -113,4 +139,13 @@ pub fn set_priority(priority: u8) -> Result<(), Errno> {
     };
     // SAFETY: `param` is valid.
     Errno::result(unsafe { libc::sched_setscheduler(0, policy, &param) }).map(drop)
+}
+
+/// The real-time priority of the calling thread; 0 if it is a normal one.
+pub fn priority() -> u8 {
+    let mut param = libc::sched_param { sched_priority: 0 };
+    // SAFETY: `param` can be written to.
+    let result = unsafe { libc::sched_getparam(0, &mut param) };
+    assert_eq!(result, 0, "sched_getparam");
+    param.sched_priority as u8
 }

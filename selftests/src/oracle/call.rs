@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What an actor is told to do, with addresses and values filled in; and who carries it out.
 
-use super::script::{Kind, Resolver, Size, Step, Via};
+use super::owner::Named;
+use super::script::{Kind, Remap, Resolver, Size, Step, Via, Waiter};
 use super::wrong::Fault;
 use serde::{Deserialize, Serialize};
+use std::os::fd::RawFd;
 
 /// Who carries out calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +39,8 @@ impl Backend {
 pub struct At {
     /// Its address in the actor's process.
     pub addr: u64,
+    /// Its offset in the arena, if it is in one. A private word has its address only.
+    pub offset: Option<u64>,
     /// Only within this process.
     pub private: bool,
 }
@@ -106,6 +110,9 @@ impl Op {
     }
 }
 
+/// What a call returns that has begun to wait, or still waits, and nobody sleeps in it.
+pub const ARMED: i64 = i64::MAX;
+
 /// A call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {
@@ -113,6 +120,17 @@ pub enum Call {
         wait: Wait,
         via: Via,
     },
+    /// Has something else than a task wait.
+    Arm {
+        wait: Wait,
+        waiter: Waiter,
+    },
+    /// What the wait of [`Arm`](Self::Arm) has come to. Once it has come to something, it is over.
+    Ask,
+    /// Ends that wait.
+    Remove,
+    /// Closes what it belongs to.
+    Close,
     Wake {
         at: At,
         nr: u32,
@@ -122,6 +140,10 @@ pub enum Call {
     Short {
         at: At,
         all: bool,
+    },
+    Wakev {
+        /// Words, whom to wake there and how many.
+        entries: Vec<(At, u64, u32)>,
     },
     Requeue {
         from: At,
@@ -159,6 +181,15 @@ pub enum Call {
     Punch {
         addr: u64,
     },
+    /// Changes what the process has mapped of the arena.
+    Remap {
+        addr: u64,
+        how: Remap,
+    },
+    /// Makes the process have a table: the file with this number, or one that was sent.
+    Adopt {
+        number: Option<RawFd>,
+    },
     /// How many wait on these words, as rfutex says.
     Count {
         words: Vec<At>,
@@ -175,9 +206,11 @@ impl Call {
     /// Whether it may have woken somebody, if it returned this; or if it sleeps, with `None`.
     pub fn may_have_woken(&self, result: Option<i64>) -> bool {
         match self {
-            Self::Wake { .. } | Self::Short { .. } | Self::Requeue { .. } | Self::WakeOp { .. } => {
-                result != Some(0)
-            }
+            Self::Wake { .. }
+            | Self::Short { .. }
+            | Self::Wakev { .. }
+            | Self::Requeue { .. }
+            | Self::WakeOp { .. } => result != Some(0),
             Self::Swap { .. } => true,
             _ => false,
         }
@@ -193,6 +226,8 @@ pub struct Race {
     pub words: Vec<(At, Kind)>,
     /// Some of those who wait are of another process.
     pub foreign: bool,
+    /// A thread that sleeps on a word of a file holds the inode.
+    pub holds: bool,
     /// Wakers take pages away.
     pub removes: bool,
     /// What it draws its calls from.
@@ -216,7 +251,7 @@ impl Race {
             && self.foreign
             && *nr_move > 0
             && !from.private
-            && kind(from).keeps_from(kind(to))
+            && kind(from).keeps_from(kind(to), self.holds)
     }
 }
 
@@ -225,6 +260,8 @@ impl Race {
 pub enum Role {
     /// Waits again and again.
     Waiter {
+        /// If it waits on one word and without a deadline, it is by this.
+        waiter: Waiter,
         /// Until the word at this address is not zero.
         stop: u64,
         /// On one word only.
@@ -243,8 +280,19 @@ pub struct Means {
     pub backend: Backend,
     /// The size of words on /dev/rfutex.
     pub size: Size,
-    /// Through which resolver there.
-    pub resolver: Resolver,
+    /// On which file there.
+    pub device: Device,
+    /// Whom waits of a thread name as the owner there.
+    pub owner: Named,
+}
+
+/// A file of rfutex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Device {
+    /// The device itself, with this resolver.
+    Shared(Resolver),
+    /// The table that the process was made to have.
+    Own,
 }
 
 /// A call with its context, as it goes to an actor.

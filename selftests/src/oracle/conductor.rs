@@ -4,11 +4,14 @@
 //! After each order the conductor waits until everything is quiet: each call has returned, or its
 //! thread sleeps in it. A waker makes a sleeper runnable before its own call returns, and from
 //! then on the sleeper is not seen to sleep: so what is quiet stays quiet until the next order, and
-//! what one call did is never taken for what another did. (Where a call says that it woke nobody,
-//! the sleepers are not looked at: whom it woke all the same, comes back at a later step.)
+//! what one call did is never taken for what another did. Where a watch or a request waits for a
+//! thread, nobody sleeps: the thread is asked about it once the others are quiet. (Where a call
+//! says that it woke nobody, nobody is looked at or asked: whom it woke all the same, comes back at
+//! a later step.)
 
 use super::backend;
-use super::call::{Backend, Call, Means, Order};
+use super::call::{ARMED, Backend, Call, Device, Means, Order};
+use super::owner::Named;
 use super::pool::{Id, Pool};
 use super::script::{Resolver, Size};
 use crate::harness::LIMIT;
@@ -35,6 +38,8 @@ pub enum End {
     Open,
     /// By itself, now.
     Due,
+    /// By somebody else, perhaps never, but nobody sleeps in it: the thread has to be asked.
+    Armed,
     /// Not at all for now: its process is stopped.
     Held,
 }
@@ -74,6 +79,11 @@ impl Conductor {
         self.busy.contains_key(&id)
     }
 
+    /// Whether something else waits for a thread, which can be asked about it.
+    pub fn is_armed(&self, id: Id) -> bool {
+        self.busy.get(&id) == Some(&End::Armed)
+    }
+
     /// The threads that carry out orders.
     pub fn busy(&self) -> impl Iterator<Item = Id> {
         self.busy.keys().copied()
@@ -89,6 +99,10 @@ impl Conductor {
         // Others are looked at when this one is done with them.
         self.quiet_all(&[id])?;
         let result = self.replies.remove(&id);
+        if result == Some(ARMED) {
+            self.expect(id, End::Armed);
+            return Ok(None);
+        }
         if order.call.may_have_woken(result) {
             self.quiet()?;
         }
@@ -117,14 +131,25 @@ impl Conductor {
     ///
     /// As there.
     pub fn help(&mut self, process: usize, order: &Order) -> Result<i64, Stuck> {
-        if let Some(id) = Pool::helper(process) {
-            return self.errand(id, order);
-        }
-        let result = backend::carry_out(order);
+        let result = self.help_unheard(process, order)?;
         if order.call.may_have_woken(Some(result)) {
             self.quiet()?;
         }
         Ok(result)
+    }
+
+    /// As [`help`](Self::help), but those who were woken are not looked at yet, nor asked.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn help_unheard(&mut self, process: usize, order: &Order) -> Result<i64, Stuck> {
+        let Some(id) = Pool::helper(process) else {
+            return Ok(backend::carry_out(order));
+        };
+        self.launch(id, order, End::Due);
+        self.quiet_all(&[id])?;
+        Ok(self.replies.remove(&id).expect("what is due ends"))
     }
 
     /// Says how a busy thread's call is to end now.
@@ -151,7 +176,19 @@ impl Conductor {
     /// As [`order`](Self::order).
     pub fn quiet(&mut self) -> Result<(), Stuck> {
         let all: Vec<_> = self.busy().collect();
-        self.quiet_all(&all)
+        self.quiet_all(&all)?;
+        let armed: Vec<_> = all.into_iter().filter(|id| self.is_armed(*id)).collect();
+        for id in &armed {
+            self.launch(*id, &anybody(Call::Ask), End::Due);
+        }
+        self.quiet_all(&armed)?;
+        for id in armed {
+            if self.replies.get(&id) == Some(&ARMED) {
+                self.replies.remove(&id);
+                self.expect(id, End::Armed);
+            }
+        }
+        Ok(())
     }
 
     fn quiet_all(&mut self, ids: &[Id]) -> Result<(), Stuck> {
@@ -174,7 +211,7 @@ impl Conductor {
 
     fn is_quiet(&self, id: Id) -> bool {
         match self.busy.get(&id) {
-            None | Some(End::Held) => true,
+            None | Some(End::Armed | End::Held) => true,
             Some(End::Due) => false,
             Some(End::Open) => self.pool.thread(id).probe.sleeps(),
         }
@@ -211,19 +248,23 @@ impl Conductor {
     /// As [`order`](Self::order).
     pub fn set_priority(&mut self, id: Id, priority: u8) -> Result<(), Stuck> {
         if self.priorities.get(&id).copied().unwrap_or(0) != priority {
-            let means = Means {
-                backend: Backend::Futex,
-                size: Size::default(),
-                resolver: Resolver::default(),
-            };
-            let call = Call::Priority { priority };
-            let order = Order { means, call };
-            let result = self.errand(id, &order)?;
+            let result = self.errand(id, &anybody(Call::Priority { priority }))?;
             assert_eq!(result, 0, "a priority of {priority}");
             self.priorities.insert(id, priority);
         }
         Ok(())
     }
+}
+
+/// An order that is the same for all backends.
+fn anybody(call: Call) -> Order {
+    let means = Means {
+        backend: Backend::Futex,
+        size: Size::default(),
+        device: Device::Shared(Resolver::default()),
+        owner: Named::default(),
+    };
+    Order { means, call }
 }
 
 /// Lets the actors run, after so long a wait.

@@ -90,6 +90,7 @@ pub const DIFFERENCES: &[Difference] = &[
     step("requeue-foreign", requeue_foreign),
     step("requeue-file", requeue_file).if_held(),
     Difference::new("requeue-order", Knows::Hash),
+    step("request-priority", request_priority),
     not_drawn("wake-op-operand"),
     step("wake-op-unknown", wake_op_unknown),
     step("error-order", error_order),
@@ -123,7 +124,7 @@ pub fn explanation(case: &Case<'_>) -> Option<&'static str> {
     DIFFERENCES
         .iter()
         .find(|difference| match difference.knows {
-            Knows::Step(known) => known(case) && difference.is_there(),
+            Knows::Step(known) => known(case),
             Knows::Hash | Knows::NotDrawn => false,
         })
         .map(|difference| difference.name)
@@ -161,19 +162,22 @@ impl Case<'_> {
             }
             _ => matches!(outcome, Outcome::Returned(..0)),
         };
+        // It has done nothing but to make a page be looked up anew.
+        let forgets = matches!(self.step, Step::Forget { .. });
         // One that looked at such a page has copied it, and does not see what is written to the file.
         let copies = |word: &mut u8| self.scenario.word(*word).kind == Kind::MemfdCopy;
-        idle(self.futex.outcome)
+        (idle(self.futex.outcome) || forgets)
             && idle(self.rfutex.outcome)
             && (&self.futex.ended, self.futex.value) == (&self.rfutex.ended, self.rfutex.value)
             && !self.step.clone().words().into_iter().any(copies)
     }
 
-    /// Whether somebody sleeps in another process than that of the step.
-    fn foreigner_sleeps(&self) -> bool {
+    /// Whether somebody waits in another process than that of the step, by a step that `counts`.
+    fn foreigner_waits(&self, counts: impl Fn(&Step) -> bool) -> bool {
         let process = |actor: usize| self.scenario.actors[actor].process;
         let own = self.actor().map(process);
-        self.asleep.keys().any(|actor| Some(process(*actor)) != own)
+        let mut asleep = self.asleep.iter();
+        asleep.any(|(actor, step)| Some(process(*actor)) != own && counts(step))
     }
 }
 
@@ -278,8 +282,13 @@ fn requeue_flags(case: &Case<'_>) -> bool {
 }
 
 /// Whether the case is a requeue from and to kinds of words that `keeps` says yes to, which moved
-/// somebody in futex(2), perhaps of another process, and was refused by rfutex.
-fn refuses_foreigner(case: &Case<'_>, keeps: impl FnOnce(Kind, Kind) -> bool) -> bool {
+/// somebody in futex(2), perhaps of another process, and was refused by rfutex, where somebody of
+/// another process waits by a step that `counts`.
+fn refuses_foreigner(
+    case: &Case<'_>,
+    keeps: impl FnOnce(Kind, Kind) -> bool,
+    counts: impl Fn(&Step) -> bool,
+) -> bool {
     let Step::Requeue {
         from,
         to,
@@ -293,7 +302,7 @@ fn refuses_foreigner(case: &Case<'_>, keeps: impl FnOnce(Kind, Kind) -> bool) ->
     let [from, to] = [*from, *to].map(|word| case.scenario.word(word).kind);
     !private
         && keeps(from, to)
-        && case.foreigner_sleeps()
+        && case.foreigner_waits(counts)
         // Somebody was moved.
         && matches!(case.futex.outcome, Outcome::Returned(n) if n > i64::from(*nr_wake))
         && case.rfutex.outcome.is_error(Errno::EINVAL)
@@ -301,11 +310,23 @@ fn refuses_foreigner(case: &Case<'_>, keeps: impl FnOnce(Kind, Kind) -> bool) ->
 }
 
 fn requeue_foreign(case: &Case<'_>) -> bool {
-    refuses_foreigner(case, |from, to| from.is_shared() && to.is_of_process())
+    let keeps = |from: Kind, to: Kind| from.is_shared() && to.is_of_process();
+    refuses_foreigner(case, keeps, |_| true)
 }
 
 fn requeue_file(case: &Case<'_>) -> bool {
-    refuses_foreigner(case, Kind::is_other_file_than)
+    // What waits for a thread holds no file.
+    let holds = |step: &Step| !case.scenario.arms(step);
+    case.scenario.holds_inode() && refuses_foreigner(case, Kind::leads_to_file, holds)
+}
+
+fn request_priority(case: &Case<'_>) -> bool {
+    let mut asleep = case.asleep.iter();
+    let has_priority = asleep
+        .any(|(actor, step)| case.scenario.arms(step) && case.scenario.actors[*actor].priority > 0);
+    has_priority
+        && case.futex.outcome == case.rfutex.outcome
+        && case.futex.ended.len() == case.rfutex.ended.len()
 }
 
 fn is_unknown(op: u8, cmp: u8) -> bool {

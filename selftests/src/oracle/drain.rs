@@ -29,8 +29,14 @@ impl Play<'_, '_> {
         }
         let left: Vec<_> = self.conductor.busy().collect();
         for id in left {
-            self.conductor.expect(id, End::Due);
-            self.conductor.pool.interrupt(id, Handler::Plain);
+            if self.conductor.is_armed(id) {
+                let mut order = self.stage.order(Call::Remove);
+                order.means.backend = self.stage.backend.right();
+                self.conductor.launch(id, &order, End::Due);
+            } else {
+                self.conductor.expect(id, End::Due);
+                self.conductor.pool.interrupt(id, Handler::Plain);
+            }
         }
         self.conductor.quiet()?;
         trace.left = self.ended();

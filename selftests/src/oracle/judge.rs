@@ -47,6 +47,10 @@ pub struct Pair(pub Backend, pub Backend);
 pub struct Compared {
     /// Steps that were made, up to where the two go on from different states.
     pub steps: u64,
+    /// Those of them with which a watch or a request began to wait.
+    pub armed: u64,
+    /// And those that were made in a scenario with a table of its own.
+    pub own: u64,
     /// How often each intended difference was met.
     pub intended: HashMap<&'static str, u64>,
 }
@@ -115,6 +119,8 @@ fn first_difference(
         let (futex, rfutex) = (&oracle.records[number], &other.records[number]);
         let actor = step.actor().map(|by| scenario.actor(by));
         compared.steps += u64::from(futex.outcome != Outcome::Skipped);
+        compared.own += u64::from(futex.outcome != Outcome::Skipped && scenario.table.is_some());
+        compared.armed += u64::from(futex.outcome == Outcome::Sleeps && scenario.arms(step));
         if futex != rfutex {
             let case = Case {
                 scenario,

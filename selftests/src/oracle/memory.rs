@@ -1,23 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The memory of the scenarios: an arena of each kind, in every process.
+//! The memory of the scenarios: an area of each kind, in every process.
 //!
-//! A scenario has two pages of each arena to itself, and the next one others: what one leaves
+//! A scenario has two pages of each area to itself, and the next one others: what one leaves
 //! behind is not what the next one finds.
 
 use super::backend::SLOT;
-use super::script::{Kind, Size, Word};
-use crate::harness::{PAGE, holds_inode};
+use super::script::{Kind, Size, Table, Word};
+use crate::harness::PAGE;
 use crate::memory::{HUGE, Mount, Region, RegionWord, SysV, huge_tmpfs, memfd, rw, thp};
 use nix::sys::mman::{MapFlags, ProtFlags};
+use rfutex::Rfutex;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
 
-/// The size of an arena in bytes: a huge page, of which each round has two small ones, from the
+/// The size of an area in bytes: a huge page, of which each round has two small ones, from the
 /// second on.
-const ARENA: usize = HUGE;
+const AREA: usize = HUGE;
 
 /// How many scenarios have pages of their own before the first one's are used again.
-const ROUNDS: usize = (ARENA / PAGE - 1) / 2;
+const ROUNDS: usize = (AREA / PAGE - 1) / 2;
+
+/// The same for the arena of a table, where rounds have the first page too: an offset can be 0. It
+/// is odd, so that a scenario that is played again and again, twice each time, gets all of them.
+const ARENA_ROUNDS: usize = 15;
+
+/// The size in bytes of the arena of a table. As much is mapped behind its end.
+pub const ARENA: usize = 2 * ARENA_ROUNDS * PAGE;
 
 /// Where a place is in a round's pages, in bytes: two in one cache line, one on the next page, and
 /// one more.
@@ -36,6 +46,17 @@ pub fn offset(place: u8) -> usize {
     PLACES[usize::from(place) % PLACES.len()]
 }
 
+/// Where a place is in its area in the given round, in bytes.
+pub fn position(kind: Kind, place: u8, round: usize) -> usize {
+    let begin = match kind {
+        Kind::Unmapped | Kind::Null => 0,
+        Kind::Arena => 2 * (round % ARENA_ROUNDS) * PAGE,
+        Kind::BeyondArena => ARENA + 2 * (round % ARENA_ROUNDS) * PAGE,
+        _ => PAGE + 2 * (round % ROUNDS) * PAGE,
+    };
+    begin + offset(place)
+}
+
 /// How far from its place a word begins, in bytes: nothing, unless it is not to be aligned.
 pub fn misalignment(word: &Word, size: Size) -> u8 {
     match size {
@@ -45,100 +66,14 @@ pub fn misalignment(word: &Word, size: Size) -> u8 {
     }
 }
 
-impl Kind {
-    /// Those that are memory which can be written to, here or through another view.
-    pub const MEMORY: &[Self] = &[
-        Self::Private,
-        Self::PrivateHuge,
-        Self::Inherited,
-        Self::Shared,
-        Self::Memfd,
-        Self::MemfdAgain,
-        Self::MemfdReadOnly,
-        Self::MemfdCopy,
-        Self::MemfdCopyReadOnly,
-        Self::Tmpfs,
-        Self::SysV,
-    ];
-
-    /// Those that no word can be on.
-    pub const NONE: &[Self] = &[
-        Self::ReadOnly,
-        Self::Inaccessible,
-        Self::BeyondEnd,
-        Self::Unmapped,
-        Self::Null,
-        Self::Kernel,
-        Self::NonCanonical,
-    ];
-
-    /// Whether a word can be there.
-    pub fn is_memory(self) -> bool {
-        Self::MEMORY.contains(&self)
-    }
-
-    /// The view of the same memory that can be written to.
-    pub fn writable(self) -> Self {
-        match self {
-            Self::MemfdReadOnly | Self::MemfdCopyReadOnly | Self::MemfdAgain => Self::Memfd,
-            other => other,
-        }
-    }
-
-    /// Whether it can be written to where it is.
-    pub fn is_writable(self) -> bool {
-        self.is_memory() && !matches!(self, Self::MemfdReadOnly | Self::MemfdCopyReadOnly)
-    }
-
-    /// Whether all processes have the same memory there.
-    pub fn is_shared(self) -> bool {
-        matches!(
-            self.writable(),
-            Self::Shared | Self::Memfd | Self::Tmpfs | Self::SysV
-        )
-    }
-
-    /// Whether each process has a key of its own there.
-    pub fn is_of_process(self) -> bool {
-        matches!(
-            self,
-            Self::Private | Self::PrivateHuge | Self::Inherited | Self::MemfdCopy
-        )
-    }
-
-    /// Whether rfutex does not move those of another process who wait here to a word there: memory
-    /// of this process alone, or of another file, if waiters hold files.
-    pub fn keeps_from(self, to: Self) -> bool {
-        self.is_shared() && to.is_of_process() || self.is_other_file_than(to) && holds_inode()
-    }
-
-    /// Whether both are files, and not the same one. Each of the shared kinds is a file of its own.
-    pub fn is_other_file_than(self, other: Self) -> bool {
-        self.is_shared() && other.is_shared() && self.writable() != other.writable()
-    }
-
-    /// The next best kind on which all resolvers agree: in rfutex.rst is where they do not.
-    pub fn agreed(self) -> Self {
-        match self {
-            Self::MemfdCopyReadOnly => Self::MemfdReadOnly,
-            Self::ReadOnly | Self::Inaccessible | Self::BeyondEnd => Self::Unmapped,
-            other => other,
-        }
-    }
-
-    /// Whether the page can be taken away, so that a zero is found there. Huge pages stay huge.
-    pub fn can_be_cold(self) -> bool {
-        matches!(
-            self,
-            Self::Private | Self::Inherited | Self::Shared | Self::Memfd | Self::SysV
-        )
-    }
-}
-
 /// What there is before the processes fork.
 #[derive(Debug)]
 pub struct Common {
+    /// The tables that were made, each with its file.
+    pub tables: Vec<(Table, Arc<rfutex::Table>)>,
     memfd: File,
+    /// What an arena is on futex(2).
+    arena: File,
     tmpfs: File,
     inherited: Region,
     shared: Region,
@@ -149,13 +84,19 @@ pub struct Common {
 impl Common {
     /// Makes it.
     pub fn new() -> Self {
-        let (mount, tmpfs) = huge_tmpfs("oracle", ARENA);
+        let (mount, tmpfs) = huge_tmpfs("oracle", AREA);
+        let has_rfutex = Path::new(Rfutex::PATH).exists();
+        let tables = has_rfutex.then(Table::inherited).into_iter().flatten();
         Self {
-            memfd: memfd(ARENA),
+            tables: tables
+                .map(|table| (table, Arc::new(table.make())))
+                .collect(),
+            memfd: memfd(AREA),
+            arena: memfd(ARENA),
             tmpfs,
-            inherited: Region::anonymous(ARENA, rw(), MapFlags::MAP_PRIVATE),
-            shared: Region::anonymous(ARENA, rw(), MapFlags::MAP_SHARED),
-            sysv: SysV::new(ARENA).attach(),
+            inherited: Region::anonymous(AREA, rw(), MapFlags::MAP_PRIVATE),
+            shared: Region::anonymous(AREA, rw(), MapFlags::MAP_SHARED),
+            sysv: SysV::new(AREA).attach(),
             _mount: mount,
         }
     }
@@ -198,26 +139,30 @@ pub struct Bases(Vec<(Kind, u64)>);
 impl Views {
     /// Maps it in the calling process. In the children it is all new, at other addresses.
     pub fn new(common: &Common) -> Self {
-        let file = |file: &File, prot, flags| Region::file(file, 0, ARENA, prot, flags);
+        let file = |file: &File, prot, flags| Region::file(file, 0, AREA, prot, flags);
         let (shared, private) = (MapFlags::MAP_SHARED, MapFlags::MAP_PRIVATE);
         let (memfd, read) = (&common.memfd, ProtFlags::PROT_READ);
         let regions = vec![
-            (Kind::Private, Region::anonymous(ARENA, rw(), private)),
-            (Kind::PrivateHuge, thp(ARENA)),
+            (Kind::Private, Region::anonymous(AREA, rw(), private)),
+            (Kind::PrivateHuge, thp(AREA)),
             (Kind::Memfd, file(memfd, rw(), shared)),
             (Kind::MemfdAgain, file(memfd, rw(), shared)),
             (Kind::MemfdReadOnly, file(memfd, read, shared)),
             (Kind::MemfdCopy, file(memfd, rw(), private)),
             (Kind::MemfdCopyReadOnly, file(memfd, read, private)),
-            (Kind::Tmpfs, Region::shared(&common.tmpfs, 0, ARENA)),
-            (Kind::ReadOnly, Region::anonymous(ARENA, read, private)),
+            (Kind::Tmpfs, Region::shared(&common.tmpfs, 0, AREA)),
+            (Kind::ReadOnly, Region::anonymous(AREA, read, private)),
             (
                 Kind::Inaccessible,
-                Region::anonymous(ARENA, ProtFlags::PROT_NONE, private),
+                Region::anonymous(AREA, ProtFlags::PROT_NONE, private),
             ),
             (
                 Kind::BeyondEnd,
-                Region::file(memfd, ARENA, ARENA, rw(), shared),
+                Region::file(memfd, AREA, AREA, rw(), shared),
+            ),
+            (
+                Kind::Arena,
+                Region::file(&common.arena, 0, 2 * ARENA, rw(), shared),
             ),
         ];
         let base = |kind, region: &Region| (kind, region.base() as u64);
@@ -255,18 +200,15 @@ impl Views {
 }
 
 impl Bases {
-    /// The address of a place in the given round.
-    pub fn addr(&self, kind: Kind, place: u8, round: usize) -> u64 {
-        let (_, base) = self
-            .0
-            .iter()
-            .find(|(other, _)| *other == kind)
-            .expect("all kinds are mapped");
-        let at = if matches!(kind, Kind::Unmapped | Kind::Null) {
-            0
+    /// Where an area begins.
+    pub fn base(&self, kind: Kind) -> u64 {
+        let mapped = if kind.is_in_arena() {
+            Kind::Arena
         } else {
-            PAGE + 2 * (round % ROUNDS) * PAGE
+            kind
         };
-        base + (at + offset(place)) as u64
+        let mut bases = self.0.iter();
+        let base = bases.find(|(other, _)| *other == mapped);
+        base.expect("all kinds are mapped").1
     }
 }

@@ -4,13 +4,10 @@
 use super::call::{At, Backend, Call, Deadline, Op, Wait};
 use super::conductor::{Conductor, End, Stuck};
 use super::pool::{ACTORS, Id};
-use super::script::{Clock, Handler, Scenario, Step, Until, Val, Via};
+use super::script::{ANY, Clock, Handler, Kind, Scenario, Step, Until, Val, Via, Wakes};
 use super::stage::Stage;
 use super::trace::{Outcome, Record, Trace};
-use crate::harness::{Child, Realtime, until};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id as WaitId, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::Pid;
+use crate::harness::Realtime;
 use std::time::Duration;
 
 /// How long after the beginning the `n`th jump is, in nanoseconds.
@@ -27,8 +24,8 @@ pub struct Play<'s, 'c> {
     pub(super) stage: Stage<'s>,
     /// What each actor that sleeps waits with.
     pub(super) asleep: Vec<Option<Asleep>>,
-    stopped: [bool; ACTORS.len()],
-    dead: [bool; ACTORS.len()],
+    pub(super) stopped: [bool; ACTORS.len()],
+    pub(super) dead: [bool; ACTORS.len()],
     /// `CLOCK_REALTIME` at the beginning, in nanoseconds.
     began: i64,
     /// Set right again at the end.
@@ -36,11 +33,15 @@ pub struct Play<'s, 'c> {
     jumps: u8,
 }
 
-/// A call that sleeps.
+/// A call that sleeps, or something that waits for the actor.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asleep {
     until: Until,
-    swaps: bool,
+    pub(super) swaps: bool,
+    /// On more than one word.
+    several: bool,
+    /// Nobody sleeps in it.
+    pub(super) armed: bool,
 }
 
 impl<'s, 'c> Play<'s, 'c> {
@@ -82,10 +83,7 @@ impl<'s, 'c> Play<'s, 'c> {
     }
 
     pub(super) fn at(&self, process: usize, word: u8, private: bool) -> At {
-        At {
-            addr: self.stage.addr(&self.conductor.pool, process, word),
-            private,
-        }
+        self.stage.at(&self.conductor.pool, process, word, private)
     }
 
     fn val(&mut self, id: Id, word: u8, val: Val) -> u32 {
@@ -122,9 +120,23 @@ impl<'s, 'c> Play<'s, 'c> {
         }
     }
 
+    /// How what waits for an actor is to end now.
+    pub(super) fn prospect(&self, asleep: Option<Asleep>) -> End {
+        match asleep {
+            Some(Asleep { armed: true, .. }) => End::Armed,
+            Some(Asleep { until, .. }) => self.end(until),
+            None => End::Open,
+        }
+    }
+
     fn step(&mut self, step: &Step) -> Result<Record, Stuck> {
         let outcome = match step {
             Step::Signal { to, handler } => self.signal(*to, *handler)?,
+            Step::Remove { of, wake, private } => {
+                let wake = wake.map(|word| (word, *private));
+                self.disarm(*of, Call::Remove, wake)?
+            }
+            Step::Close { of } => self.disarm(*of, Call::Close, None)?,
             Step::Jump => self.jump()?,
             Step::Stop { process } => self.stop(usize::from(*process) % ACTORS.len())?,
             Step::Continue { process } => self.go_on(usize::from(*process) % ACTORS.len())?,
@@ -179,14 +191,19 @@ impl<'s, 'c> Play<'s, 'c> {
         let Some(id) = self.stage.cast[actor] else {
             return Ok(Outcome::Skipped);
         };
-        let end = until.map_or(End::Due, |until| self.end(until));
-        let resolver = self.stage.scenario.actors[actor].resolver;
-        let order = self.stage.order_by(resolver, call);
+        let armed = matches!(call, Call::Arm { .. });
+        let end = match until {
+            Some(until) if !armed => self.end(until),
+            _ => End::Due,
+        };
+        let order = self.stage.order_by(&self.conductor.pool, actor, call);
         let result = self.conductor.order(id, &order, end)?;
         if result.is_none() {
             self.asleep[actor] = until.map(|until| Asleep {
                 until,
                 swaps: matches!(step, Step::Swap { .. }),
+                several: matches!(step, Step::Waitv { entries, .. } if entries.len() > 1),
+                armed,
             });
         }
         Ok(result.map_or(Outcome::Sleeps, Outcome::Returned))
@@ -194,6 +211,9 @@ impl<'s, 'c> Play<'s, 'c> {
 
     /// The call of a step, and its deadline if it may sleep. `None` if it cannot be made.
     fn resolve(&mut self, step: &Step) -> Option<(u8, Call, Option<Until>)> {
+        if self.misses_word(step) {
+            return None;
+        }
         let (by, call, until) = match *step {
             Step::Wait {
                 by,
@@ -206,6 +226,11 @@ impl<'s, 'c> Play<'s, 'c> {
             } => {
                 let id = self.idle(by)?;
                 let wait = self.wait(id, word, val, mask, private, until);
+                if self.stage.scenario.arms(step) {
+                    let actor = self.stage.scenario.actor(by);
+                    let waiter = self.stage.scenario.actors[actor].waiter;
+                    return Some((by, Call::Arm { wait, waiter }, Some(until)));
+                }
                 // futex(2) knows two clocks.
                 let via = match wait.deadline.map(|deadline| deadline.clock) {
                     None | Some(libc::CLOCK_MONOTONIC | libc::CLOCK_REALTIME) => via,
@@ -232,6 +257,19 @@ impl<'s, 'c> Play<'s, 'c> {
             } => {
                 let at = self.at(self.idle(by)?.process, word, private);
                 (by, Call::Short { at, all }, None)
+            }
+            Step::Wakev { by, ref entries } => {
+                let id = self.idle(by)?;
+                let mut asleep = self.asleep.iter().flatten();
+                if asleep.any(|asleep| asleep.several) {
+                    return None;
+                }
+                let entry = |entry: &Wakes| {
+                    let at = self.at(id.process, entry.word, entry.private);
+                    (at, entry.mask & ANY, entry.nr & i32::MAX as u32)
+                };
+                let entries = entries.iter().map(entry).collect();
+                (by, Call::Wakev { entries }, None)
             }
             Step::Requeue {
                 by,
@@ -331,9 +369,36 @@ impl<'s, 'c> Play<'s, 'c> {
                 };
                 (by, call, None)
             }
+            Step::Remap { by, word, how } => {
+                let id = self.idle(by)?;
+                if self.stage.scenario.word(word).kind != Kind::Arena {
+                    return None;
+                }
+                let addr = self.at(id.process, word, false).addr;
+                self.stage.remap(id.process, word);
+                (by, Call::Remap { addr, how }, None)
+            }
             _ => return None,
         };
         Some((by, call, until))
+    }
+
+    /// Whether a step would look for a word at an address where nothing is any more.
+    fn misses_word(&self, step: &Step) -> bool {
+        let Some(id) = step.actor().and_then(|by| self.idle(by)) else {
+            return false;
+        };
+        let mut step = step.clone();
+        let by_address = match step {
+            Step::Store { .. }
+            | Step::Forget { .. }
+            | Step::Punch { .. }
+            | Step::Remap { .. }
+            | Step::Requeue { mixed: true, .. } => true,
+            _ => step.private_flags().into_iter().any(|private| *private),
+        };
+        let is_gone = |word: &mut u8| self.stage.is_remapped(id.process, *word);
+        by_address && step.words().into_iter().any(is_gone)
     }
 
     fn wait(&mut self, id: Id, word: u8, val: Val, mask: u64, private: bool, until: Until) -> Wait {
@@ -350,7 +415,7 @@ impl<'s, 'c> Play<'s, 'c> {
         let (Some(id), Some(asleep)) = (self.stage.cast[actor], self.asleep[actor]) else {
             return Ok(Outcome::Skipped);
         };
-        if self.stopped[id.process] {
+        if self.stopped[id.process] || asleep.armed {
             return Ok(Outcome::Skipped);
         }
         // A swap is never made again; futex(2)'s wait would be.
@@ -364,96 +429,44 @@ impl<'s, 'c> Play<'s, 'c> {
         Ok(Outcome::Returned(0))
     }
 
+    /// Ends what waits for an actor, who has not heard of a wake that comes before that.
+    fn disarm(&mut self, of: u8, call: Call, wake: Option<(u8, bool)>) -> Result<Outcome, Stuck> {
+        let actor = self.stage.scenario.actor(of);
+        let Some(id) = self.stage.cast[actor] else {
+            return Ok(Outcome::Skipped);
+        };
+        if !self.conductor.is_armed(id) {
+            return Ok(Outcome::Skipped);
+        }
+        let mut woken = 0;
+        if let Some((word, private)) = wake {
+            let order = self.stage.order(Call::Wake {
+                at: self.at(id.process, word, private),
+                nr: 1,
+                mask: ANY,
+                via: Via::Futex2,
+            });
+            woken = self.conductor.help_unheard(id.process, &order)?;
+        }
+        self.conductor.launch(id, &self.stage.order(call), End::Due);
+        self.conductor.quiet()?;
+        Ok(Outcome::Returned(woken))
+    }
+
     fn jump(&mut self) -> Result<Outcome, Stuck> {
         self.jumps += 1;
         let ahead = Duration::from_nanos((i64::from(self.jumps) * JUMP + JUMP / 60) as u64);
         self.clock.get_or_insert_with(Realtime::new).set(ahead);
         for (actor, asleep) in self.asleep.iter().enumerate() {
-            if let (Some(id), Some(asleep)) = (self.stage.cast[actor], asleep)
+            if let (Some(id), Some(_)) = (self.stage.cast[actor], asleep)
                 && !self.stopped[id.process]
             {
-                self.conductor.expect(id, self.end(asleep.until));
+                self.conductor.expect(id, self.prospect(*asleep));
             }
         }
         self.conductor.quiet()?;
         Ok(Outcome::Returned(0))
     }
-
-    /// The actors of a process that sleep.
-    fn sleepers(&self, process: usize) -> Vec<(usize, Id)> {
-        let actors = self.stage.cast.iter().enumerate();
-        actors
-            .filter_map(|(actor, id)| {
-                let id = (*id)?;
-                (id.process == process && self.conductor.is_busy(id)).then_some((actor, id))
-            })
-            .collect()
-    }
-
-    fn stop(&mut self, process: usize) -> Result<Outcome, Stuck> {
-        let sleepers = self.sleepers(process);
-        let swaps =
-            |(actor, _): &(usize, Id)| self.asleep[*actor].is_some_and(|asleep| asleep.swaps);
-        if process == 0
-            || self.stopped[process]
-            || self.dead[process]
-            || sleepers.len() > 1
-            || sleepers.iter().any(swaps)
-        {
-            return Ok(Outcome::Skipped);
-        }
-        let pid = self.conductor.pool.processes[process].pid;
-        kill(pid, Signal::SIGSTOP).expect("kill");
-        until("a process stops", || is_stopped(pid));
-        self.stopped[process] = true;
-        for (_, id) in sleepers {
-            self.conductor.expect(id, End::Held);
-        }
-        self.conductor.quiet()?;
-        Ok(Outcome::Returned(0))
-    }
-
-    pub(super) fn go_on(&mut self, process: usize) -> Result<Outcome, Stuck> {
-        if !self.stopped[process] {
-            return Ok(Outcome::Skipped);
-        }
-        self.stopped[process] = false;
-        for (actor, id) in self.sleepers(process) {
-            let until = self.asleep[actor].map_or(Until::Never, |asleep| asleep.until);
-            self.conductor.expect(id, self.end(until));
-        }
-        kill(self.conductor.pool.processes[process].pid, Signal::SIGCONT).expect("kill");
-        self.conductor.quiet()?;
-        Ok(Outcome::Returned(0))
-    }
-
-    fn kill(&mut self, process: usize) -> Result<Outcome, Stuck> {
-        if process == 0 || self.dead[process] {
-            return Ok(Outcome::Skipped);
-        }
-        let child = &self.conductor.pool.processes[process].child;
-        let child = child.as_ref().expect("it is a child");
-        child.kill(Signal::SIGKILL);
-        until("a killed process ends", || Child::is_finished(child));
-        for (actor, _) in self.sleepers(process) {
-            self.asleep[actor] = None;
-        }
-        self.conductor.forget(process);
-        (self.dead[process], self.stopped[process]) = (true, false);
-        self.conductor.quiet()?;
-        Ok(Outcome::Returned(0))
-    }
-
-    /// Whether a process was killed.
-    pub(super) fn is_dead(&self, process: usize) -> bool {
-        self.dead[process]
-    }
-}
-
-fn is_stopped(pid: Pid) -> bool {
-    let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    let status = waitid(WaitId::Pid(pid), flags).expect("waitid");
-    matches!(status, WaitStatus::Stopped(..))
 }
 
 /// The number of a clock.

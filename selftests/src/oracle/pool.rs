@@ -4,8 +4,9 @@
 use super::backend;
 use super::mailbox::Mailbox;
 use super::memory::{Bases, Common, Views};
+use super::owner::{Named, Owners};
 use super::probe::Probe;
-use super::script::Handler;
+use super::script::{Handler, Owner};
 use super::tracer::Tracer;
 use crate::harness::{self, Child, LIMIT};
 use nix::errno::Errno;
@@ -13,7 +14,9 @@ use nix::sys::prctl;
 use nix::sys::signal::{SaFlags, Signal};
 use nix::unistd::{Pid, getpid, gettid, pause};
 use serde::{Deserialize, Serialize};
+use std::cell::OnceCell;
 use std::fs::File;
+use std::io::{self, PipeReader};
 use std::os::unix::net::UnixDatagram;
 use std::sync::mpsc;
 use std::thread;
@@ -81,6 +84,10 @@ pub struct Process {
     pub memory: File,
     /// Its threads.
     pub threads: Vec<Thread>,
+    /// Where it gets tables from.
+    pub socket: UnixDatagram,
+    /// At its end when the process and all its rings are gone.
+    pub rings: PipeReader,
     /// `None` for the conductor's own.
     pub child: Option<Child>,
 }
@@ -94,6 +101,7 @@ pub struct Pool {
     pub common: Common,
     views: Views,
     tracer: Tracer,
+    owners: OnceCell<Owners>,
     _handlers: [harness::Handler; 2],
 }
 
@@ -110,6 +118,7 @@ impl Pool {
             common,
             views,
             tracer: Tracer::new(),
+            owners: OnceCell::new(),
             _handlers: [
                 harness::Handler::new(PLAIN, do_nothing, SaFlags::empty()),
                 harness::Handler::new(RESTART, do_nothing, SaFlags::SA_RESTART),
@@ -132,6 +141,7 @@ impl Pool {
         let mailboxes: Vec<_> = (0..ACTORS[process] + usize::from(process != 0))
             .map(|_| Mailbox::new())
             .collect();
+        let (rings, tether) = io::pipe().expect("a pipe");
         let (ours, theirs) = UnixDatagram::pair().expect("a pair of sockets");
         let begin = |bases: Bases| {
             let tids = mailboxes.iter().cloned().map(serve).collect();
@@ -146,6 +156,10 @@ impl Pool {
         } else {
             Some(Child::run(|| {
                 prctl::set_pdeathsig(Signal::SIGKILL).expect("prctl");
+                backend::begin(
+                    tether.try_clone().expect("a descriptor"),
+                    theirs.try_clone().expect("a descriptor"),
+                );
                 let views = Views::new(&self.common);
                 begin(views.bases().clone());
                 loop {
@@ -173,6 +187,8 @@ impl Pool {
             bases,
             memory: memory.unwrap_or_else(|error| panic!("{path}: {error}")),
             threads: threads.collect(),
+            socket: ours,
+            rings,
             child,
         }
     }
@@ -180,6 +196,12 @@ impl Pool {
     /// Starts a killed process again.
     pub fn revive(&mut self, process: usize) {
         self.processes[process] = self.start(process);
+    }
+
+    /// How waits name an owner that does not end: for machines with rfutex.
+    pub fn owner(&self, owner: Owner) -> Named {
+        let owners = || Owners::new(self.tracer.pid());
+        self.owners.get_or_init(owners).name(owner)
     }
 
     /// A thread.

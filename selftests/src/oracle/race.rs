@@ -6,10 +6,12 @@
 //! and one wake of all was made on each of them, nobody sleeps. This holds on futex(2), and must
 //! on rfutex.
 
-use super::call::{At, Backend, Call, Order, Race, Role};
+use super::call::{Backend, Call, Order, Race, Role};
 use super::conductor::{Conductor, End, Stuck, pause};
 use super::pool::{ACTORS, Id};
-use super::script::{ANY, Actor, Handler, Kind, Resolver, Scenario, Size, Via, Word};
+use super::script::{
+    ANY, Actor, Handler, Kind, Owner, Passed, Resolver, Scenario, Size, Table, Via, Waiter, Word,
+};
 use super::stage::Stage;
 use crate::harness::LIMIT;
 use fastrand::Rng;
@@ -36,8 +38,16 @@ struct Plan {
 fn draw(rng: &mut Rng) -> Plan {
     let private = rng.u8(..3) == 0;
     let by_vma = rng.u8(..3) == 0;
+    let tables: Vec<_> = Table::inherited()
+        .filter(|table| (table.resolver == Resolver::Vma) == by_vma)
+        .collect();
+    let table = (rng.u8(..3) == 0).then(|| Table {
+        passed: *rng.choice(&[Passed::Message, Passed::Fork]).expect("one"),
+        ..*rng.choice(&tables).expect("one")
+    });
     let words = (0..rng.u8(1..4)).map(|place| Word {
         kind: match Kind::MEMORY[rng.usize(..Kind::MEMORY.len())] {
+            kind if table.is_some() && rng.bool() => kind.in_arena(),
             kind if by_vma => kind.agreed(),
             kind => kind,
         },
@@ -68,6 +78,16 @@ fn draw(rng: &mut Rng) -> Plan {
                 true if by_vma => Resolver::Vma,
                 _ => Resolver::Page,
             },
+            waiter: match rng.u8(..6) {
+                0 => Waiter::Watch,
+                1 => Waiter::Request,
+                _ => Waiter::Task,
+            },
+            owner: match rng.u8(..6) {
+                0 => Owner::Thread,
+                1 => Owner::Process,
+                _ => Owner::None,
+            },
             ..Actor::default()
         }
     });
@@ -76,6 +96,7 @@ fn draw(rng: &mut Rng) -> Plan {
     Plan {
         scenario: Scenario {
             size: sizes[rng.usize(..sizes.len())],
+            table,
             words,
             actors,
             steps: Vec::new(),
@@ -108,6 +129,7 @@ pub fn race(conductor: &mut Conductor, backend: Backend, seed: u64) -> Result<()
     for (index, id) in cast.iter().enumerate() {
         let role = if index < plan.waiters {
             Role::Waiter {
+                waiter: plan.scenario.actors[index].waiter,
                 stop: stop.addr(),
                 single: plan.single,
                 masked: plan.masked,
@@ -116,21 +138,18 @@ pub fn race(conductor: &mut Conductor, backend: Backend, seed: u64) -> Result<()
             Role::Waker
         };
         let words = (0..plan.scenario.words.len() as u8).map(|word| {
-            let at = At {
-                addr: stage.addr(&conductor.pool, id.process, word),
-                private: plan.private,
-            };
+            let at = stage.at(&conductor.pool, id.process, word, plan.private);
             (at, plan.scenario.word(word).kind)
         });
         let race = Race {
             role,
             words: words.collect(),
             foreign: waiters.iter().any(|waiter| waiter.process != id.process),
+            holds: !backend.is_futex() && plan.scenario.holds_inode(),
             removes: plan.removes,
             seed: rng.u64(..),
         };
-        let resolver = plan.scenario.actors[index].resolver;
-        let order = stage.order_by(resolver, Call::Race(race));
+        let order = stage.order_by(&conductor.pool, index, Call::Race(race));
         conductor.launch(*id, &order, End::Open);
     }
 
@@ -192,12 +211,8 @@ fn wake_all(conductor: &mut Conductor, stage: &Stage<'_>) -> Result<i64, Stuck> 
     for process in stage.processes.clone() {
         for word in 0..stage.scenario.words.len() as u8 {
             for private in [true, false] {
-                let at = At {
-                    addr: stage.addr(&conductor.pool, process, word),
-                    private,
-                };
                 let order: Order = stage.order(Call::Wake {
-                    at,
+                    at: stage.at(&conductor.pool, process, word, private),
                     nr: i32::MAX as u32,
                     mask: ANY,
                     via: Via::Futex2,

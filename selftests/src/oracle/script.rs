@@ -5,7 +5,14 @@
 //! has, it can be run: a step whose actor is busy is skipped, and an index is taken modulo the
 //! number of things that it counts.
 
+pub use super::kind::Kind;
+pub use super::owner::Owner;
+pub use super::remap::Remap;
 pub use super::size::Size;
+pub use super::table::{Buckets, Hold, Passed, Table};
+pub use super::until::{Clock, Until};
+pub use super::waiter::Waiter;
+use crate::harness;
 use serde::{Deserialize, Serialize};
 
 /// Memory, actors, and what they do one after another.
@@ -14,6 +21,9 @@ pub struct Scenario {
     /// How wide the words are on rfutex. On futex(2) they always have 32 bits: see [`Size`].
     #[serde(default, skip_serializing_if = "is_default")]
     pub size: Size,
+    /// The table on rfutex; that of the device if there is none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub table: Option<Table>,
     /// The words.
     pub words: Vec<Word>,
     /// Who acts.
@@ -41,47 +51,6 @@ pub struct Word {
     pub cold: bool,
 }
 
-/// Kinds of memory. Each process has all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Kind {
-    /// Private anonymous memory.
-    Private,
-    /// The same, on tail pages of a huge page.
-    PrivateHuge,
-    /// The same, from before the processes forked.
-    Inherited,
-    /// Shared anonymous memory, from before the processes forked.
-    Shared,
-    /// A memfd, in each process at another address.
-    Memfd,
-    /// It again, at a second address.
-    MemfdAgain,
-    /// It again, read-only.
-    MemfdReadOnly,
-    /// Its private copy.
-    MemfdCopy,
-    /// Its private copy, read-only: never copied.
-    MemfdCopyReadOnly,
-    /// A tmpfs file on huge pages; the words are on tail pages.
-    Tmpfs,
-    /// System V shared memory.
-    SysV,
-    /// Anonymous memory that may not be written to.
-    ReadOnly,
-    /// Anonymous memory that may not be accessed.
-    Inaccessible,
-    /// Behind the end of the memfd.
-    BeyondEnd,
-    /// Where nothing is mapped.
-    Unmapped,
-    /// Address 0.
-    Null,
-    /// An address of the kernel.
-    Kernel,
-    /// An address that the processor does not know.
-    NonCanonical,
-}
-
 /// A thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
@@ -91,9 +60,15 @@ pub struct Actor {
     /// Its real-time priority; 0 if it is a normal thread.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: u8,
-    /// How rfutex finds the words for it.
+    /// How rfutex finds the words for it, in the table of the device.
     #[serde(default, skip_serializing_if = "is_default")]
     pub resolver: Resolver,
+    /// What waits on words for it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub waiter: Waiter,
+    /// Whom its thread waits for.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub owner: Owner,
 }
 
 /// The resolvers of rfutex that every build has.
@@ -126,38 +101,6 @@ pub enum Via {
     Futex,
 }
 
-/// A clock of the interface.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Clock {
-    /// `CLOCK_MONOTONIC`
-    #[default]
-    Monotonic,
-    /// `CLOCK_REALTIME`
-    Realtime,
-    /// `CLOCK_BOOTTIME`
-    Boottime,
-    /// There is none.
-    Unknown,
-}
-
-/// When a wait ends by itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Until {
-    /// Never.
-    #[default]
-    Never,
-    /// It is past.
-    Past(Clock),
-    /// In a moment, in which nothing else happens.
-    Soon(Clock),
-    /// When this scenario is long over.
-    Far(Clock),
-    /// On `CLOCK_REALTIME`, at the `n`th [`Step::Jump`] of this scenario.
-    Jump(u8),
-    /// A time before the beginning of time.
-    Negative(Clock),
-}
-
 /// A word of a [`Step::Waitv`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -166,6 +109,21 @@ pub struct Entry {
     /// The value to wait for the end of.
     #[serde(default, skip_serializing_if = "is_default")]
     pub val: Val,
+    /// Only within this process.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub private: bool,
+}
+
+/// A word of a [`Step::Wakev`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wakes {
+    /// The word.
+    pub word: u8,
+    /// How many to wake, less than 2^31.
+    pub nr: u32,
+    /// Whom, by the lower half.
+    #[serde(default = "any", skip_serializing_if = "is_any")]
+    pub mask: u64,
     /// Only within this process.
     #[serde(default, skip_serializing_if = "is_default")]
     pub private: bool,
@@ -217,6 +175,12 @@ pub enum Step {
         all: bool,
         #[serde(default, skip_serializing_if = "is_default")]
         private: bool,
+    },
+    /// On several words, one after another. Skipped while somebody waits on several words: futex(2)
+    /// would count him at each of them until he runs.
+    Wakev {
+        by: u8,
+        entries: Vec<Wakes>,
     },
     Requeue {
         by: u8,
@@ -291,10 +255,30 @@ pub enum Step {
         by: u8,
         word: u8,
     },
+    /// The actor's process changes its mapping of the page that a word in the arena is on. On
+    /// futex(2), which would not find the word any more, this does nothing.
+    Remap {
+        by: u8,
+        word: u8,
+        how: Remap,
+    },
     /// To an actor that sleeps.
     Signal {
         to: u8,
         handler: Handler,
+    },
+    /// The watch or the request of an actor is removed.
+    Remove {
+        of: u8,
+        /// Before that, its process wakes one on this word, of which the actor has not heard.
+        #[serde(default, skip_serializing_if = "is_default")]
+        wake: Option<u8>,
+        #[serde(default, skip_serializing_if = "is_default")]
+        private: bool,
+    },
+    /// It goes with the file that it belongs to, which is closed.
+    Close {
+        of: u8,
     },
     /// `CLOCK_REALTIME` is set to when waits end with [`Until::Jump`].
     Jump,
@@ -325,7 +309,8 @@ fn is_any(mask: &u64) -> bool {
     *mask == ANY
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+/// Whether a script need not say this.
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -339,6 +324,10 @@ impl Scenario {
         let scenario: Self = ron::from_str(text).map_err(|error| error.to_string())?;
         if scenario.words.is_empty() || scenario.actors.is_empty() {
             return Err("a script needs a word and an actor".to_owned());
+        }
+        let in_arena = |word: &Word| word.kind.is_in_arena();
+        if scenario.table.is_none() && scenario.words.iter().any(in_arena) {
+            return Err("a word in an arena needs a table".to_owned());
         }
         Ok(scenario)
     }
@@ -396,13 +385,32 @@ impl Scenario {
 
     /// Whether somebody's words are found by VMA.
     pub fn is_by_vma(&self) -> bool {
-        let mut actors = self.actors.iter();
-        actors.any(|actor| actor.resolver == Resolver::Vma)
+        match self.table {
+            Some(table) => table.resolver == Resolver::Vma,
+            None => self
+                .actors
+                .iter()
+                .any(|actor| actor.resolver == Resolver::Vma),
+        }
+    }
+
+    /// Whether a thread that sleeps on a word of a file holds the inode.
+    pub fn holds_inode(&self) -> bool {
+        match self.table {
+            Some(table) => table.hold == Hold::Inode,
+            None => harness::holds_inode(),
+        }
     }
 
     /// The word number `index`.
     pub fn word(&self, index: u8) -> &Word {
         &self.words[usize::from(index) % self.words.len()]
+    }
+
+    /// Whether a step is a wait in which no thread sleeps.
+    pub fn arms(&self, step: &Step) -> bool {
+        matches!(step, Step::Wait { by, until: Until::Never, .. }
+            if self.actors[self.actor(*by)].waiter != Waiter::Task)
     }
 
     /// The number of the actor that a step calls `index`.
@@ -418,6 +426,7 @@ impl Step {
             Self::Wait { by, .. }
             | Self::Wake { by, .. }
             | Self::Short { by, .. }
+            | Self::Wakev { by, .. }
             | Self::Requeue { by, .. }
             | Self::WakeOp { by, .. }
             | Self::Waitv { by, .. }
@@ -425,7 +434,10 @@ impl Step {
             | Self::Store { by, .. }
             | Self::Forget { by, .. }
             | Self::Punch { by, .. }
-            | Self::Signal { to: by, .. } => Some(by),
+            | Self::Remap { by, .. }
+            | Self::Signal { to: by, .. }
+            | Self::Remove { of: by, .. }
+            | Self::Close { of: by } => Some(by),
             Self::Jump | Self::Stop { .. } | Self::Continue { .. } | Self::Kill { .. } => None,
         }
     }
@@ -443,11 +455,18 @@ impl Step {
             | Self::Short { word, .. }
             | Self::Store { word, .. }
             | Self::Forget { word, .. }
-            | Self::Punch { word, .. } => vec![word],
+            | Self::Punch { word, .. }
+            | Self::Remap { word, .. }
+            | Self::Remove {
+                wake: Some(word), ..
+            } => vec![word],
             Self::Requeue { from, to, .. } => vec![from, to],
             Self::WakeOp { word, target, .. } => vec![word, target],
             Self::Swap { word, wake, .. } => vec![word, wake],
             Self::Waitv { entries, .. } => {
+                entries.iter_mut().map(|entry| &mut entry.word).collect()
+            }
+            Self::Wakev { entries, .. } => {
                 entries.iter_mut().map(|entry| &mut entry.word).collect()
             }
             _ => Vec::new(),
@@ -461,13 +480,17 @@ impl Step {
             | Self::Wake { private, .. }
             | Self::Short { private, .. }
             | Self::Requeue { private, .. }
-            | Self::WakeOp { private, .. } => vec![private],
+            | Self::WakeOp { private, .. }
+            | Self::Remove { private, .. } => vec![private],
             Self::Swap {
                 private,
                 wake_private,
                 ..
             } => vec![private, wake_private],
             Self::Waitv { entries, .. } => {
+                entries.iter_mut().map(|entry| &mut entry.private).collect()
+            }
+            Self::Wakev { entries, .. } => {
                 entries.iter_mut().map(|entry| &mut entry.private).collect()
             }
             _ => Vec::new(),

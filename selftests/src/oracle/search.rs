@@ -47,9 +47,18 @@ pub struct Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.time.as_secs_f64();
-        let Compared { steps, intended } = &self.compared;
+        let Compared {
+            steps,
+            armed,
+            own,
+            intended,
+        } = &self.compared;
         let scenarios = self.scenarios;
-        write!(f, "{scenarios} scenarios, {steps} steps, {seconds:.1} s")?;
+        write!(
+            f,
+            "{scenarios} scenarios, {steps} steps, {armed} armed, {own} in tables of their own, \
+             {seconds:.1} s"
+        )?;
         let mut intended: Vec<_> = intended.iter().collect();
         intended.sort();
         for (name, count) in intended {
@@ -79,7 +88,10 @@ impl Search {
         for index in self.lane.part(self.scenarios.clone()) {
             let mut tree = draw(self.seed, index, self.clock && index % 2 == 0);
             let scenario = tree.current();
-            let concerns = |fault: Fault| scenario.steps.iter().any(|step| fault.concerns(step));
+            let concerns = |fault: Fault| {
+                let mut steps = scenario.steps.iter();
+                steps.any(|step| fault.concerns(&scenario, step))
+            };
             if !self.about.is_none_or(concerns) {
                 continue;
             }

@@ -2,11 +2,13 @@
 //! The memory and the actors of one scenario, on one backend.
 
 use super::backend::{self, SLOT, decode, encode};
-use super::call::{Backend, Call, Means, Order};
+use super::call::{At, Backend, Call, Device, Means, Order};
 use super::conductor::{Conductor, Stuck};
-use super::memory::{Bases, misalignment, page_of};
+use super::memory::{misalignment, page_of, position};
+use super::own::Own;
+use super::owner::Named;
 use super::pool::{ACTORS, Id, Pool};
-use super::script::{Kind, Resolver, Scenario, Word};
+use super::script::{Actor, Kind, Resolver, Scenario, Word};
 use std::collections::HashSet;
 use std::os::unix::fs::FileExt;
 
@@ -24,6 +26,10 @@ pub struct Stage<'s> {
     round: usize,
     /// Pages that may be there.
     touched: HashSet<(Kind, usize)>,
+    /// The table on rfutex, if it is not that of the device.
+    own: Option<Own>,
+    /// Pages of the arena that processes do not have mapped where they were.
+    remapped: HashSet<(usize, usize)>,
 }
 
 /// The page that a word is on.
@@ -59,7 +65,13 @@ impl<'s> Stage<'s> {
                 .collect(),
             round,
             touched: HashSet::new(),
+            own: None,
+            remapped: HashSet::new(),
         };
+        if let (Some(table), false) = (scenario.table, backend.is_futex()) {
+            let order = |call| stage.order(call);
+            stage.own = Some(Own::new(conductor, table, &stage.processes, order)?);
+        }
         for (index, actor) in scenario.actors.iter().enumerate() {
             if let Some(id) = stage.cast[index] {
                 conductor.set_priority(id, actor.priority)?;
@@ -118,7 +130,7 @@ impl<'s> Stage<'s> {
         process: usize,
         word: &Word,
     ) -> Result<(), Stuck> {
-        let addr = self.place(&conductor.pool.processes[process].bases, word.kind, word);
+        let addr = self.place(&conductor.pool, process, word.kind, word);
         let call = if word.kind.is_shared() {
             Call::Punch { addr }
         } else {
@@ -129,36 +141,81 @@ impl<'s> Stage<'s> {
         Ok(())
     }
 
-    /// An order for this backend.
+    /// An order for this backend, which is nobody's.
     pub fn order(&self, call: Call) -> Order {
-        self.order_by(Resolver::default(), call)
+        self.order_as(Resolver::default(), Named::default(), call)
     }
 
-    /// An order for this backend, whose words that resolver finds.
-    pub fn order_by(&self, resolver: Resolver, call: Call) -> Order {
+    /// An order for this backend, as the actor with this number gets it.
+    pub fn order_by(&self, pool: &Pool, actor: usize, call: Call) -> Order {
+        let Actor {
+            resolver, owner, ..
+        } = self.scenario.actors[actor];
+        let owner = if self.backend.is_futex() {
+            Named::default()
+        } else {
+            pool.owner(owner)
+        };
+        self.order_as(resolver, owner, call)
+    }
+
+    fn order_as(&self, resolver: Resolver, owner: Named, call: Call) -> Order {
         let means = Means {
             backend: self.backend,
             size: self.scenario.size,
-            resolver,
+            device: match self.scenario.table {
+                Some(_) => Device::Own,
+                None => Device::Shared(resolver),
+            },
+            owner,
         };
         Order { means, call }
     }
 
-    fn place(&self, bases: &Bases, kind: Kind, word: &Word) -> u64 {
-        let off = misalignment(word, self.scenario.size);
-        bases.addr(kind, word.place, self.round) + u64::from(off)
+    /// Where a process has memory of a kind.
+    fn base(&self, pool: &Pool, process: usize, kind: Kind) -> u64 {
+        match &self.own {
+            Some(own) if kind.is_in_arena() => own.base_in(process),
+            _ => pool.processes[process].bases.base(kind),
+        }
     }
 
-    /// The address of a word in a process.
-    pub fn addr(&self, pool: &Pool, process: usize, index: u8) -> u64 {
+    /// Where it can be looked at and written to, whatever the scenario does with mappings.
+    fn place_in_view(&self, pool: &Pool, process: usize, kind: Kind, word: &Word) -> u64 {
+        let base = match &self.own {
+            Some(own) if kind == Kind::Arena => own.base(),
+            _ => self.base(pool, process, kind),
+        };
+        base + position(kind, word.place, self.round) as u64
+    }
+
+    fn place(&self, pool: &Pool, process: usize, kind: Kind, word: &Word) -> u64 {
+        self.base(pool, process, kind) + self.offset(kind, word)
+    }
+
+    /// Where a word is in memory of a kind, in bytes.
+    fn offset(&self, kind: Kind, word: &Word) -> u64 {
+        let off = misalignment(word, self.scenario.size);
+        position(kind, word.place, self.round) as u64 + u64::from(off)
+    }
+
+    /// A word as a process names it.
+    pub fn at(&self, pool: &Pool, process: usize, index: u8, private: bool) -> At {
         let word = self.scenario.word(index);
-        self.place(&pool.processes[process].bases, word.kind, word)
+        At {
+            addr: self.place(pool, process, word.kind, word),
+            offset: word
+                .kind
+                .is_in_arena()
+                .then(|| self.offset(word.kind, word)),
+            private,
+        }
     }
 
     fn write(&self, pool: &Pool, process: usize, kind: Kind, word: &Word, value: u32) {
         let bytes = encode(self.backend, self.scenario.size, value);
+        let addr = self.place_in_view(pool, process, kind, word);
         let process = &pool.processes[process];
-        let addr = process.bases.addr(kind, word.place, self.round);
         if process.child.is_none() {
             backend::store(addr, bytes);
         } else if let Err(error) = process.memory.write_all_at(&bytes, addr) {
@@ -183,8 +240,8 @@ impl<'s> Stage<'s> {
         }
         // What all have, is read where it is cheap.
         let process = if word.kind.is_shared() { 0 } else { process };
+        let addr = self.place_in_view(pool, process, word.kind, word);
         let process = &pool.processes[process];
-        let addr = process.bases.addr(word.kind, word.place, self.round);
         let mut bytes = [0; SLOT];
         if process.child.is_none() {
             bytes = backend::load(addr);
@@ -207,6 +264,18 @@ impl<'s> Stage<'s> {
     /// Notes that a word's page may be there now. Whether that is new.
     pub fn touch(&mut self, index: u8) -> bool {
         self.touched.insert(page(self.scenario.word(index)))
+    }
+
+    /// Notes that a process no longer has the page of a word in the arena mapped where it was.
+    pub fn remap(&mut self, process: usize, index: u8) {
+        let (_, page) = page(self.scenario.word(index));
+        self.remapped.insert((process, page));
+    }
+
+    /// Whether nothing of a word is where it has its address in a process.
+    pub fn is_remapped(&self, process: usize, index: u8) -> bool {
+        let (kind, page) = page(self.scenario.word(index));
+        kind == Kind::Arena && self.remapped.contains(&(process, page))
     }
 
     /// Whether somebody can be queued on a word: for a private one, who was moved there, it need

@@ -77,7 +77,7 @@ pub struct Trace {
     pub continued: Vec<(usize, Outcome)>,
     /// The wakes, one by one, of those that then slept.
     pub woken: Vec<Woken>,
-    /// Who was not to be woken, and came back by a signal.
+    /// Who was not to be woken, and came back by a signal or was removed.
     pub left: Vec<(usize, Outcome)>,
     /// How many more slept before these wakes than rfutex counted.
     pub uncounted: i64,

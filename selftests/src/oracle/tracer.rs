@@ -14,7 +14,7 @@ use std::os::unix::net::UnixDatagram;
 #[derive(Debug)]
 pub struct Tracer {
     socket: UnixDatagram,
-    _child: Child,
+    child: Child,
 }
 
 impl Tracer {
@@ -33,8 +33,13 @@ impl Tracer {
         ours.set_read_timeout(Some(LIMIT)).expect("a time limit");
         Self {
             socket: ours,
-            _child: child,
+            child,
         }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        self.child.pid()
     }
 
     /// Stops a thread, which leaves its call in the kernel, and lets it go on. It is on its way when

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The tests: that rfutex does as futex(2), and that the oracle would see if it did not.
 
+use super::alike::alike;
 use super::call::Backend;
 use super::conductor::Conductor;
 use super::differences::{DIFFERENCES, Knows};
@@ -54,6 +55,7 @@ pub fn trials() -> Vec<Trial> {
             scenarios(any_seed())
         }),
         trial("rfutex::oracle::random_races", || races(any_seed())),
+        trial("rfutex::oracle::alike", alike),
         trial("rfutex::oracle::intended", intended),
         trial("rfutex::oracle::table", table),
         trial("rfutex::oracle::faults", faults).with_kind(OF_THE_ORACLE),
@@ -196,9 +198,10 @@ pub fn sees(pair: Pair, fault: Fault, seed: u64) {
         println!("{tally}");
         let failure = result.expect_err("the fault");
         println!("{}", failure.text);
-        let steps = &failure.scenario.steps;
+        let scenario = &failure.scenario;
+        let steps = &scenario.steps;
         assert!(steps.len() <= 5, "{} steps", steps.len());
-        assert!(steps.iter().any(|step| fault.concerns(step)));
+        assert!(steps.iter().any(|step| fault.concerns(scenario, step)));
         // Both texts are the scenario.
         for text in [failure.scenario.text(), failure.scenario.line()] {
             assert_eq!(Scenario::parse(&text).as_ref(), Ok(&failure.scenario));

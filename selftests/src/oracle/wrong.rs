@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Faults that a backend can be given, to see that the oracle finds them.
 
+use super::backend::{CANCELED, priority, set_priority};
 use super::call::{At, Call};
-use super::script::{ANY, Step, Via};
+use super::script::{ANY, Kind, Scenario, Step, Via};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -36,6 +37,14 @@ pub enum Fault {
     WrongIndex,
     /// `SWAP` wakes nobody.
     SwapForgets,
+    /// Every wake reaches a watch or a request.
+    ArmedForAll,
+    /// What was removed looks as if it had been woken.
+    RemovedIsWoken,
+    /// What was woken, and then removed, looks as if it had not been woken.
+    RemovedIsLost,
+    /// Tasks go before watches and requests.
+    TasksFirst,
 }
 
 impl Fault {
@@ -52,15 +61,22 @@ impl Fault {
         ("timeout_is_wake", Self::TimeoutIsWake),
         ("wrong_index", Self::WrongIndex),
         ("swap_forgets", Self::SwapForgets),
+        ("armed_for_all", Self::ArmedForAll),
+        ("removed_is_woken", Self::RemovedIsWoken),
+        ("removed_is_lost", Self::RemovedIsLost),
+        ("tasks_first", Self::TasksFirst),
     ];
 
-    /// Whether a step may go wrong by it. A script that shows it has such a step.
-    pub fn concerns(self, step: &Step) -> bool {
+    /// Whether a step of a scenario may go wrong by it. A script that shows it has such a step.
+    pub fn concerns(self, scenario: &Scenario, step: &Step) -> bool {
+        let mut steps = scenario.steps.iter();
+        let arms = steps.any(|step| scenario.arms(step));
         match self {
             Self::MaskIgnored => matches!(step, Step::Wake { mask, .. } if *mask != ANY),
-            Self::OneMore | Self::PrivateIgnored => {
-                matches!(step, Step::Wake { .. } | Step::Swap { .. })
-            }
+            Self::OneMore | Self::PrivateIgnored => matches!(
+                step,
+                Step::Wake { .. } | Step::Swap { .. } | Step::Remove { wake: Some(_), .. }
+            ),
             Self::MovesOneLess | Self::RefusesNone => matches!(step, Step::Requeue { .. }),
             Self::LessOrEqual => matches!(step, Step::WakeOp { cmp: LT, .. }),
             Self::Unsigned => matches!(step, Step::WakeOp { comparand, .. } if *comparand < 0),
@@ -71,6 +87,18 @@ impl Fault {
             ),
             Self::WrongIndex => matches!(step, Step::Waitv { .. }),
             Self::SwapForgets => matches!(step, Step::Swap { .. }),
+            Self::ArmedForAll => {
+                scenario.arms(step) && matches!(step, Step::Wait { mask, .. } if *mask != ANY)
+            }
+            Self::RemovedIsWoken => matches!(step, Step::Remove { .. }) && arms,
+            Self::RemovedIsLost => matches!(step, Step::Remove { wake: Some(_), .. }) && arms,
+            Self::TasksFirst => {
+                let waits = matches!(
+                    step,
+                    Step::Wait { .. } | Step::Waitv { .. } | Step::Swap { .. }
+                );
+                waits && !scenario.arms(step) && arms
+            }
         }
     }
 }
@@ -85,6 +113,7 @@ pub fn call(fault: Fault, call: &Call, right: &dyn Fn(&Call) -> i64) -> i64 {
         (Fault::MovesOneLess, Call::Requeue { nr_move, .. }) => {
             *nr_move = nr_move.saturating_sub(1);
         }
+        (Fault::ArmedForAll, Call::Arm { wait, .. }) if wait.mask != 0 => wait.mask = ANY,
         (Fault::SwapForgets, Call::Swap { wait, .. }) => {
             changed = Call::Wait {
                 wait: *wait,
@@ -94,20 +123,37 @@ pub fn call(fault: Fault, call: &Call, right: &dyn Fn(&Call) -> i64) -> i64 {
         (Fault::LessOrEqual, Call::WakeOp { op, .. }) if op.cmp == LT => op.cmp = LE,
         // Above every negative number is the greatest one.
         (Fault::Unsigned, Call::WakeOp { op, .. }) if op.comparand < 0 => op.comparand = 0x7ff,
-        (Fault::ValueIgnored, Call::Wait { wait, .. }) => {
+        (Fault::ValueIgnored, Call::Wait { wait, .. } | Call::Arm { wait, .. }) => {
             if let Some(value) = value_at(wait.at) {
                 wait.val = value;
             }
         }
         _ => (),
     }
-    let result = right(&changed);
+    let result = match (fault, call) {
+        (Fault::TasksFirst, Call::Wait { .. } | Call::Waitv { .. } | Call::Swap { .. }) => {
+            more_urgently(|| right(&changed))
+        }
+        _ => right(&changed),
+    };
     match (fault, call) {
         (Fault::RefusesNone, Call::Requeue { .. }) if result == 0 => -i64::from(libc::EINVAL),
         (Fault::TimeoutIsWake, _) if result == -i64::from(libc::ETIMEDOUT) => 0,
         (Fault::WrongIndex, Call::Waitv { .. }) if result >= 0 => result + 1,
+        (Fault::RemovedIsWoken, Call::Remove) if result == CANCELED => 0,
+        (Fault::RemovedIsLost, Call::Remove) if result == 0 => CANCELED,
         _ => result,
     }
+}
+
+/// Does something with the next higher priority: above all normal threads, and as real-time threads
+/// that do the same, among each other.
+fn more_urgently<T>(work: impl FnOnce() -> T) -> T {
+    let usual = priority();
+    set_priority(usual + 1).expect("a real-time thread");
+    let result = work();
+    set_priority(usual).expect("the thread as it was");
+    result
 }
 
 /// What a word holds, where there is one.

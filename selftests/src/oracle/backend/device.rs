@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The operations on /dev/rfutex, below any net.
 
+use super::armed::ABSURD;
+use super::own;
 use crate::harness::{command::call_addr, fx};
-use crate::oracle::call::{At, Call, Deadline, Means, Op, Wait};
+use crate::oracle::call::{At, Call, Deadline, Device, Means, Op, Wait};
+use crate::oracle::owner::Named;
 use crate::oracle::script::{Resolver, Size};
 use rfutex::raw::{self, uapi};
-use rfutex::{Rfutex, Word};
+use rfutex::{Rfutex, Table, WakeEntry, WatchId, WatchOptions, Watches, Word};
+use std::ops::Deref;
 use std::os::fd::AsFd;
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 const OPS: [u32; 5] = [
     uapi::RFUTEX_OP_SET,
@@ -31,25 +35,45 @@ const COMPARISONS: [u32; 6] = [
 /// What rfutex has not.
 const UNKNOWN: u32 = 77;
 
-/// The device, opened once for each resolver.
-fn device(resolver: Resolver) -> &'static Rfutex {
+/// An open file.
+pub enum File {
+    /// Of the device, opened once for each resolver.
+    Shared(&'static Rfutex),
+    /// Of the table of this process.
+    Own(Arc<Table>),
+}
+
+impl Deref for File {
+    type Target = Rfutex;
+
+    fn deref(&self) -> &Rfutex {
+        match self {
+            Self::Shared(device) => device,
+            Self::Own(table) => table,
+        }
+    }
+}
+
+/// The file on which calls are made.
+pub fn file(device: Device) -> File {
     static BY_VMA: OnceLock<Rfutex> = OnceLock::new();
-    match resolver {
-        Resolver::Page => fx(),
-        Resolver::Vma => BY_VMA.get_or_init(|| {
+    match device {
+        Device::Shared(Resolver::Page) => File::Shared(fx()),
+        Device::Shared(Resolver::Vma) => File::Shared(BY_VMA.get_or_init(|| {
             let device = Rfutex::open().expect("/dev/rfutex opens");
             let resolver = device.set_resolver(rfutex::Resolver::Vma);
             resolver.expect("a resolver of every build");
             device
-        }),
+        })),
+        Device::Own => File::Own(own::table()),
     }
 }
 
 /// Calls a command that reads a struct, but writes none.
-fn command<T>(resolver: Resolver, request: u32, argument: &T) -> i64 {
+fn command<T>(device: Device, request: u32, argument: &T) -> i64 {
     let addr = ptr::from_ref(argument).expose_provenance() as u64;
     // SAFETY: The commands used here have no output; a target is one of the words of the stage.
-    result(unsafe { raw::ioctl(device(resolver).as_fd(), request, addr) })
+    result(unsafe { raw::ioctl(file(device).as_fd(), request, addr) })
 }
 
 fn result(result: Result<u32, rfutex::Error>) -> i64 {
@@ -57,14 +81,15 @@ fn result(result: Result<u32, rfutex::Error>) -> i64 {
 }
 
 fn word(at: At, size: Size) -> uapi::rfutex_word {
-    uapi::rfutex_word {
-        addr: at.addr,
-        size: size.bytes(),
-        flags: if at.private {
-            uapi::RFUTEX_WORD_PRIVATE
-        } else {
-            0
-        },
+    named(at, size).into()
+}
+
+/// The same, for safe calls.
+fn named(at: At, size: Size) -> Word<'static> {
+    match at.offset {
+        _ if at.private => Word::at(at.addr, size.bytes()).private(),
+        Some(offset) => Word::in_arena(offset, size.bytes()),
+        None => Word::at(at.addr, size.bytes()),
     }
 }
 
@@ -90,7 +115,8 @@ fn mask(mask: u64) -> u64 {
     }
 }
 
-fn wait(wait: &Wait, size: Size) -> uapi::rfutex_wait {
+/// A wait as the device is told of it. It names no owner.
+pub fn wait(wait: &Wait, size: Size) -> uapi::rfutex_wait {
     let (clock, deadline) = clock(wait.deadline);
     uapi::rfutex_wait {
         word: word(wait.at, size),
@@ -98,18 +124,35 @@ fn wait(wait: &Wait, size: Size) -> uapi::rfutex_wait {
         mask: mask(wait.mask),
         deadline,
         clock,
-        flags: 0,
-        cond: 0,
-        pad: 0,
+        ..Default::default()
     }
+}
+
+/// The same wait, which also ends with an owner.
+fn owned(wait: uapi::rfutex_wait, owner: Named) -> uapi::rfutex_wait {
+    uapi::rfutex_wait {
+        flags: owner.kind,
+        owner: owner.number,
+        owner_id: owner.id,
+        ..wait
+    }
+}
+
+/// Adds a watch.
+///
+/// # Errors
+///
+/// A negative errno.
+pub fn watch(set: &Watches, wait: &Wait, size: Size) -> Result<WatchId, i64> {
+    let options = WatchOptions::default().mask(mask(wait.mask));
+    set.add(named(wait.at, size), size.widen(wait.val), 0, options)
+        .map_err(|error| -i64::from(error.errno()))
 }
 
 /// How many wait on these words; or a negative errno, if one of them is none.
 pub fn count(words: &[At], means: Means) -> i64 {
     let counts = words.iter().map(|at| {
-        let word = Word::at(at.addr, means.size.bytes());
-        let word = if at.private { word.private() } else { word };
-        let info = device(means.resolver).key_info(word);
+        let info = file(means.device).key_info(named(*at, means.size));
         info.map(|info| info.nr_waiters)
     });
     result(counts.sum())
@@ -117,11 +160,19 @@ pub fn count(words: &[At], means: Means) -> i64 {
 
 /// Carries out an operation.
 pub fn call(call: &Call, means: Means) -> i64 {
-    let Means { size, resolver, .. } = means;
+    let Means {
+        size,
+        device,
+        owner,
+        ..
+    } = means;
     match call {
-        Call::Wait { wait, .. } => command(resolver, uapi::RFUTEX_WAIT, &self::wait(wait, size)),
+        Call::Wait { wait, .. } => {
+            let wait = owned(self::wait(wait, size), owner);
+            command(device, uapi::RFUTEX_WAIT, &wait)
+        }
         Call::Wake { at, nr, mask, .. } => command(
-            resolver,
+            device,
             uapi::RFUTEX_WAKE,
             &uapi::rfutex_wake {
                 word: word(*at, size),
@@ -131,14 +182,15 @@ pub fn call(call: &Call, means: Means) -> i64 {
             },
         ),
         Call::Short { at, all } => {
-            let request = match (all, at.private) {
-                (false, false) => uapi::RFUTEX_WAKE_ONE,
-                (true, false) => uapi::RFUTEX_WAKE_ALL,
-                (false, true) => uapi::RFUTEX_WAKE_ONE_PRIVATE,
-                (true, true) => uapi::RFUTEX_WAKE_ALL_PRIVATE,
+            let word = named(*at, size);
+            let request = if *all {
+                raw::wake_all(word)
+            } else {
+                raw::wake_one(word)
             };
-            result(call_addr(device(resolver), request, at.addr))
+            result(call_addr(&file(device), request, word.addr()))
         }
+        Call::Wakev { entries } => wakev(entries, means),
         Call::Requeue {
             from,
             to,
@@ -147,7 +199,7 @@ pub fn call(call: &Call, means: Means) -> i64 {
             nr_move,
             ..
         } => command(
-            resolver,
+            device,
             uapi::RFUTEX_REQUEUE,
             &uapi::rfutex_requeue {
                 from: word(*from, size),
@@ -171,11 +223,23 @@ pub fn call(call: &Call, means: Means) -> i64 {
         }
         Call::Waitv { entries, deadline } => waitv(entries, *deadline, means),
         Call::Swap { wait, wake } => command(
-            resolver,
+            device,
             uapi::RFUTEX_SWAP,
-            &self::wait(wait, size).swap(word(*wake, size)),
+            &owned(self::wait(wait, size), owner).swap(word(*wake, size)),
         ),
         _ => unreachable!("no operation of rfutex"),
+    }
+}
+
+fn wakev(entries: &[(At, u64, u32)], Means { size, device, .. }: Means) -> i64 {
+    let entries = entries
+        .iter()
+        .map(|(at, mask, nr)| WakeEntry::new(named(*at, size), *nr).mask(self::mask(*mask)));
+    let entries: Vec<_> = entries.collect();
+    let mut woken = vec![0; entries.len()];
+    match file(device).wake_each(&entries, &mut woken) {
+        Ok(sum) if sum != woken.iter().sum() => ABSURD,
+        other => result(other),
     }
 }
 
@@ -183,7 +247,7 @@ fn wake_op(
     [word, target]: [uapi::rfutex_word; 2],
     [nr, nr_target]: [u32; 2],
     op: Op,
-    Means { size, resolver, .. }: Means,
+    Means { size, device, .. }: Means,
 ) -> i64 {
     let operand = if op.shift {
         1 << (op.operand & 31)
@@ -191,7 +255,7 @@ fn wake_op(
         i32::from(op.operand) as u32
     };
     command(
-        resolver,
+        device,
         uapi::RFUTEX_WAKE_OP,
         &uapi::rfutex_wake_op {
             word,
@@ -209,7 +273,12 @@ fn wake_op(
 fn waitv(
     entries: &[(At, u32)],
     deadline: Option<Deadline>,
-    Means { size, resolver, .. }: Means,
+    Means {
+        size,
+        device,
+        owner,
+        ..
+    }: Means,
 ) -> i64 {
     let entries: Vec<_> = entries
         .iter()
@@ -217,13 +286,15 @@ fn waitv(
             word: word(*at, size),
             val: size.widen(*val),
             mask: uapi::RFUTEX_MASK_ANY,
-            flags: 0,
-            cond: 0,
+            flags: owner.kind,
+            owner: owner.number,
+            owner_id: owner.id,
+            ..Default::default()
         })
         .collect();
     let (clock, deadline) = clock(deadline);
     command(
-        resolver,
+        device,
         uapi::RFUTEX_WAITV,
         &uapi::rfutex_waitv {
             entries: entries.as_ptr().expose_provenance() as u64,

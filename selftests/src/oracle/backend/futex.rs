@@ -4,6 +4,7 @@
 use super::result;
 use crate::oracle::call::{At, Call, Deadline, Op, Wait};
 use crate::oracle::script::{ANY, Via};
+use io_uring::{opcode, squeue};
 use libc::c_long;
 use linux_raw_sys::general::{
     __NR_futex_requeue, __NR_futex_wait, __NR_futex_waitv, __NR_futex_wake, FUTEX_OP_OPARG_SHIFT,
@@ -45,6 +46,7 @@ pub fn call(call: &Call) -> i64 {
         Call::Wait { wait, via } => self::wait(wait, *via),
         Call::Wake { at, nr, mask, via } => wake(*at, *nr, *mask, *via),
         Call::Short { at, all } => wake(*at, if *all { ALL } else { 1 }, ANY, Via::Futex),
+        Call::Wakev { entries } => wakev(entries),
         Call::Requeue {
             from,
             to,
@@ -107,6 +109,12 @@ fn wait(wait: &Wait, via: Via) -> i64 {
     })
 }
 
+/// A wait without a deadline, as a request of io_uring.
+pub fn request(wait: &Wait) -> squeue::Entry {
+    let word = ptr::with_exposed_provenance(wait.at.addr as usize);
+    opcode::FutexWait::new(word, wait.val.into(), wait.mask, flags(wait.at)).build()
+}
+
 fn wake(at: At, nr: u32, mask: u64, via: Via) -> i64 {
     if via == Via::Futex2 {
         // SAFETY: The kernel changes nothing.
@@ -126,6 +134,26 @@ fn wake(at: At, nr: u32, mask: u64, via: Via) -> i64 {
             mask as u32,
         )
     })
+}
+
+/// futex(2) has no such call. While nobody waits on several words, it is a look at all the words,
+/// then a wake on each.
+fn wakev(entries: &[(At, u64, u32)]) -> i64 {
+    let looks = entries
+        .iter()
+        .map(|(at, mask, _)| wake(*at, 0, *mask, Via::Futex2));
+    let looks: Vec<_> = looks.collect();
+    if looks.is_empty() {
+        return -i64::from(libc::EINVAL);
+    }
+    // The entries are looked at in their order, so the first error counts.
+    if let Some(error) = looks.into_iter().find(|result| *result < 0) {
+        return error;
+    }
+    let woken = entries
+        .iter()
+        .map(|(at, mask, nr)| wake(*at, *nr, *mask, Via::Futex2));
+    woken.sum()
 }
 
 fn requeue(from: At, to: At, val: Option<u32>, nr_wake: u32, nr_move: u32) -> i64 {
@@ -219,6 +247,7 @@ fn swap(swap: &Wait, target: At) -> i64 {
     let nowhere = wait(|wait| {
         wait.at = At {
             addr: 0,
+            offset: None,
             private: true,
         }
     });

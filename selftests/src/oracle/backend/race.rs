@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The two parts in a race, as an actor plays them.
 
+use super::armed::Armed;
 use super::{advise, synchronise};
 use crate::oracle::call::{At, Call, Deadline, Means, Op, Race, Role, Wait};
-use crate::oracle::script::{ANY, Via};
+use crate::oracle::script::{ANY, Via, Waiter};
 use fastrand::Rng;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// What all words hold until the end.
 const VALUE: u32 = 0;
@@ -27,6 +29,7 @@ pub fn carry_out(means: Means, race: &Race) -> i64 {
     match race.role {
         Role::Waiter {
             stop,
+            waiter,
             single,
             masked,
         } => {
@@ -34,9 +37,16 @@ pub fn carry_out(means: Means, race: &Race) -> i64 {
             // SAFETY: The conductor gives the address of a word of its own, in memory that all
             // processes have for good.
             let stop = unsafe { AtomicU32::from_ptr(pointer) };
+            let mut armed = (waiter != Waiter::Task).then(|| Armed::new(waiter, means));
             let mut woken = 0;
             while stop.load(Ordering::SeqCst) == 0 {
-                match call(draw_wait(&mut rng, race, single, masked)) {
+                let result = match (draw_wait(&mut rng, race, single, masked), &mut armed) {
+                    (Call::Wait { wait, .. }, Some(armed)) if wait.deadline.is_none() => {
+                        wait_armed(armed, &wait, Duration::from_nanos(rng.u64(..SHORT)))
+                    }
+                    (drawn, _) => call(drawn),
+                };
+                match result {
                     0.. => woken += 1,
                     error if is_expected(error) || is_gone(error) => (),
                     error => return error,
@@ -69,9 +79,18 @@ pub fn carry_out(means: Means, race: &Race) -> i64 {
 }
 
 fn is_expected(error: i64) -> bool {
-    [libc::EAGAIN, libc::EINTR, libc::ETIMEDOUT]
+    [libc::EAGAIN, libc::ECANCELED, libc::EINTR, libc::ETIMEDOUT]
         .iter()
         .any(|errno| error == -i64::from(*errno))
+}
+
+/// A wait in which no thread sleeps, and which is given up after a while. Returns what it has come
+/// to.
+fn wait_armed(armed: &mut Armed, wait: &Wait, patience: Duration) -> i64 {
+    armed
+        .arm(wait)
+        .or_else(|| armed.ended(patience))
+        .unwrap_or_else(|| armed.remove())
 }
 
 fn word(rng: &mut Rng, race: &Race) -> At {
