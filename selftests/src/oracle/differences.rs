@@ -62,7 +62,8 @@ impl Difference {
         }
     }
 
-    /// Whether this module, as it was loaded, has it.
+    /// Whether it is there where no scenario has a table of its own, with this module as it was
+    /// loaded.
     pub fn is_there(&self) -> bool {
         !self.only_if_held || holds_inode()
     }
@@ -94,6 +95,7 @@ pub const DIFFERENCES: &[Difference] = &[
     not_drawn("wake-op-operand"),
     step("wake-op-unknown", wake_op_unknown),
     step("error-order", error_order),
+    step("arena-memory", arena_memory),
     not_drawn("waitv-null"),
     not_drawn("waitv-mask"),
     not_drawn("swap"),
@@ -355,4 +357,13 @@ fn error_order(case: &Case<'_>) -> bool {
     refused
         && words.iter().any(|word| !case.is_aligned(*word))
         && words.iter().any(|word| case.is_aligned(*word))
+}
+
+fn arena_memory(case: &Case<'_>) -> bool {
+    let (Step::Forget { word, .. } | Step::Punch { word, .. }) = case.step else {
+        return false;
+    };
+    case.scenario.word(*word).kind == Kind::Arena
+        && case.futex.outcome == Outcome::Returned(0)
+        && matches!(case.rfutex.outcome, Outcome::Returned(..0))
 }

@@ -45,6 +45,8 @@ pub enum Fault {
     RemovedIsLost,
     /// Tasks go before watches and requests.
     TasksFirst,
+    /// A wake finds nobody in an arena.
+    DeafArena,
 }
 
 impl Fault {
@@ -65,6 +67,7 @@ impl Fault {
         ("removed_is_woken", Self::RemovedIsWoken),
         ("removed_is_lost", Self::RemovedIsLost),
         ("tasks_first", Self::TasksFirst),
+        ("deaf_arena", Self::DeafArena),
     ];
 
     /// Whether a step of a scenario may go wrong by it. A script that shows it has such a step.
@@ -99,6 +102,10 @@ impl Fault {
                 );
                 waits && !scenario.arms(step) && arms
             }
+            Self::DeafArena => {
+                let in_arena = |word: u8| scenario.word(word).kind == Kind::Arena;
+                matches!(step, Step::Wake { word, private: false, .. } if in_arena(*word))
+            }
         }
     }
 }
@@ -107,6 +114,9 @@ impl Fault {
 pub fn call(fault: Fault, call: &Call, right: &dyn Fn(&Call) -> i64) -> i64 {
     let mut changed = call.clone();
     match (fault, &mut changed) {
+        (Fault::DeafArena, Call::Wake { at, nr, .. }) if at.offset.is_some() && !at.private => {
+            *nr = 0;
+        }
         (Fault::MaskIgnored, Call::Wake { mask, .. }) if *mask != 0 => *mask = ANY,
         (Fault::OneMore, Call::Wake { nr, .. }) if *nr < 1000 => *nr += 1,
         (Fault::PrivateIgnored, Call::Wake { at, .. }) => at.private = false,
