@@ -75,7 +75,8 @@ kill:
 	@tools/vm.sh run --no-terminal -- rfutex-selftests robust kill $(if $(N),--kills $(N))
 
 # QUICK=1: count instructions of operations, and no more. ROWS=part of a name, EXPERIMENT=hash,
-# RESOLVER=page|vma|locked, HOLD=inode|nothing: only these.
+# RESOLVER=page|vma|locked|none, HOLD=inode|nothing: only these. INLINE_HELPERS=n: with a kernel that
+# does not inline what Rust calls.
 bench:
 	@tools/vm.sh bench $(if $(QUICK),--quick) $(ROWS:%=--only %) $(EXPERIMENT:%=--experiment %) \
 		$(RESOLVER:%=--resolver %) $(HOLD:%=--hold %)
@@ -84,9 +85,9 @@ bench:
 bench-compare:
 	@BASE='$(BASE)' tools/vm.sh bench-compare $(ROWS:%=--only %) $(HOLD:%=--hold %)
 
-# ROW=wake-none, with MEMORY=private|shared and SIDE=page|vma|locked|contender.
+# ROW=wake-none, with MEMORY=private|shared|arena and SIDE=page|vma|locked|none|contender.
 profile:
-	@tools/vm.sh profile $(ROW) $(MEMORY:%=--memory %) $(if $(SIDE),--resolver '$(SIDE)')
+	@tools/vm.sh profile $(ROW) $(MEMORY:%=--words %) $(if $(SIDE),--resolver '$(SIDE)')
 
 # N=how often.
 boots:
@@ -129,7 +130,7 @@ help:
 	@echo '  kill            - kill processes that use a robust lock (N=how many)'
 	@echo '  bench           - measure rfutex and futex(2) (QUICK=1: only count instructions;'
 	@echo '                    ROWS=part of a name, EXPERIMENT=hash, RESOLVER=page, HOLD=nothing:'
-	@echo '                    only these)'
+	@echo '                    only these; INLINE_HELPERS=n: with another kernel)'
 	@echo '  bench-compare   - what costs more or less than with the module of BASE=revision'
 	@echo '  profile         - the instructions of an operation (ROW=wake-none MEMORY=shared'
 	@echo '                    SIDE=page, or SIDE=contender)'

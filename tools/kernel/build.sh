@@ -29,8 +29,8 @@ fragment() {
 	count) cat "$TOOLS_KERNEL/config/lean.config" "$TOOLS_KERNEL/config/count.config" ;;
 	*) cat "$TOOLS_KERNEL/config/$flavour.config" ;;
 	esac
-	# KASAN would not see into what is inlined.
-	[ "$flavour" = debug ] || [ "$(rust_llvm)" != "$(clang_llvm)" ] ||
+	# KASAN would not see into what is inlined. INLINE_HELPERS=n: a kernel that does without.
+	[ "$flavour" = debug ] || [ "${INLINE_HELPERS:-y}" = n ] || [ "$(rust_llvm)" != "$(clang_llvm)" ] ||
 		echo CONFIG_RUST_INLINE_HELPERS=y
 }
 

@@ -3,7 +3,7 @@
 //! call, through the C library's function as a program makes it, and no more.
 
 use nix::errno::Errno;
-use rfutex::raw::{self, Struct, uapi};
+use rfutex::raw::{self, Struct};
 use rfutex::{Rfutex, Word};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
@@ -37,7 +37,7 @@ impl<T: Struct> Ioctl<T> {
     }
 }
 
-/// A wake whose argument is the address.
+/// A wake whose argument is the address, or the offset in the arena.
 #[derive(Clone, Copy, Debug)]
 pub struct WakeOne {
     fd: RawFd,
@@ -48,14 +48,9 @@ pub struct WakeOne {
 impl WakeOne {
     /// Of one waiter on `word`.
     pub fn new(device: &'static Rfutex, word: Word<'static>) -> Self {
-        let request = if word.is_private() {
-            uapi::RFUTEX_WAKE_ONE_PRIVATE
-        } else {
-            uapi::RFUTEX_WAKE_ONE
-        };
         Self {
             fd: device.as_fd().as_raw_fd(),
-            request: request.into(),
+            request: raw::wake_one(word).into(),
             addr: word.addr(),
         }
     }

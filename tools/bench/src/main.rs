@@ -34,7 +34,7 @@ struct Choice {
     /// Only operations that have one of these in their names
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
-    /// Only these resolvers
+    /// Only these resolvers; none is that of words in an arena
     #[arg(long, value_name = "NAME")]
     resolver: Vec<String>,
     /// Only words of files: others cost the same whatever a waiter holds
@@ -65,7 +65,7 @@ enum Do {
         name: String,
         /// The memory of its words
         memory: String,
-        /// A resolver; or contender, which is futex(2) in most cases
+        /// A resolver, or none in an arena; or contender, which is futex(2) in most cases
         side: String,
         /// For how many seconds
         #[arg(long, default_value_t = 2)]
@@ -85,8 +85,10 @@ impl Choice {
 
     /// Measures them.
     fn measure(&self, unit: Unit, rounds: Rounds) {
-        for row in self.rows() {
-            for side in ours(&self.resolver) {
+        let can_be = |row: &Row| row.timed || unit == Unit::Instructions;
+        for row in self.rows().into_iter().filter(can_be) {
+            let sides = Side::ours_in(row.memory).into_iter();
+            for side in sides.filter(|side| side.is_wanted(&self.resolver)) {
                 experiments::alone(|| measure(&row, side, unit, rounds));
             }
         }
@@ -113,8 +115,8 @@ fn measure(row: &Row, side: Side, unit: Unit, rounds: Rounds) {
 
 /// rfutex with each resolver that there is and that is wanted.
 fn ours(wanted: &[String]) -> Vec<Side> {
-    let wanted = |side: &Side| wanted.is_empty() || wanted.iter().any(|name| name == side.name());
-    Side::ours().into_iter().filter(wanted).collect()
+    let sides = Side::ours().into_iter();
+    sides.filter(|side| side.is_wanted(wanted)).collect()
 }
 
 /// Carries out the experiments `names`.
@@ -140,16 +142,19 @@ fn experiment(names: &[String], resolvers: &[String], files_only: bool) {
 
 /// Does it once, tells, and goes on for so many nanoseconds.
 fn repeat(name: &str, memory: &str, side: &str, ns: u64) {
-    let native = side == "contender" || side == Side::Native.name();
-    let ours = || Side::ours().into_iter().find(|ours| ours.name() == side);
-    let side = native
-        .then_some(Side::Native)
-        .or_else(ours)
-        .unwrap_or_else(|| panic!("the module has no resolver {side}"));
     let row = rows::all()
         .into_iter()
         .find(|row| row.name == name && row.memory.name() == memory)
         .unwrap_or_else(|| panic!("there is no operation {name} on {memory} memory"));
+    let native = side == "contender" || side == Side::Native.name();
+    let ours = || {
+        let mut sides = Side::ours_in(row.memory).into_iter();
+        sides.find(|ours| ours.name() == side)
+    };
+    let side = native
+        .then_some(Side::Native)
+        .or_else(ours)
+        .unwrap_or_else(|| panic!("there is no resolver {side} for {memory} memory"));
     let mut batch = row.make(side);
     batch(row.batch);
     let symbols = symbols().expect("/proc/kallsyms");

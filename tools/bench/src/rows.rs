@@ -33,7 +33,11 @@ pub struct Row {
 impl Row {
     /// Makes it ready. Each is made in a process of its own.
     pub fn make(&self, side: Side) -> Batch {
-        (self.make)(side, self.memory)
+        match (side, self.memory) {
+            // It has no arena. This is what it has for processes that share memory.
+            (Side::Native, Memory::Arena) => (self.make)(side, Memory::Shared),
+            (_, memory) => (self.make)(side, memory),
+        }
     }
 }
 
@@ -66,16 +70,18 @@ fn each_of(divide: u32, rows: Vec<Row>) -> Vec<Row> {
 
 /// All of them.
 pub fn all() -> Vec<Row> {
-    use Memory::{Anonymous, Private, Shared};
+    use Memory::{Anonymous, Arena, Private, Shared};
     let all = [Private, Shared, Anonymous];
+    let all_and_arena = [Private, Shared, Anonymous, Arena];
     let two = [Private, Shared];
+    let two_and_arena = [Private, Shared, Arena];
     let shared = [Shared];
     [
-        each("wake-none", &all, 100, single::wake_none),
+        each("wake-none", &all_and_arena, 100, single::wake_none),
         each("wake-none-struct", &all, 100, single::wake_none_struct),
-        each("wait-eagain", &all, 100, single::wait_eagain),
-        each("pingpong", &two, 100, pingpong::pingpong),
-        each("swap-pingpong", &two, 100, pingpong::swap),
+        each("wait-eagain", &all_and_arena, 100, single::wait_eagain),
+        each("pingpong", &two_and_arena, 100, pingpong::pingpong),
+        each("swap-pingpong", &two_and_arena, 100, pingpong::swap),
         each_of(many::NR, each("wake-64", &two, 2, many::wake)),
         each_of(many::NR, each("requeue-64", &two, 1, many::requeue)),
         each("waitv-16-eagain", &two, 20, single::waitv_eagain),
@@ -88,7 +94,7 @@ pub fn all() -> Vec<Row> {
         ),
         each_of(
             single::WAKEV as u32,
-            each("wakev-16-none", &shared, 20, single::wakev_none),
+            each("wakev-16-none", &[Shared, Arena], 20, single::wakev_none),
         ),
         against(
             "IORING_OP_FUTEX_WAIT and its cancel",

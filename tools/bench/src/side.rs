@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Who is measured: futex(2), and rfutex with each of its resolvers.
+//! Who is measured: futex(2), and rfutex with each of its resolvers, or with none.
 
+use crate::memory::{self, Memory};
 use nix::errno::Errno;
 use rfutex::{Resolver, Rfutex};
 use rfutex_bench::record::Hold;
 use std::sync::OnceLock;
 
-/// futex(2), or a device that resolves in one way.
+/// futex(2), or a device that resolves in one way, or a table of one's own.
 #[derive(Clone, Copy, Debug)]
 pub enum Side {
     /// futex(2).
@@ -52,6 +53,18 @@ pub fn hold() -> Hold {
 }
 
 impl Side {
+    /// rfutex as it can find words in `memory`: with each resolver that the module has, or in an
+    /// arena, where none is needed.
+    pub fn ours_in(memory: Memory) -> Vec<Self> {
+        match memory {
+            Memory::Private | Memory::Shared | Memory::Anonymous => Self::ours(),
+            Memory::Arena => {
+                let table = memory::arena().map(|arena| Self::Ours(arena.table(), "none"));
+                table.into_iter().collect()
+            }
+        }
+    }
+
     /// rfutex with each resolver that the module has.
     pub fn ours() -> Vec<Self> {
         RESOLVERS
@@ -69,5 +82,10 @@ impl Side {
             Self::Native => "futex(2)",
             Self::Ours(_, name) => name,
         }
+    }
+
+    /// Whether it is one of `names`, or there are none.
+    pub fn is_wanted(self, names: &[String]) -> bool {
+        names.is_empty() || names.iter().any(|name| name == self.name())
     }
 }

@@ -4,7 +4,7 @@
 use io_uring::types::{BufRingEntry, Fd};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use linux_raw_sys::general::{FUTEX2_PRIVATE, FUTEX2_SIZE_U32};
-use rfutex::raw::uapi;
+use rfutex::raw::{self, uapi};
 use rfutex::{Rfutex, Word};
 use rfutex_selftests::harness::{Mapping, PAGE};
 use std::os::fd::{AsFd, AsRawFd};
@@ -67,11 +67,7 @@ impl Request {
 
     /// A wake of rfutex of one waiter on `word`. Nothing is heard of it if it succeeds.
     pub fn wake(device: &'static Rfutex, word: Word<'static>) -> Self {
-        let op = if word.is_private() {
-            uapi::RFUTEX_WAKE_ONE_PRIVATE
-        } else {
-            uapi::RFUTEX_WAKE_ONE
-        };
+        let op = raw::wake_one(word);
         // INVARIANT: The kernel does not touch the word.
         Self(command(device, op, word.addr()).flags(squeue::Flags::SKIP_SUCCESS))
     }

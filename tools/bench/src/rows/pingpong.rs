@@ -4,21 +4,21 @@
 use super::single;
 use crate::call::{Futex, Ioctl, WakeOne};
 use crate::measure::{Batch, timed};
-use crate::memory::Memory;
+use crate::memory::{self, Memory};
 use crate::scheduling::{self, Policy};
 use crate::side::Side;
 use rfutex::Word;
 use rfutex::raw::uapi;
-use rfutex_selftests::memory::RegionWord;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 /// The word says that nothing came, that the ball came, that it is over.
-const NOTHING: u32 = 0;
+pub const NOTHING: u32 = 0;
 const BALL: u32 = 1;
 const OVER: u32 = 2;
 
 /// What each of the two does: wakes the other, and sleeps.
-trait Player: Send + 'static {
+pub trait Player: Send + 'static {
     /// Wakes one who waits on the other's word.
     fn wake(&mut self);
     /// Sleeps while the own word is [`NOTHING`], if it still is.
@@ -45,9 +45,11 @@ impl Player for Native {
 }
 
 /// rfutex, with the address in the wake's argument.
-struct Ours {
-    wake: WakeOne,
-    wait: Ioctl<uapi::rfutex_wait>,
+pub struct Ours {
+    /// Wakes the other.
+    pub wake: WakeOne,
+    /// Waits on the own word.
+    pub wait: Ioctl<uapi::rfutex_wait>,
 }
 
 impl Player for Ours {
@@ -78,16 +80,16 @@ impl Player for Swapping {
 }
 
 /// Passes the ball on and waits until it, or the end, comes back. Returns the word.
-fn pass(player: &mut impl Player, [own, other]: [Word<'static>; 2]) -> u32 {
-    own.store(NOTHING);
-    other.store(BALL);
+fn pass(player: &mut impl Player, [own, other]: [&AtomicU32; 2]) -> u32 {
+    own.store(NOTHING, Ordering::SeqCst);
+    other.store(BALL, Ordering::SeqCst);
     player.swap();
     catch(player, own)
 }
 
-fn catch(player: &mut impl Player, own: Word<'static>) -> u32 {
+fn catch(player: &mut impl Player, own: &AtomicU32) -> u32 {
     loop {
-        match own.load() {
+        match own.load(Ordering::SeqCst) {
             NOTHING => player.wait(),
             came => return came,
         }
@@ -95,34 +97,35 @@ fn catch(player: &mut impl Player, own: Word<'static>) -> u32 {
 }
 
 /// The one who begins, and whose partner is a thread that ends with it.
-struct Game<P: Player> {
+pub struct Game<P: Player> {
     player: P,
-    words: [Word<'static>; 2],
+    cells: [&'static AtomicU32; 2],
     partner: Option<JoinHandle<()>>,
 }
 
 impl<P: Player> Game<P> {
     /// A batch is so many balls there and back.
-    fn batch([mut player, mut partner]: [P; 2], words: [Word<'static>; 2]) -> Batch {
+    pub fn batch([mut player, mut partner]: [P; 2], words: [Word<'static>; 2]) -> Batch {
+        let cells = words.map(memory::cell);
         scheduling::set(Policy::Batch);
         let thread = std::thread::spawn(move || {
-            let [own, other] = [words[1], words[0]];
+            let [own, other] = [cells[1], cells[0]];
             let mut came = catch(&mut partner, own);
             while came != OVER {
                 came = pass(&mut partner, [own, other]);
             }
         });
         // Both are there, and have made their first calls.
-        pass(&mut player, words);
+        pass(&mut player, cells);
         let mut game = Self {
             player,
-            words,
+            cells,
             partner: Some(thread),
         };
         Box::new(move |nr| {
             timed(|| {
                 for _ in 0..nr {
-                    pass(&mut game.player, game.words);
+                    pass(&mut game.player, game.cells);
                 }
             })
         })
@@ -131,7 +134,7 @@ impl<P: Player> Game<P> {
 
 impl<P: Player> Drop for Game<P> {
     fn drop(&mut self) {
-        self.words[1].store(OVER);
+        self.cells[1].store(OVER, Ordering::SeqCst);
         self.player.wake();
         if let Some(partner) = self.partner.take() {
             partner.join().expect("the partner's end");

@@ -107,11 +107,7 @@ pub fn wait(device: &'static Rfutex, word: Word<'static>, val: u64) -> Ioctl<uap
         word: word.into(),
         val,
         mask: uapi::RFUTEX_MASK_ANY,
-        deadline: 0,
-        clock: uapi::RFUTEX_CLOCK_NONE,
-        flags: 0,
-        cond: 0,
-        pad: 0,
+        ..Default::default()
     };
     Ioctl::new(device, uapi::RFUTEX_WAIT, arg)
 }
@@ -166,8 +162,7 @@ fn waitv<const N: usize>(side: Side, memory: Memory) -> Batch {
                     word: words[i].into(),
                     val: val(i).into(),
                     mask: uapi::RFUTEX_MASK_ANY,
-                    flags: 0,
-                    cond: 0,
+                    ..Default::default()
                 }
             })));
             let arg = uapi::rfutex_waitv {

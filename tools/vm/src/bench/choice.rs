@@ -35,7 +35,7 @@ pub struct Boot {
     pub counting: bool,
     /// The build of the module.
     pub module: &'static str,
-    /// The resolvers of the operations.
+    /// The resolvers of the operations; none is that of words in an arena.
     resolvers: &'static [&'static str],
     /// The experiments.
     experiments: &'static [&'static str],
@@ -48,7 +48,7 @@ pub const BOOTS: &[Boot] = &[
         name: "instructions",
         counting: true,
         module: "module",
-        resolvers: &["page", "vma"],
+        resolvers: &["page", "vma", "none"],
         experiments: &["threads", "crowd", "watches"],
     },
     Boot {
@@ -62,7 +62,7 @@ pub const BOOTS: &[Boot] = &[
         name: "time",
         counting: false,
         module: "module",
-        resolvers: &["page", "vma"],
+        resolvers: &["page", "vma", "none"],
         experiments: &["hash"],
     },
     Boot {

@@ -45,8 +45,8 @@ pub struct Operation {
     name: String,
     /// The memory of its words
     #[arg(long, default_value = "private")]
-    memory: String,
-    /// A resolver; or contender, which is futex(2) in most cases
+    words: String,
+    /// A resolver, or none in an arena; or contender, which is futex(2) in most cases
     #[arg(long, default_value = "page")]
     resolver: String,
 }
@@ -82,7 +82,7 @@ impl Bench<'_> {
         let given = session.machine.qemu_opts.take().unwrap_or_default();
         session.machine.qemu_opts = Some(format!("{given} {}", Monitor::option(&socket)));
         let mut argv = vec!["/bin/rfutex-bench".to_owned(), "repeat".to_owned()];
-        argv.extend([&operation.name, &operation.memory, &operation.resolver].map(String::clone));
+        argv.extend([&operation.name, &operation.words, &operation.resolver].map(String::clone));
         argv.push(format!("--seconds={REPEAT}"));
         let module = guest_module(operation.build());
         let plan = Plan {
@@ -112,7 +112,7 @@ impl Bench<'_> {
         println!("{}", functions(&profile).trim_fmt());
         let path = self.kernel.places.build.join("profile").join(format!(
             "{}-{}-{}.txt",
-            operation.name, operation.memory, operation.resolver
+            operation.name, operation.words, operation.resolver
         ));
         fs::create_dir_all(path.parent().context("a directory")?)?;
         let module = self.kernel.places.modules.join(operation.build());

@@ -43,6 +43,11 @@ const TARGETS: &[(&str, &str, &str, &str, f64)] = &[
     ("handover-uring-cmd", "shared", "vma", "inode", 1.00),
     ("handover-uring-cmd", "shared", "page", "nothing", 1.00),
     ("handover-uring-cmd", "shared", "vma", "nothing", 1.00),
+    ("wake-none", "arena", "none", "inode", 0.36),
+    ("wait-eagain", "arena", "none", "inode", 0.45),
+    ("pingpong", "arena", "none", "inode", 0.80),
+    ("swap-pingpong", "arena", "none", "inode", 0.76),
+    ("wakev-16-none", "arena", "none", "inode", 0.15),
 ];
 
 /// The target of a row, if it has one.
