@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The operations that are measured: one line each in the table.
 
+mod death;
 mod handover;
 mod many;
+mod owner;
 mod pingpong;
 mod single;
 mod watch;
@@ -27,6 +29,8 @@ pub struct Row {
     pub batch: u32,
     /// By how much a batch's time is divided further.
     pub divide: u32,
+    /// Whether time can be taken, and not only instructions counted.
+    pub timed: bool,
     make: Make,
 }
 
@@ -51,6 +55,7 @@ fn each(name: &'static str, memories: &[Memory], batch: u32, make: Make) -> Vec<
         contender: "futex(2)",
         batch,
         divide: 1,
+        timed: true,
         make,
     };
     memories.iter().map(row).collect()
@@ -68,6 +73,15 @@ fn each_of(divide: u32, rows: Vec<Row>) -> Vec<Row> {
     rows.into_iter().map(divided).collect()
 }
 
+/// The same, of which only instructions are counted.
+fn counted(rows: Vec<Row>) -> Vec<Row> {
+    let row = |row| Row {
+        timed: false,
+        ..row
+    };
+    rows.into_iter().map(row).collect()
+}
+
 /// All of them.
 pub fn all() -> Vec<Row> {
     use Memory::{Anonymous, Arena, Private, Shared};
@@ -82,6 +96,24 @@ pub fn all() -> Vec<Row> {
         each("wait-eagain", &all_and_arena, 100, single::wait_eagain),
         each("pingpong", &two_and_arena, 100, pingpong::pingpong),
         each("swap-pingpong", &two_and_arena, 100, pingpong::swap),
+        against(
+            "the same wait without an owner",
+            each_of(
+                owner::WAITS,
+                each("wait-owner", &[Private], 100, owner::pingpong),
+            ),
+        ),
+        against(
+            "the end of a thread that has not joined",
+            counted(each_of(
+                death::WORDS,
+                [
+                    each("death-scan", &[Arena], 5, death::free),
+                    each("death-scan-held", &[Arena], 5, death::held),
+                ]
+                .concat(),
+            )),
+        ),
         each_of(many::NR, each("wake-64", &two, 2, many::wake)),
         each_of(many::NR, each("requeue-64", &two, 1, many::requeue)),
         each("waitv-16-eagain", &two, 20, single::waitv_eagain),

@@ -11,7 +11,7 @@ use rfutex_bench::spread::Spread;
 use serde::Serialize;
 
 use super::experiments::{self, Claim};
-use super::targets;
+use super::targets::{self, Target};
 
 /// All of it.
 #[derive(Debug, Default, Serialize)]
@@ -61,7 +61,9 @@ pub struct Row {
     pub insn_ratio: Option<f64>,
     /// What that is to be at most.
     pub insn_ratio_target: Option<f64>,
-    /// Whether it is.
+    /// How many instructions more than the contender rfutex is to take at most.
+    pub insn_added_target: Option<f64>,
+    /// Whether the target, of whichever kind, is met.
     pub target_met: Option<bool>,
     /// Nanoseconds of the contender, the median.
     pub native_ns: Option<f64>,
@@ -85,8 +87,17 @@ impl Row {
                 self.native_insn = Some(native);
                 self.rfutex_insn = Some(ours);
                 self.insn_ratio = Some(ratio);
-                self.insn_ratio_target = targets::of(self.key());
-                self.target_met = self.insn_ratio_target.map(|target| ratio <= target);
+                match targets::of(self.key()) {
+                    Some(Target::Ratio(most)) => {
+                        self.insn_ratio_target = Some(most);
+                        self.target_met = Some(ratio <= most);
+                    }
+                    Some(Target::Added(most)) => {
+                        self.insn_added_target = Some(most);
+                        self.target_met = Some(ours - native <= most);
+                    }
+                    None => {}
+                }
             }
             Unit::Nanoseconds => {
                 self.native_ns = Some(native);
@@ -197,6 +208,25 @@ mod tests {
         assert_eq!(row.insn_ratio, Some(0.65));
         assert_eq!(row.target_met, Some(true), "at most is enough");
         assert_eq!(row.ns_ratio, Some(1.2));
+    }
+
+    #[test]
+    fn a_target_that_is_a_difference() {
+        let of = |ours| {
+            let mut record = record(Unit::Instructions, 1000.0, ours);
+            if let Record::Row(row) = &mut record {
+                row.name = "wait-owner".to_owned();
+            }
+            let mut results = Results::default();
+            results.add(record, "module");
+            let row = results.rows.remove(0);
+            assert_eq!(row.insn_ratio_target, None);
+            let most = row.insn_added_target.expect("a target");
+            (most, row.target_met)
+        };
+        let (most, _) = of(1000.0);
+        assert_eq!(of(1000.0 + most), (most, Some(true)));
+        assert_eq!(of(1001.0 + most), (most, Some(false)));
     }
 
     #[test]

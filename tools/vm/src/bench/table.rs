@@ -33,6 +33,22 @@ fn ratio(figure: Option<f64>) -> String {
     figure.map_or_else(String::new, |figure| format!("{figure:.3}"))
 }
 
+/// What is to be below the target, and the target: a ratio, or how many instructions more.
+fn judged(row: &Row) -> [String; 2] {
+    let added = |added: f64| {
+        let sign = if added < 0.0 { "" } else { "+" };
+        format!("{sign}{}", figure(added))
+    };
+    match (row.insn_added_target, row.rfutex_insn, row.native_insn) {
+        (Some(most), Some(ours), Some(native)) => [added(ours - native), added(most)],
+        _ => [
+            ratio(row.insn_ratio),
+            row.insn_ratio_target
+                .map_or_else(String::new, |most| format!("{most:.2}")),
+        ],
+    }
+}
+
 fn spread(row: &Row) -> String {
     match (row.ns_ratio_low, row.ns_ratio_high) {
         (Some(low), Some(high)) => format!("{low:.2}-{high:.2}"),
@@ -60,6 +76,7 @@ fn rows(results: &Results) -> Table {
     let mut table = new(&head, 4);
     for row in &results.rows {
         let [name, memory, resolver, hold] = row.key();
+        let [judged, most] = judged(row);
         table.add_row([
             name.to_owned(),
             memory.to_owned(),
@@ -67,9 +84,8 @@ fn rows(results: &Results) -> Table {
             hold.to_owned(),
             number(row.native_insn),
             number(row.rfutex_insn),
-            ratio(row.insn_ratio),
-            row.insn_ratio_target
-                .map_or_else(String::new, |target| format!("{target:.2}")),
+            judged,
+            most,
             row.target_met
                 .map_or("", |met| if met { "yes" } else { "NO" })
                 .to_owned(),

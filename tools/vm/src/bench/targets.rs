@@ -1,8 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What rfutex is to cost at most, in instructions, through what its contender does.
+//! What rfutex is to cost at most, in instructions.
 
-/// Name, memory, resolver, hold, and the greatest ratio that will do.
-const TARGETS: &[(&str, &str, &str, &str, f64)] = &[
+/// The greatest figure that will do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// What rfutex costs through what its contender does.
+    Ratio(f64),
+    /// What rfutex costs more than its contender.
+    Added(f64),
+}
+
+/// Name, memory, resolver, hold, and the greatest ratio.
+const RATIOS: &[(&str, &str, &str, &str, f64)] = &[
     ("wake-none", "private", "page", "inode", 0.65),
     ("wake-none-struct", "private", "page", "inode", 0.78),
     ("wake-none", "shared", "page", "inode", 0.85),
@@ -50,10 +59,21 @@ const TARGETS: &[(&str, &str, &str, &str, f64)] = &[
     ("wakev-16-none", "arena", "none", "inode", 0.15),
 ];
 
+/// Likewise, and the greatest difference.
+const ADDED: &[(&str, &str, &str, &str, f64)] = &[
+    ("wait-owner", "private", "page", "inode", 350.0),
+    ("wait-owner", "private", "vma", "inode", 350.0),
+    ("death-scan", "arena", "none", "inode", 4.0),
+];
+
 /// The target of a row, if it has one.
-pub fn of(key: [&str; 4]) -> Option<f64> {
-    TARGETS
-        .iter()
-        .find(|target| [target.0, target.1, target.2, target.3] == key)
-        .map(|target| target.4)
+pub fn of(key: [&str; 4]) -> Option<Target> {
+    let find = |targets: &[(&str, &str, &str, &str, f64)]| {
+        targets
+            .iter()
+            .find(|target| [target.0, target.1, target.2, target.3] == key)
+            .map(|target| target.4)
+    };
+    let ratio = find(RATIOS).map(Target::Ratio);
+    ratio.or_else(|| find(ADDED).map(Target::Added))
 }
