@@ -7,6 +7,7 @@ mod many;
 mod owner;
 mod pingpong;
 mod single;
+mod sync;
 mod watch;
 
 pub use single::wait;
@@ -135,6 +136,18 @@ pub fn all() -> Vec<Row> {
                 each("arm-remove-charged", &two, 50, watch::arm_remove_charged),
             ]
             .concat(),
+        ),
+        against(
+            "a mutex of parking_lot",
+            each("mutex-free", &[Private], 1000, sync::free),
+        ),
+        against(
+            "a mutex of the standard library",
+            each("mutex-threads", &[Private], 50, sync::threads),
+        ),
+        against(
+            "a process-shared mutex of pthreads",
+            each("mutex-processes", &shared, 50, sync::processes),
         ),
         against(
             "two eventfds",
