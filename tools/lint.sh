@@ -47,7 +47,7 @@ licences() {
 		case $file in
 		COPYING* | *.lock | *.json | *.md | LICENSE* | */LICENSE*) continue ;;
 		esac
-		head -n 2 "$file" | grep -q SPDX-License-Identifier || {
+		[[ $(head -n 2 "$file") == *SPDX-License-Identifier* ]] || {
 			echo "$file has no SPDX-License-Identifier in its first lines"
 			bad=1
 		}

@@ -24,23 +24,38 @@ die() { printf 'rfutex: %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # at_least HAVE WANT: true when version HAVE is WANT or newer.
-at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+at_least() { printf '%s\n%s\n' "$2" "$1" | sort -V -C; }
 
 # rust_llvm: the major version of the LLVM in rustc.
 rust_llvm() { rustc -vV 2>/dev/null | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p'; }
 
 # llvm_version: the major version of LLVM to build with. With rustc's own, the
-# kernel can inline the C helpers that Rust calls (RUST_INLINE_HELPERS).
+# kernel can inline the C helpers that Rust calls (RUST_INLINE_HELPERS). All runs
+# have to use the same one: where rustc's own was not to be had when the first run
+# asked, that is noted in the cache.
 llvm_version() {
-	local own
+	local own note
 	own=$(rust_llvm)
-	if [ -n "$own" ] && [ "$own" -ge "$LLVM_VERSION" ] &&
-		{ [ -x "/usr/lib/llvm-$own/bin/clang" ] ||
-			apt-cache policy "clang-$own" 2>/dev/null | grep -q 'Candidate: [0-9]'; }; then
+	note=$CACHE/no-llvm-$own
+	if [ -z "$own" ] || [ "$own" -lt "$LLVM_VERSION" ]; then
+		printf '%s\n' "$LLVM_VERSION"
+	elif [ -x "/usr/lib/llvm-$own/bin/clang" ] ||
+		{ [ ! -e "$note" ] && apt_alone llvm_offered "$own"; }; then
 		printf '%s\n' "$own"
 	else
+		touch "$note"
 		printf '%s\n' "$LLVM_VERSION"
 	fi
+}
+
+# llvm_offered VERSION: whether there is a package of that LLVM. apt may have no
+# list of packages yet, or an old one. All of what apt-cache prints is read: an end
+# before that would be taken for a failure of apt-cache.
+llvm_offered() {
+	have apt-get || return 1
+	as_root apt-get update -q >"$CACHE/packages.log" 2>&1 || return 1
+	apt-cache policy "clang-$1" 2>/dev/null |
+		awk '/Candidate: [0-9]/ { found = 1 } END { exit !found }'
 }
 
 # make_options FLAVOUR: what make is told, to build that kernel or a module for it.

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# packages.sh [llvm|gdb]: makes sure that the programs which the builds and the VM
-# need are there; with "llvm", those of LLVM, whose version depends on rustc; with
-# "gdb", the debugger.
+# packages.sh [llvm VERSION|gdb]: makes sure that the programs which the builds and
+# the VM need are there; with "llvm", those of LLVM; with "gdb", the debugger.
 # Installs Debian packages where there is apt; elsewhere says what is missing.
 
 . "$(dirname "$0")/lib.sh"
@@ -42,7 +41,7 @@ if [ "${1:-}" = gdb ]; then
 	needs=gdb:gdb
 fi
 if [ "${1:-}" = llvm ]; then
-	llvm=$(llvm_version)
+	llvm=$2
 	LLVM_BIN=/usr/lib/llvm-$llvm/bin
 	needs="
 llvm=clang:clang-$llvm

@@ -102,8 +102,9 @@ build_virtme() {
 
 lacking=$(rust_lacking)
 [ -z "$lacking" ] || apt_alone install_rust
-"$TOOLS_KERNEL/packages.sh" llvm >&2
-llvm=/usr/lib/llvm-$(llvm_version)
+version=$(llvm_version)
+"$TOOLS_KERNEL/packages.sh" llvm "$version" >&2
+llvm=/usr/lib/llvm-$version
 lib_src=$(rust_lib_src)
 # What is linked with one C library need not run with another; a virtual
 # environment has the paths of its Python and of itself in it.

@@ -259,6 +259,68 @@ fn without_apt_what_is_missing_is_named() {
     }
 }
 
+/// Writes programs, each a shell script, into `dir`.
+fn programs(dir: &Path, scripts: &[(&str, &str)]) {
+    for (name, script) in scripts {
+        let path = dir.join(name);
+        fs::write(&path, format!("#!/bin/bash\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+/// rustc's own LLVM is one that no system has. Which one is chosen depends on what apt has after
+/// its lists were updated, however much apt-cache prints, and is the same for all runs.
+#[test]
+fn all_runs_choose_the_same_llvm() {
+    const RUSTC: &str = "echo 'LLVM version: 9999.1.2'";
+    const UPDATE: &str = "[ \"$1\" != update ] || echo updated >>\"$RFUTEX_CACHE/updates\"";
+    // More than a pipe holds, so that it writes when nobody reads any more.
+    const CANDIDATE: &str = "[ -e \"$RFUTEX_CACHE/updates\" ] || exit 0
+        echo '  Candidate: 1:9999.1.8-1'
+        for i in {1..20000}; do echo '     500 a mirror'; done";
+    const NONE: &str = "echo '  Candidate: (none)'";
+    for (policy, version, updates) in [(CANDIDATE, "9999", 2), (NONE, "19", 1)] {
+        let (dir, cache) = (tempfile::tempdir().unwrap(), Cache::new());
+        programs(
+            dir.path(),
+            &[
+                ("rustc", RUSTC),
+                ("sudo", "\"$@\""),
+                ("apt-get", UPDATE),
+                ("apt-cache", policy),
+            ],
+        );
+        let path = format!(
+            "{}:{}",
+            dir.path().display(),
+            std::env::var("PATH").unwrap()
+        );
+        let choose = || {
+            let output = Command::new("bash")
+                .args([
+                    "-c",
+                    ". tools/kernel/lib.sh; version=$(llvm_version); echo $version",
+                ])
+                .current_dir(top())
+                .env("PATH", &path)
+                .env("RFUTEX_CACHE", cache.0.path())
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            text(&output.stdout)
+        };
+        assert_eq!(
+            [choose(), choose()].map(|v| v.trim().to_owned()),
+            [version; 2]
+        );
+        let log = fs::read_to_string(cache.at("updates")).unwrap();
+        assert_eq!(log.lines().count(), updates);
+        // What becomes available later is for a new cache.
+        programs(dir.path(), &[("apt-cache", CANDIDATE)]);
+        assert_eq!(choose().trim(), version);
+    }
+}
+
 /// `make modules` for a build directory with these files in it.
 fn make_for(files: &[(&str, &str)]) -> String {
     let kdir = tempfile::tempdir().unwrap();
