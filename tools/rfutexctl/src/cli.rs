@@ -25,7 +25,8 @@ pub const STATUS: &str = "\
     name = "rfutexctl",
     version,
     max_term_width = 100,
-    subcommand_required = true
+    subcommand_required = true,
+    after_help = format!("Exit status:\n{STATUS}")
 )]
 pub struct Cli {
     /// What to do.
@@ -40,6 +41,9 @@ pub enum Command {
     #[command(after_help = examples::STATUS)]
     Status,
     /// Show who waits, the longest first
+    ///
+    /// KIND tells with whom a waiter meets: on a private or mm word with threads of its process only,
+    /// on an inode word with all who map the file, on an arena word with all who have the table.
     #[command(after_help = examples::LIST)]
     List(List),
     /// Watch who waits

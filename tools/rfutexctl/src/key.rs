@@ -23,6 +23,12 @@ pub fn run(options: &cli::Key, out: &mut impl Write) -> Result<u8> {
     let wrong = |error| anyhow!("{}: {error}", options.word);
     match options.pid {
         None => {
+            if place::address(&options.word).is_ok() {
+                bail!(
+                    "{}: an address needs the process that it is in, --pid",
+                    options.word
+                );
+            }
             let place = Place::parse(&options.word).map_err(wrong)?;
             let word = FileWord::map(&place, 1, Access::Read)?;
             show(&info(&rfutex, &word)?, out)?;

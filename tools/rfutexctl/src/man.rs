@@ -65,11 +65,13 @@ fn page(command: &Command) -> Result<Vec<u8>> {
         man.render_subcommands_section(&mut page)?;
     }
     let mut rest = Roff::new();
-    if let Some(examples) = command.get_after_help() {
+    let after_help = command.get_after_help().map(ToString::to_string);
+    if let Some(examples) = after_help
+        .as_ref()
+        .and_then(|text| text.strip_prefix(TITLE))
+    {
         rest.control("SH", ["EXAMPLES"]);
-        let examples = examples.to_string();
-        let without_title = examples.strip_prefix(TITLE).unwrap_or(&examples);
-        as_it_stands(&mut rest, without_title);
+        as_it_stands(&mut rest, examples);
     }
     rest.control("SH", ["EXIT STATUS"]);
     as_it_stands(&mut rest, STATUS);
