@@ -28,8 +28,8 @@ unpack_herd() {
 	say download "herd7, 40 MB, from Debian $HERD_SUITE"
 	for package in herdtools7 libc6 libgmp10; do
 		mkdir "$dir/$package"
-		DEBIAN_SUITE=$HERD_SUITE debian_fetch "$dir/$package" "$package" '*'
-		dpkg-deb -x "$dir/$package/$package.deb" "$dir/debian"
+		DEBIAN_SUITE=$HERD_SUITE package_fetch "$dir/$package" "$package" '*'
+		unpack_deb "$dir/$package/$package.deb" "$dir/debian"
 		rm "$dir/$package/$package.deb"
 	done
 	mkdir "$dir/bin"
@@ -52,7 +52,6 @@ find_herd() {
 	if [ -n "$version" ] && at_least "$version" "$HERD_VERSION"; then
 		command -v herd7
 	else
-		have dpkg-deb || die "needs herd7 >= $HERD_VERSION (of herdtools7)"
 		dir=$(make_entry "herd7-$HERD_VERSION" unpack_herd)
 		printf '%s/bin/herd7\n' "$dir"
 	fi

@@ -1,30 +1,37 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Downloads packages of a Debian suite other than the system's, with an apt
-# state and cache of our own: the system's sources are neither used nor changed.
+# Downloads packages of a Debian suite other than the system's: from a mirror, with
+# an apt state and cache of our own, or, when the mirror has them no more, from the
+# archive of Debian's snapshots. The system's sources are neither used nor changed.
 # Only the mirror's address is taken from them.
 
-# debian_fetch DIR PACKAGE PATTERN...: download into DIR the newest version of
-# PACKAGE in $DEBIAN_SUITE that matches the first PATTERN that any matches (a
-# shell pattern on the version). Leaves PACKAGE.deb. Fails when none matches.
+# shellcheck source=tools/kernel/fetch.sh
+. "$TOOLS_KERNEL/fetch.sh"
+
+DEBIAN_KEYRING=${DEBIAN_KEYRING:-/usr/share/keyrings/debian-archive-keyring.gpg}
+DEBIAN_SNAPSHOT=${DEBIAN_SNAPSHOT:-https://snapshot.debian.org}
+
+# debian_fetch DIR PACKAGE PATTERN: download into DIR the newest version of PACKAGE
+# in $DEBIAN_SUITE that matches PATTERN (a shell pattern on the version). Leaves
+# PACKAGE.deb and a file version. Fails with 2 when the mirror has other versions
+# only, else with 1.
 debian_fetch() { alone "$CACHE/locks/debian.lock" "downloading a package" debian_download "$@"; }
 
-# debian_download DIR PACKAGE PATTERN...: debian_fetch's work, in a subshell and
+# debian_download DIR PACKAGE PATTERN: debian_fetch's work, in a subshell and
 # under its lock. Whoever asks whether it worked turns -e off in it, so each
 # step that may fail says so itself.
 debian_download() {
-	local dir=$1 package=$2 pattern version found='' mirror keyring apt=$CACHE/apt
-	shift 2
+	local dir=$1 package=$2 pattern=$3 version found='' mirror=${DEBIAN_MIRROR:-} apt=$CACHE/apt
 	have apt-get || die "no apt here to download $package with"
 	# shellcheck disable=SC2016 # it is apt that expands them
-	mirror=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' 'Created-By: Packages' |
-		awk '$2 == "main" && $1 !~ /security/ && !n++ { print $1 }')
+	[ -n "$mirror" ] ||
+		mirror=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' 'Created-By: Packages' |
+			awk '$2 == "main" && $1 !~ /security/ && !n++ { print $1 }')
 	[ -n "$mirror" ] || die "apt has no Debian mirror configured"
-	keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 	mkdir -p "$apt/etc" "$apt/state/lists/partial" "$apt/cache/archives/partial"
 	printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n' \
-		"$mirror" "$DEBIAN_SUITE" "$keyring" >"$apt/etc/rfutex.sources"
+		"$mirror" "$DEBIAN_SUITE" "$DEBIAN_KEYRING" >"$apt/etc/rfutex.sources"
 	cat >"$apt/apt.conf" <<-EOF
 	Dir::State "$apt/state";
 	Dir::Cache "$apt/cache";
@@ -34,17 +41,69 @@ debian_download() {
 	Dir::Etc::Preferences "/dev/null";
 	APT::Sandbox::User "";
 	APT::Update::Error-Mode "any";
+	Acquire::Retries "1";
+	Acquire::http::Timeout "$FETCH_TIMEOUT";
+	Acquire::https::Timeout "$FETCH_TIMEOUT";
 	EOF
 	export APT_CONFIG=$apt/apt.conf
-	apt-get update -q || die "apt cannot read the index of $DEBIAN_SUITE"
-	for pattern in "$@"; do
-		for version in $(apt-cache madison "$package" | awk '{ print $3 }'); do
-			# shellcheck disable=SC2254 # it is a pattern
-			case $version in $pattern) found=$version; break 2 ;; esac
-		done
+	apt-get update -q >"$apt/log" 2>&1 ||
+		die "apt cannot read the index of $DEBIAN_SUITE from $mirror (see $apt/log)"
+	for version in $(apt-cache madison "$package" | awk '{ print $3 }'); do
+		# shellcheck disable=SC2254 # it is a pattern
+		case $version in $pattern) found=$version; break ;; esac
 	done
-	[ -n "$found" ] || die "$DEBIAN_SUITE has no $package that matches: $*"
+	if [ -z "$found" ]; then
+		say missing "$DEBIAN_SUITE has no $package $pattern (any more) at $mirror"
+		exit 2
+	fi
 	cd "$dir" || exit
-	apt-get download -q "$package=$found" || die "apt cannot download $package $found"
+	apt-get download -q "$package=$found" || die "apt cannot download $package $found from $mirror"
 	mv "$package"_*.deb "$package.deb" && printf '%s\n' "$found" >version
+}
+
+# architecture: Debian's name for that of this machine.
+architecture() {
+	if have dpkg; then
+		dpkg --print-architecture
+	else
+		uname -m | sed 's/^x86_64$/amd64/; s/^aarch64$/arm64/'
+	fi
+}
+
+# snapshot_fetch DIR PACKAGE PATTERN: like debian_fetch, but what tools/kernel/pins
+# knows the checksums of, and from the archive of snapshots. That is asked by SHA1
+# (https://snapshot.debian.org/file/SHA1), which finds a file whatever suite it was
+# in, and when. What counts is the SHA256.
+snapshot_fetch() {
+	local dir=$1 package=$2 pattern=$3 name version arch sha256 sha1 own file
+	own=$(architecture)
+	while read -r name version arch sha256 sha1; do
+		[ "$name" = "$package" ] || continue
+		[ "$arch" = all ] || [ "$arch" = "$own" ] || continue
+		# shellcheck disable=SC2254 # it is a pattern
+		case $version in $pattern) ;; *) continue ;; esac
+		file=$dir/${package}_${version}_$arch.deb
+		fetch "$DEBIAN_SNAPSHOT/file/$sha1" "$file" sha256_is "$sha256" || return 1
+		mv "$file" "$dir/$package.deb" && printf '%s\n' "$version" >"$dir/version"
+		return
+	done <"$TOOLS_KERNEL/pins"
+	say missing "no checksum of $package $pattern for $own is known here (tools/kernel/pins)"
+	return 1
+}
+
+# package_fetch DIR PACKAGE PATTERN: from the mirror, else from the snapshots.
+package_fetch() {
+	debian_fetch "$@" && return
+	say download "$2 from the archive of Debian's snapshots, $DEBIAN_SNAPSHOT"
+	snapshot_fetch "$@" || die "$2 $3 cannot be had"
+}
+
+# unpack_deb FILE DIR
+unpack_deb() {
+	if have dpkg-deb; then
+		dpkg-deb -x "$1" "$2"
+	else
+		mkdir -p "$2"
+		ar p "$1" data.tar.xz | tar -C "$2" -xJ
+	fi
 }

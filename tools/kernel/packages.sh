@@ -24,6 +24,8 @@ perl:perl
 kmod:kmod
 git:git
 file:file
+curl:curl
+gpg:gpg
 pkg-config:pkg-config
 python3:python3
 qemu-system-x86_64:qemu-system-x86
@@ -32,6 +34,7 @@ shellcheck:shellcheck
 mkfs.ext4:e2fsprogs
 mkfs.xfs:xfsprogs
 pkg=python3-venv:python3-venv
+pkg=ca-certificates:ca-certificates
 pkg=libelf-dev:libelf-dev
 pkg=libssl-dev:libssl-dev
 pkg=libcap-ng-dev:libcap-ng-dev
@@ -54,6 +57,7 @@ fi
 # The library behind each pkg= line, for systems without dpkg.
 library_there() {
 	case $1 in
+	ca-certificates) ls /etc/ssl/certs/* ;;
 	libelf-dev) pkg-config --exists libelf ;;
 	libssl-dev) pkg-config --exists openssl ;;
 	libcap-ng-dev) pkg-config --exists libcap-ng ;;

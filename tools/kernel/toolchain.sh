@@ -57,8 +57,8 @@ unpack_rust_src() {
 	local dir=$1 version
 	version=$(rust_version)
 	say download "library source of rustc $version"
-	debian_fetch "$dir" rust-src "$version+*"
-	dpkg-deb -x "$dir/rust-src.deb" "$dir/deb"
+	package_fetch "$dir" rust-src "$version+*"
+	unpack_deb "$dir/rust-src.deb" "$dir/deb"
 	mv "$dir"/deb/usr/src/rustc-*/library "$dir/library"
 	rm -rf "$dir/deb" "$dir/rust-src.deb"
 	entry_finish "$dir" version library/core/src/lib.rs library/core/src/num/mod.rs library/alloc/src/lib.rs

@@ -399,6 +399,9 @@ fn a_download_that_fails_says_what_else_would_do() {
     let output = Command::new(top().join("tools/kernel/source.sh"))
         .env("PATH", format!("{}:{path}", dir.path().display()))
         .env("RFUTEX_CACHE", cache.0.path())
+        // Nobody listens there.
+        .env("DEBIAN_SNAPSHOT", "http://127.0.0.1:1")
+        .env("KERNEL_ORG", "http://127.0.0.1:1")
         .env_remove("KSRC")
         .output()
         .unwrap();
