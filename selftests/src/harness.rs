@@ -24,7 +24,7 @@ mod vfork;
 pub use calls::{CALLS, Call, Touch, past};
 pub use cgroup::{Group, added_to};
 pub use clock::Realtime;
-pub use fail_nth::FailNth;
+pub use fail_nth::{FailNth, NO_MEMORY, lacked_memory};
 pub use fault::Fault;
 pub use mapping::{AnyAtomic, Mapping, PAGE};
 pub use module::{ReloadedModule, UnloadedModule, module_is_used, module_references};

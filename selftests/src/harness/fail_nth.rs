@@ -2,6 +2,7 @@
 //! Failures that the kernel provokes: each allocation, and each access to user memory, of a call.
 
 use crate::memory::Setting;
+use rfutex::Error;
 use std::fs::File;
 use std::io::{Read, Write};
 
@@ -14,6 +15,18 @@ const SETTINGS: [(&str, &str); 6] = [
     ("fail_page_alloc/verbose", "0"),
     ("fail_usercopy/verbose", "0"),
 ];
+
+/// What a call fails with if an allocation does.
+pub const NO_MEMORY: Error = Error::Os(libc::ENOMEM);
+
+/// Checks that a call failed with `error` because something was made to fail: an allocation, or an
+/// access to the caller's memory. Returns whether there was no memory.
+#[track_caller]
+pub fn lacked_memory(error: Error, failed: bool) -> bool {
+    assert!(failed);
+    assert!([NO_MEMORY, Error::Fault].contains(&error), "{error:?}");
+    error == NO_MEMORY
+}
 
 /// Lets what a thread calls fail, in one place after the other.
 #[derive(Debug)]
@@ -63,5 +76,19 @@ impl FailNth {
             }
         }
         panic!("a call with {} places that can fail", Self::MOST);
+    }
+
+    /// The same for a call that makes something, which goes again at once. Returns how often there
+    /// was no memory for it.
+    #[track_caller]
+    pub fn each_allocation<T>(&self, make: impl FnMut() -> Result<T, Error>) -> u32 {
+        let mut without_memory = 0;
+        let places = self.each(make, |result, failed| {
+            if let Err(error) = result {
+                without_memory += u32::from(lacked_memory(error, failed));
+            }
+        });
+        println!("{places} places, {without_memory} without memory");
+        without_memory
     }
 }

@@ -3,32 +3,21 @@
 //! nobody is lost.
 
 use super::{ENTRY, listing};
-use crate::harness::{FailNth, Fault, Mapping, PAGE, Waiter, fx, module_references, nr_waiters};
+use crate::harness::{
+    FailNth, Fault, Mapping, NO_MEMORY, PAGE, Waiter, fx, lacked_memory, module_references,
+    nr_waiters,
+};
 use nix::errno::Errno;
 use rfutex::{Error, WaitEntry, WatchOptions, Watches};
 use std::cell::RefCell;
 
 trials![open, read, wait_for_an_owner; lab: lab_open];
 
-const NO_MEMORY: Error = Error::Os(libc::ENOMEM);
-
 fn open() {
     let fail = FailNth::new();
     fx();
     let before = module_references();
-    let mut without_memory = 0;
-    let places = fail.each(
-        || fx().waiters(),
-        |result, failed| match result {
-            Ok(_) => {}
-            Err(error) => {
-                assert!(failed);
-                assert!([NO_MEMORY, Error::Fault].contains(&error), "{error:?}");
-                without_memory += u32::from(error == NO_MEMORY);
-            }
-        },
-    );
-    println!("{places} places, {without_memory} without memory");
+    let without_memory = fail.each_allocation(|| fx().waiters());
     // The account and its node, the cursor, what was seen, the listing, and the file.
     assert!(without_memory >= 4, "{without_memory}");
     assert_eq!(module_references(), before);
@@ -98,10 +87,8 @@ fn wait_for_an_owner() {
         |result, failed| {
             let error = result.expect_err("a word has another value");
             if error != Error::Again {
-                assert!(failed);
-                assert!([NO_MEMORY, Error::Fault].contains(&error), "{error:?}");
+                without_memory += u32::from(lacked_memory(error, failed));
             }
-            without_memory += u32::from(error == NO_MEMORY);
             assert_eq!(words.map(nr_waiters), [0; 3]);
         },
     );

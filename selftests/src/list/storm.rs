@@ -120,11 +120,9 @@ where
     run(Box::new(move |device, round| {
         let set = Watches::nonblocking(device).expect("a watch set");
         for nr in 0..8 {
-            let options = WatchOptions::default();
-            let options = if nr % 2 == 0 {
-                options
-            } else {
-                options.repeat()
+            let options = WatchOptions {
+                repeat: nr % 2 != 0,
+                ..WatchOptions::default()
             };
             let id = set.add(words[round % 3], 0, nr, options).expect("a watch");
             if nr % 3 == 0 {

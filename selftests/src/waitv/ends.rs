@@ -3,8 +3,8 @@
 
 use super::{FEW, MAX, NUMBERS, Waiter, assert_nobody, words, zeros};
 use crate::harness::{
-    Child, Fault, Handler, Mapping, PAGE, errno, futex, fx, nr_waiters, signal_thread, until,
-    until_queued,
+    Child, Fault, Handler, Mapping, NO_MEMORY, PAGE, errno, futex, fx, nr_waiters, signal_thread,
+    until, until_queued,
 };
 use nix::sys::signal::{SaFlags, Signal};
 use rfutex::{Clock, Deadline, Error, WaitEntry, Word};
@@ -226,7 +226,7 @@ fn no_memory() {
         let fault = Fault::arm("allocate", 1);
         if nr > FEW {
             let result = fx().wait_any(&zeros(&words), None);
-            assert_eq!(result, Err(Error::Os(libc::ENOMEM)), "{nr} words");
+            assert_eq!(result, Err(NO_MEMORY), "{nr} words");
             assert_eq!(fault.left(), 0);
             assert_nobody(&words);
         }

@@ -4,33 +4,20 @@
 
 use super::{add, add_repeat, counts, readable, set};
 use crate::harness::{
-    FailNth, Fault, Mapping, PAGE, ReloadedModule, fx, module_references, nr_waiters,
+    FailNth, Fault, Mapping, NO_MEMORY, PAGE, ReloadedModule, fx, lacked_memory, module_references,
+    nr_waiters,
 };
 use rfutex::{Error, Event, Rfutex, WakeEntry, WatchOptions, Watches};
 use std::cell::{Cell, RefCell};
 
 trials![create, add_each, remove, read, wake_each; lab: lab_create, lab_add];
 
-const NO_MEMORY: Error = Error::Os(libc::ENOMEM);
-
 fn create() {
     let fail = FailNth::new();
     fx();
     let before = module_references();
-    let mut without_memory = 0;
-    let places = fail.each(
-        || Watches::new(fx()),
-        |result, failed| match result {
-            Ok(_) => {}
-            Err(error) => {
-                assert!(failed);
-                assert!([NO_MEMORY, Error::Fault].contains(&error), "{error:?}");
-                without_memory += u32::from(error == NO_MEMORY);
-            }
-        },
-    );
+    let without_memory = fail.each_allocation(|| Watches::new(fx()));
     // The request, the set, and the file; whatever else the kernel may allocate for that.
-    println!("{places} places, {without_memory} without memory");
     assert!(without_memory >= 2, "{without_memory}");
     assert_eq!(module_references(), before);
 }
@@ -61,10 +48,8 @@ fn add_with_failures(
                     assert_eq!(used.borrow().remove(id), Ok(Some(0)));
                 }
                 Err(error) => {
-                    assert!(failed);
-                    assert!([NO_MEMORY, Error::Fault].contains(&error), "{error:?}");
+                    without_memory += u32::from(lacked_memory(error, failed));
                     assert_eq!(waiters(), before);
-                    without_memory += u32::from(error == NO_MEMORY);
                 }
             }
             used.replace(set());
@@ -178,8 +163,7 @@ fn wake_each() {
             match result {
                 Ok(woken) => assert_eq!((woken as usize, told as usize), (NR, NR)),
                 Err(error) => {
-                    assert!(failed);
-                    assert!([NO_MEMORY, Error::Fault].contains(&error), "{error:?}");
+                    lacked_memory(error, failed);
                     assert_eq!(told, 0);
                     errors += 1;
                 }

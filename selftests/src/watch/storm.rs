@@ -100,11 +100,9 @@ fn close_against_wake() {
     while begun.elapsed() < STORM || sets < 100 {
         let set = set();
         for nr in 0..8 {
-            let options = WatchOptions::default();
-            let options = if nr % 2 == 0 {
-                options
-            } else {
-                options.repeat()
+            let options = WatchOptions {
+                repeat: nr % 2 != 0,
+                ..WatchOptions::default()
             };
             set.add(word, 0, nr, options).expect("a watch");
         }
