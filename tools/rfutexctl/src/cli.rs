@@ -69,7 +69,7 @@ pub enum Command {
     Store(Store),
     /// Print the value of a word of a file
     #[command(after_help = examples::LOAD)]
-    Load(Load),
+    Load(SizedWord),
     /// Print what a shell needs to complete these commands
     #[command(after_help = examples::COMPLETIONS)]
     Completions {
@@ -141,18 +141,25 @@ pub struct Trace {
     pub count: Option<u64>,
 }
 
-/// Options of `wait`.
+/// A word, and the options of `load`.
 #[derive(Args, Clone, Debug)]
-pub struct Wait {
+pub struct SizedWord {
     /// The word
     #[arg(value_name = "FILE:OFFSET", value_parser = Place::parse)]
     pub place: Place,
-    /// Wait while the word has this value
-    #[arg(value_parser = place::number)]
-    pub value: u64,
     /// The size of the word in bytes: 1, 2, 4 or 8
     #[arg(long, short, default_value = "4", value_parser = place::size)]
     pub size: u32,
+}
+
+/// Options of `wait`.
+#[derive(Args, Clone, Debug)]
+pub struct Wait {
+    #[command(flatten)]
+    pub word: SizedWord,
+    /// Wait while the word has this value
+    #[arg(value_parser = place::number)]
+    pub value: u64,
     /// Give up after this time: seconds, or with a unit such as 100ms or 2h
     #[arg(long, short, value_name = "TIME", value_parser = place::time)]
     pub timeout: Option<Duration>,
@@ -182,15 +189,11 @@ pub struct Wake {
 /// Options of `store`.
 #[derive(Args, Clone, Debug)]
 pub struct Store {
-    /// The word
-    #[arg(value_name = "FILE:OFFSET", value_parser = Place::parse)]
-    pub place: Place,
+    #[command(flatten)]
+    pub word: SizedWord,
     /// The new value
     #[arg(value_parser = place::number)]
     pub value: u64,
-    /// The size of the word in bytes: 1, 2, 4 or 8
-    #[arg(long, short, default_value = "4", value_parser = place::size)]
-    pub size: u32,
     /// Only if the word has this value: one atomic step
     #[arg(long = "if", value_name = "VALUE", value_parser = place::number)]
     pub current: Option<u64>,
@@ -201,17 +204,6 @@ pub struct Store {
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true,
           default_missing_value = "all", value_parser = count)]
     pub wake: Option<u32>,
-}
-
-/// Options of `load`.
-#[derive(Args, Clone, Debug)]
-pub struct Load {
-    /// The word
-    #[arg(value_name = "FILE:OFFSET", value_parser = Place::parse)]
-    pub place: Place,
-    /// The size of the word in bytes: 1, 2, 4 or 8
-    #[arg(long, short, default_value = "4", value_parser = place::size)]
-    pub size: u32,
 }
 
 /// Parses how many are woken: a number, or `all`.
@@ -242,12 +234,12 @@ mod tests {
         let Ok(Command::Wait(wait)) = parse("wait /dev/shm/a:4 0x10") else {
             panic!()
         };
-        assert_eq!((wait.value, wait.size, wait.mask), (16, 4, u64::MAX));
+        assert_eq!((wait.value, wait.word.size, wait.mask), (16, 4, u64::MAX));
         assert_eq!((wait.timeout, wait.private), (None, false));
         let Ok(Command::Wait(wait)) = parse("wait a:8 1 --size 8 --timeout 100ms --mask 2") else {
             panic!()
         };
-        assert_eq!((wait.size, wait.mask), (8, 2));
+        assert_eq!((wait.word.size, wait.mask), (8, 2));
         assert_eq!(wait.timeout, Some(Duration::from_millis(100)));
     }
 

@@ -6,7 +6,7 @@ use std::io::Write;
 use anyhow::{Result, anyhow, ensure};
 use rfutex::{Deadline, Error, WaitOptions};
 
-use crate::cli::{Load, Store, Wait, Wake};
+use crate::cli::{SizedWord, Store, Wait, Wake};
 use crate::device::{self, failed};
 use crate::place::Place;
 use crate::word::{Access, FileWord, fits};
@@ -36,9 +36,8 @@ fn on_word(place: &Place, command: &str, error: Error) -> anyhow::Error {
 /// Waits until somebody wakes. Returns the exit status.
 pub fn wait(options: &Wait) -> Result<u8> {
     let Wait {
-        place,
+        word: SizedWord { place, size },
         value,
-        size,
         timeout,
         mask,
         private,
@@ -90,9 +89,8 @@ pub fn wake(options: &Wake, out: &mut impl Write) -> Result<u8> {
 /// Changes a word. Prints how many were woken, if it is to wake.
 pub fn store(options: &Store, out: &mut impl Write) -> Result<u8> {
     let Store {
-        place,
+        word: SizedWord { place, size },
         value,
-        size,
         current,
         create,
         wake,
@@ -124,8 +122,8 @@ pub fn store(options: &Store, out: &mut impl Write) -> Result<u8> {
 }
 
 /// Prints the value of a word.
-pub fn load(options: &Load, out: &mut impl Write) -> Result<u8> {
-    let word = FileWord::map(&options.place, options.size, Access::Read)?;
+pub fn load(SizedWord { place, size }: &SizedWord, out: &mut impl Write) -> Result<u8> {
+    let word = FileWord::map(place, *size, Access::Read)?;
     writeln!(out, "{}", word.load())?;
     Ok(0)
 }
@@ -136,9 +134,11 @@ mod tests {
 
     fn store_at(place: &Place, value: u64, current: Option<u64>) -> Store {
         Store {
-            place: place.clone(),
+            word: SizedWord {
+                place: place.clone(),
+                size: 4,
+            },
             value,
-            size: 4,
             current,
             create: true,
             wake: None,
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(stored(9, Some(7)).unwrap(), 0);
         assert!(stored(1 << 32, None).is_err() && stored(1, Some(1 << 32)).is_err());
         assert!(out.is_empty());
-        assert_eq!(load(&Load { place, size: 4 }, &mut out).unwrap(), 0);
+        assert_eq!(load(&SizedWord { place, size: 4 }, &mut out).unwrap(), 0);
         assert_eq!(out, b"9\n");
     }
 }
