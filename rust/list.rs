@@ -261,14 +261,14 @@ impl Listing {
             return Ok(None);
         }
         let task = task.as_deref();
-        let has_number = seen.who.pid.number_in(&self.namespace).is_some();
+        let number = seen.who.pid.number_in(&self.namespace);
         let is_ours = self.mm.is_some() && seen.mm == self.mm;
         let may_inspect = is_ours
             || match task {
                 Some(task) => inspect::may_inspect(&self.opener, task),
                 None => inspect::may_inspect_all(&self.opener),
             };
-        let is_shown = self.table.is_own() || (has_number && may_inspect);
+        let is_shown = self.table.is_own() || (number.is_some() && may_inspect);
         if !is_shown {
             return Ok(None);
         }
@@ -292,8 +292,8 @@ impl Listing {
             age: time::to_ns(seen.age),
             ..Default::default()
         };
-        if let Some(task) = task.filter(|_| has_number) {
-            if self.name(&mut record, seen, task).is_none() {
+        if let (Some(task), Some(number)) = (task, number) {
+            if self.name(&mut record, seen, task, number).is_none() {
                 return Ok(None);
             }
         }
@@ -306,11 +306,18 @@ impl Listing {
     }
 
     /// Says who waits, which is `task`; `None` if that is a thread that has ended since it was found.
-    fn name(&self, record: &mut rfutex_waiter, seen: &Seen, task: &Task) -> Option<()> {
+    /// If it is a process, its number is `number`.
+    fn name(
+        &self,
+        record: &mut rfutex_waiter,
+        seen: &Seen,
+        task: &Task,
+        number: u32,
+    ) -> Option<()> {
         if seen.kind == WaiterKind::Task {
             (record.thread, record.process) = inspect::numbers(task, &self.namespace)?;
         } else {
-            record.process = seen.who.pid.number_in(&self.namespace).unwrap_or(0);
+            record.process = number;
         }
         record.comm = inspect::name(task);
         Some(())
