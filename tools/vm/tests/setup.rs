@@ -268,6 +268,11 @@ fn programs(dir: &Path, scripts: &[(&str, &str)]) {
     }
 }
 
+/// Where programs are looked for: in `dir` before anywhere else.
+fn path_with(dir: &Path) -> String {
+    format!("{}:{}", dir.display(), std::env::var("PATH").unwrap())
+}
+
 /// rustc's own LLVM is one that no system has. Which one is chosen depends on what apt has after
 /// its lists were updated, however much apt-cache prints, and is the same for all runs.
 #[test]
@@ -290,11 +295,6 @@ fn all_runs_choose_the_same_llvm() {
                 ("apt-cache", policy),
             ],
         );
-        let path = format!(
-            "{}:{}",
-            dir.path().display(),
-            std::env::var("PATH").unwrap()
-        );
         let choose = || {
             let output = Command::new("bash")
                 .args([
@@ -302,7 +302,7 @@ fn all_runs_choose_the_same_llvm() {
                     ". tools/kernel/lib.sh; version=$(llvm_version); echo $version",
                 ])
                 .current_dir(top())
-                .env("PATH", &path)
+                .env("PATH", path_with(dir.path()))
                 .env("RFUTEX_CACHE", cache.0.path())
                 .output()
                 .unwrap();
@@ -379,7 +379,7 @@ fn a_source_that_is_none_is_refused() {
 }
 
 /// An apt that knows the kernel's source, but cannot fetch it.
-const APT: &str = r#"#!/bin/sh
+const APT: &str = r#"
 case $* in
 indextargets*) echo "http://mirror.invalid/debian main" ;;
 madison*) echo "linux-source | 7.3.4-1 | index" ;;
@@ -390,14 +390,9 @@ esac
 #[test]
 fn a_download_that_fails_says_what_else_would_do() {
     let (dir, cache) = (tempfile::tempdir().unwrap(), Cache::new());
-    for name in ["apt-get", "apt-cache"] {
-        let program = dir.path().join(name);
-        fs::write(&program, APT).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    }
-    let path = std::env::var("PATH").unwrap();
+    programs(dir.path(), &[("apt-get", APT), ("apt-cache", APT)]);
     let output = Command::new(top().join("tools/kernel/source.sh"))
-        .env("PATH", format!("{}:{path}", dir.path().display()))
+        .env("PATH", path_with(dir.path()))
         .env("RFUTEX_CACHE", cache.0.path())
         // Nobody listens there.
         .env("DEBIAN_SNAPSHOT", "http://127.0.0.1:1")
