@@ -61,10 +61,18 @@ llvm_offered() {
 # make_options FLAVOUR: what make is told, to build that kernel or a module for it.
 make_options() {
 	case $1 in
-	arm64) echo "ARCH=arm64 LLVM=1" ;;
+	arm64 | *-arm64) echo "ARCH=arm64 LLVM=1" ;;
 	um) echo "ARCH=um LLVM=" ;;
 	gcc) echo LLVM= ;;
 	*) echo LLVM=1 ;;
+	esac
+}
+
+# kernel_image FLAVOUR: what boots, below its build directory.
+kernel_image() {
+	case $1 in
+	*-arm64) echo arch/arm64/boot/Image ;;
+	*) echo arch/x86/boot/bzImage ;;
 	esac
 }
 
