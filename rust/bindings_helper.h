@@ -100,6 +100,7 @@ bool rfutex_is_last_and_ended(struct task_struct *task);
 const struct cred *rfutex_get_current_cred(void);
 bool rfutex_may_inspect(const struct cred *cred, struct task_struct *task);
 bool rfutex_may_inspect_all(const struct cred *cred);
+s64 rfutex_mm_id(struct mm_struct *mm);
 s64 rfutex_task_mm_id(struct task_struct *task);
 void rfutex_get_task_comm(u8 *comm, struct task_struct *task);
 

@@ -112,10 +112,24 @@ __rfutex_helper bool rfutex_may_inspect(const struct cred *cred, struct task_str
 			      rfutex_has_ptrace_cap(cred, exec_state->user_ns));
 }
 
+/*
+ * The number of an mm, or 0 if it has none yet. Linux 7.2 has no field for one:
+ * see mm/version.rs. Numbers have 62 bits. In the address of an object of the
+ * kernel the others are all set.
+ */
+__rfutex_helper s64 rfutex_mm_id(struct mm_struct *mm)
+{
+#ifdef RFUTEX_LINUX_7_2
+	return (unsigned long)mm & (BIT(62) - 1);
+#else
+	return atomic64_read(&mm->futex.unique_id);
+#endif
+}
+
 __rfutex_helper s64 rfutex_task_mm_id(struct task_struct *task)
 {
 	guard(task_lock)(task);
-	return task->mm ? atomic64_read(&task->mm->futex.unique_id) : 0;
+	return task->mm ? rfutex_mm_id(task->mm) : 0;
 }
 
 __rfutex_helper void rfutex_get_task_comm(u8 *comm, struct task_struct *task)
@@ -393,10 +407,12 @@ __rfutex_helper bool rfutex_holds_a_lock(void)
 	return debug_locks && lockdep_depth(current);
 }
 
+#ifndef RFUTEX_LINUX_7_2
 __rfutex_helper atomic64_t *rfutex_mm_unique_id(struct mm_struct *mm)
 {
 	return &mm->futex.unique_id;
 }
+#endif
 
 __rfutex_helper unsigned long rfutex_mm_start_stack(struct mm_struct *mm)
 {

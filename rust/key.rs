@@ -57,7 +57,8 @@ use crate::{
         },
         number::Number,
         task,
-        uaccess, //
+        uaccess,
+        version::KeptMm, //
     },
     word::Word,
 };
@@ -205,13 +206,32 @@ pub(crate) struct OwnedKey {
 }
 
 impl OwnedKey {
-    /// A key without any references.
+    /// A key without references on an inode. If it names a process, that is the current one.
     #[inline]
     pub(crate) fn bare(id: KeyId) -> Self {
-        // INVARIANT: There are no references, so there is nothing to show.
+        let mm = match id.kind() {
+            Kind::Private | Kind::Mm => KeptMm::current(),
+            Kind::Inode | Kind::Arena => KeptMm::none(),
+        };
+        // INVARIANT: There are no references on an inode, so there is nothing to show.
         Self {
             id,
-            held: Held(None),
+            held: Held { inode: None, mm },
+        }
+    }
+
+    /// The key of a word of a file, with references on its inode.
+    ///
+    /// `inode` must be the one that `id` names.
+    #[inline]
+    fn with_inode(id: KeyId, inode: InodeRef) -> Self {
+        // INVARIANT: The caller has promised what has to be shown.
+        Self {
+            id,
+            held: Held {
+                inode: Some(inode),
+                mm: KeptMm::none(),
+            },
         }
     }
 
@@ -230,7 +250,10 @@ impl OwnedKey {
 
 /// What a waiter holds while it waits: references on the inode that its word lies on, or nothing.
 /// [`InodeRef`] says where those may be dropped, and so where this may be dropped.
-pub(crate) struct Held(Option<InodeRef>);
+pub(crate) struct Held {
+    inode: Option<InodeRef>,
+    mm: KeptMm,
+}
 
 impl Held {
     /// Exchanges what a waiter on the key `from` holds for what a waiter on the key `to` holds.
@@ -240,8 +263,11 @@ impl Held {
     /// Any. Does not sleep: because `from` has references on the same objects, those that are given
     /// back here are not the last ones.
     pub(crate) fn exchange(&mut self, from: &OwnedKey, to: &OwnedKey) {
-        let old = mem::replace(&mut self.0, to.held.0.as_ref().map(InodeRef::again));
-        if let (Some(old), Some(witness)) = (old, &from.held.0) {
+        // `from` has one of the mm that this one is of.
+        self.mm = to.held.mm.again();
+        let again = to.held.inode.as_ref().map(InodeRef::again);
+        let old = mem::replace(&mut self.inode, again);
+        if let (Some(old), Some(witness)) = (old, &from.held.inode) {
             if let Err(old) = witness.release_other(old) {
                 // Equal keys name the same inode, so this cannot happen. If it does, to leak a
                 // reference is better than to drop one here, where nothing may sleep.

@@ -31,5 +31,6 @@ pub(crate) mod time;
 pub(crate) mod timer;
 pub(crate) mod totalram;
 pub(crate) mod uaccess;
+pub(crate) mod version;
 pub(crate) mod vma;
 pub(crate) mod wait_queue;

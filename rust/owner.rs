@@ -13,10 +13,16 @@ mod tests;
 
 use crate::{
     bindings as uapi,
-    mm::pid::{
-        self,
-        Pid,
-        Thread, //
+    mm::{
+        pid::{
+            self,
+            Pid,
+            Thread, //
+        },
+        version::{
+            EDEADLK,
+            EOWNERDEAD, //
+        },
     },
     trace, //
 };

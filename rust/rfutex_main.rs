@@ -93,7 +93,10 @@ use crate::{
         Hold,
         Resolver, //
     },
-    mm::slab::Created,
+    mm::{
+        slab::Created,
+        version, //
+    },
     table::Table,
     watch::Watch, //
 };
@@ -144,8 +147,8 @@ impl kernel::InPlaceModule for Rfutex {
         unsafe { account::begin() };
         // The device is registered last, because it can be opened as soon as it is.
         try_pin_init!(Self {
-            table: Table::new(module_parameters::buckets.value(), Hold::from_parameter())?,
-            resolver: Resolver::from_uapi(module_parameters::resolver.value())?,
+            table: Table::new(version::value_of(&module_parameters::buckets), Hold::from_parameter())?,
+            resolver: Resolver::from_uapi(version::value_of(&module_parameters::resolver))?,
             #[cfg(RFUTEX_LAB)]
             lab <- lab::Lab::new(table.clone()),
             // SAFETY: This function is called once, when the module is loaded. A watch belongs to a

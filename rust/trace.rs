@@ -19,7 +19,10 @@ use crate::{
         KeyId,
         Resolver, //
     },
-    mm::pid::Pid,
+    mm::{
+        pid::Pid,
+        version::EALREADY, //
+    },
     owner::Owner,
     queue::Waiter,
     table::Table,

@@ -35,7 +35,10 @@ use self::{
 use crate::{
     bindings as helpers,
     device::unsized_command,
-    mm::uaccess::Mismatch,
+    mm::{
+        uaccess::Mismatch,
+        version::EOPNOTSUPP, //
+    },
     op,
     queue::{
         About,

@@ -4,7 +4,6 @@
 //! the steps.
 
 use super::{
-    Held,
     KeyId,
     Kind,
     OwnedKey,
@@ -23,7 +22,8 @@ use crate::{
             Host, //
         },
         number::Number,
-        speculation::Speculation, //
+        speculation::Speculation,
+        version, //
     },
     trace::{
         self,
@@ -36,10 +36,7 @@ use kernel::{
         PAGE_SHIFT, //
     },
     prelude::*,
-    sync::{
-        barrier,
-        rcu, //
-    },
+    sync::rcu, //
 };
 
 /// A key that a resolver lends, while the object that it was found on is known to be valid memory.
@@ -167,7 +164,7 @@ impl<'a> Borrowed<'a> {
     pub(super) fn id(&self) -> Result<KeyId, DeferredPut> {
         // The page's index must have been read before the check below as well: when fs/dax.c takes
         // a page from its mapping, it overwrites the index.
-        barrier::smp_mb(barrier::Read);
+        version::smp_rmb();
         if self.still_holds() {
             Ok(self.id)
         } else {
@@ -206,10 +203,7 @@ impl<'a> Borrowed<'a> {
                 return Err(inode.give_back(rcu));
             }
         }
-        Ok(OwnedKey {
-            id: self.id,
-            held: Held(Some(inode)),
-        })
+        Ok(OwnedKey::with_inode(self.id, inode))
     }
 
     /// Where the word's page is in its folio; `None` if the resolver looked up no page.

@@ -48,7 +48,7 @@ impl Resolver {
             #[cfg(RFUTEX_LAB)]
             uapi::RFUTEX_RESOLVER_LOCKED => Ok(Self::Locked),
             #[cfg(not(RFUTEX_LAB))]
-            uapi::RFUTEX_RESOLVER_LOCKED => Err(EOPNOTSUPP),
+            uapi::RFUTEX_RESOLVER_LOCKED => Err(crate::mm::version::EOPNOTSUPP),
             _ => Err(EINVAL),
         }
     }

@@ -46,7 +46,7 @@ fn id(word: Word) -> Result<KeyId> {
 
 /// Whether a waiter on the word holds an inode.
 fn holds_inode(word: Word) -> Result<bool> {
-    Ok(own(Resolver::Page, word)?.held.0.is_some())
+    Ok(own(Resolver::Page, word)?.held.inode.is_some())
 }
 
 /// Calls `visitor` with the key of a word that is not private.

@@ -9,7 +9,7 @@ use crate::{
     bindings, lab,
     mm::{
         inode::assert_may_release,
-        task,
+        task, version,
         vma::{
             MmapLock,
             VmaLock, //
@@ -137,7 +137,7 @@ fn keep_locked() -> Result {
 fn stall_rcu() {
     // A grace period that has already begun would still have the time-out that was set at its
     // start.
-    rcu::synchronize_rcu();
+    version::synchronize_rcu();
     let _guard = rcu::read_lock();
     // SAFETY: The function only allocates memory with GFP_ATOMIC and calls `call_rcu()`, which is
     // allowed in an RCU read-side critical section.

@@ -9,6 +9,7 @@ use crate::{
     bindings as helpers,
     mm::{
         number::Number,
+        version,
         vma::{
             self,
             UserFile, //
@@ -22,10 +23,7 @@ use kernel::{
     mm::MmWithUser,
     pid_namespace::PidNamespace,
     prelude::*,
-    sync::{
-        aref::ARef,
-        atomic::Atomic, //
-    },
+    sync::aref::ARef,
     task::Task, //
 };
 
@@ -120,12 +118,8 @@ pub(crate) fn file_at(task: &Task, mm: Option<Number>, addr: usize) -> Result<Op
     let Some(raw) = NonNull::new(unsafe { bindings::get_task_mm(task.as_ptr()) }) else {
         return Ok(None);
     };
-    // SAFETY: The mm is valid. The field is an `atomic64_t`, which consists of one `i64` and is only
-    // ever accessed atomically.
-    let number = unsafe {
-        let field = helpers::rfutex_mm_unique_id(raw.as_ptr()).cast::<i64>();
-        Number::read(Atomic::from_ptr(field))
-    };
+    // SAFETY: The function has returned an mm with a reference.
+    let number = unsafe { version::mm_number(raw) };
     // SAFETY: The function has returned an mm with a reference on its users, which is passed on.
     let theirs: ARef<MmWithUser> = unsafe { ARef::from_raw(raw.cast()) };
     if number.is_none() || number != mm {

@@ -2,6 +2,7 @@
 
 //! A slice of pinned values whose length is known only at run time.
 
+use super::version;
 use core::ops::Deref;
 use kernel::{
     alloc::Flags,
@@ -42,7 +43,7 @@ impl<T> PinnedSlice<T> {
             // because it has the capacity, and by the type invariants nothing is moved out of it.
             // If the initialiser fails, the vector's length does not include the slot, so it is not
             // used.
-            unsafe { init().__init(slot)? };
+            unsafe { version::init_at(init(), slot)? };
             // SAFETY: The next element was just initialised, and `i < len <= capacity`.
             unsafe { elements.inc_len(1) };
             debug_assert!(elements.len() == i + 1);

@@ -2,6 +2,7 @@
 
 //! A vector of pinned values, which lies on the stack if it is small.
 
+use super::version;
 use core::{
     mem::MaybeUninit,
     pin::Pin,
@@ -78,7 +79,7 @@ impl<'m, T, D> PinnedVec<'m, T, D> {
         // SAFETY: The slot is not yet in use, so its `value` is free memory for a `T`. The value is
         // not moved after this, and is dropped before the memory is reused: only this vector has
         // access to the slots, and its destructor runs before `with_capacity` returns.
-        unsafe { init.__init(&raw mut (*slot).value)? };
+        unsafe { version::init_at(init, &raw mut (*slot).value)? };
         // SAFETY: The slot is not yet in use, so its `beside` is free memory for a `D`.
         unsafe { (&raw mut (*slot).beside).write(beside) };
         // INVARIANT: Both fields of the slot were just initialised.

@@ -2,6 +2,7 @@
 
 //! A place on the stack for a pinned value, which is made there later, or not at all.
 
+use super::version;
 use core::{
     convert::Infallible,
     mem::MaybeUninit,
@@ -51,7 +52,7 @@ impl<'m, T> Vacant<'m, T> {
         // SAFETY: By the type invariants, the slot is empty, so the place is free memory for a `T`,
         // and the slot is dropped without being moved. Its destructor drops the value before the
         // memory is reused.
-        let Ok(()) = unsafe { init.__init(place) };
+        let Ok(()) = unsafe { version::init_at(init, place) };
         // INVARIANT: The value was just made. It is pinned, because the slot does not move.
         slot.filled = true;
         // SAFETY: The value was just made. It is not moved until the slot's destructor drops it in

@@ -9,15 +9,14 @@ use crate::{
     bindings as helpers,
     mm::{
         arch,
-        number::Number, //
+        number::Number,
+        version, //
     },
 };
-#[cfg(RFUTEX_LAB)]
 use core::ptr::NonNull;
 use kernel::{
     bindings,
     prelude::*,
-    sync::atomic::Atomic,
     task::{
         TASK_FREEZABLE,
         TASK_INTERRUPTIBLE, //
@@ -41,27 +40,17 @@ pub(crate) fn current_priority() -> i32 {
 /// thread that has no mm.
 #[inline]
 pub(crate) fn current_mm_number() -> Option<Number> {
-    current_mm_number_field().map(Number::read_or_give)
+    let mm = NonNull::new(current_mm_raw())?;
+    // SAFETY: The current task has a reference on its mm.
+    Some(unsafe { version::mm_number_or_give(mm) })
 }
 
 /// The number of the current task's mm; `None` if it has none yet, or if there is no mm.
 #[inline]
 pub(crate) fn current_mm_number_if_given() -> Option<Number> {
-    current_mm_number_field().and_then(Number::read)
-}
-
-/// The field for the number in the current task's mm; `None` for a kernel thread that has no mm.
-///
-/// It stays valid until the task takes another mm, which it does not do within an operation.
-#[inline]
-fn current_mm_number_field<'mm>() -> Option<&'mm Atomic<i64>> {
-    let mm = current_mm_raw();
-    if mm.is_null() {
-        return None;
-    }
-    // SAFETY: This is the current task's mm, on which the task has a reference. The field is an
-    // `atomic64_t`, which consists of one `i64` and is only ever accessed atomically.
-    Some(unsafe { Atomic::from_ptr(helpers::rfutex_mm_unique_id(mm).cast::<i64>()) })
+    let mm = NonNull::new(current_mm_raw())?;
+    // SAFETY: The current task has a reference on its mm.
+    unsafe { version::mm_number(mm) }
 }
 
 /// The current task's mm, on which the task has a reference; null for a kernel thread that has

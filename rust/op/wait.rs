@@ -11,7 +11,8 @@ use crate::{
     mm::{
         task,
         timer,
-        uaccess::Mismatch, //
+        uaccess::Mismatch,
+        version::EOWNERDEAD, //
     },
     owner::{
         self,

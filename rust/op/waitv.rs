@@ -6,7 +6,10 @@
 use super::wait;
 use crate::{
     context::Context,
-    mm::task,
+    mm::{
+        task,
+        version::EOWNERDEAD, //
+    },
     owner::{
         Life,
         Owners, //

@@ -2,15 +2,13 @@
 
 //! The primitives for all other architectures: functions of the kernel crate, or C helpers.
 
+use crate::mm::version;
 use kernel::{
     bindings,
-    sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Release, //
-        },
-        barrier, //
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Release, //
     },
     task::Task, //
 };
@@ -32,7 +30,7 @@ pub(crate) fn access_ok(addr: usize) -> bool {
 /// A full memory barrier. This is `smp_mb()` in C.
 #[inline]
 pub(crate) fn smp_mb() {
-    barrier::smp_mb(barrier::Full);
+    version::smp_mb();
 }
 
 /// Loads the pointer with acquire ordering. This is `smp_load_acquire()` in C.
