@@ -10,6 +10,7 @@ pub mod command;
 mod fail_nth;
 mod fault;
 pub mod futex;
+mod lacks;
 mod mapping;
 mod module;
 mod passing;
@@ -26,6 +27,7 @@ pub use cgroup::{Group, added_to};
 pub use clock::Realtime;
 pub use fail_nth::{FailNth, NO_MEMORY, lacked_memory};
 pub use fault::Fault;
+pub use lacks::Feature;
 pub use mapping::{AnyAtomic, Mapping, PAGE};
 pub use module::{ReloadedModule, UnloadedModule, module_is_used, module_references};
 pub use passing::{receive_file, send_file};
@@ -36,8 +38,11 @@ pub use signal::{Handler, Ticker, signal_thread, try_signal_thread};
 pub use task::{Task, Waiter};
 pub use vfork::{SHARINGS, SharedChild, Sharing};
 
+use lacks::Lacking;
+use libtest_mimic::{Completion, Trial};
 use nix::unistd::Pid;
 use rfutex::{Error, Hold, Rfutex, Word};
+use std::panic::{self, UnwindSafe};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -66,11 +71,23 @@ macro_rules! trials {
 }
 
 /// The test `run` under its full path, less the name of the crate.
-pub fn trial(path: &str, run: fn()) -> libtest_mimic::Trial {
+pub fn trial(path: &str, run: fn()) -> Trial {
     let name = path.split_once("::").map_or(path, |(_crate, name)| name);
-    libtest_mimic::Trial::test(name, move || {
-        run();
-        Ok(())
+    named_trial(name, run)
+}
+
+/// A test that is called `name`. It is skipped if the kernel lacks what it needs
+/// ([`Feature::need`]).
+pub fn named_trial(
+    name: impl Into<String>,
+    run: impl FnOnce() + Send + UnwindSafe + 'static,
+) -> Trial {
+    Trial::ignorable_test(name, move || match panic::catch_unwind(run) {
+        Ok(()) => Ok(Completion::Completed),
+        Err(payload) => match payload.downcast::<Lacking>() {
+            Ok(lacking) => Ok(Completion::ignored_with(lacking.to_string())),
+            Err(payload) => panic::resume_unwind(payload),
+        },
     })
 }
 

@@ -2,7 +2,7 @@
 //! The tests that every kind of memory has to pass.
 
 use super::kinds::{KINDS, Object, Sample};
-use crate::harness::{Child, Waiter, fx, nr_waiters, until_queued};
+use crate::harness::{Child, Waiter, fx, named_trial, nr_waiters, until_queued};
 use crate::memory::{RegionWord, folio_of, mapping_of};
 use libtest_mimic::Trial;
 use rfutex::{Folio, Key, KeyInfo, Word};
@@ -15,9 +15,8 @@ pub fn trials() -> Vec<Trial> {
         .iter()
         .flat_map(|&(kind, sample)| {
             TESTS.map(|(test, run)| {
-                Trial::test(format!("keys::{kind}::{test}"), move || {
+                named_trial(format!("keys::{kind}::{test}"), move || {
                     run(sample());
-                    Ok(())
                 })
             })
         })

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Samples of each kind of memory on which a word has a key.
 
-use crate::harness::PAGE;
+use crate::harness::{Feature, PAGE};
 use crate::memory::{
     Disk, HUGE, HugePages, Ksm, Mount, Region, Setting, SysV, file_in, huge_tmpfs, is_huge, memfd,
     memfd_huge, rw, thp,
@@ -305,6 +305,7 @@ fn shared_anonymous() -> Sample {
 }
 
 fn shared_anonymous_thp() -> Sample {
+    Feature::Thp.need();
     let setting = Setting::set(
         "/sys/kernel/mm/transparent_hugepage/shmem_enabled",
         "always",

@@ -6,8 +6,8 @@
 
 use super::backend::SLOT;
 use super::script::{Kind, Size, Table, Word};
-use crate::harness::PAGE;
-use crate::memory::{HUGE, Mount, Region, RegionWord, SysV, huge_tmpfs, memfd, rw, thp};
+use crate::harness::{Feature, PAGE};
+use crate::memory::{HUGE, Mount, Region, RegionWord, SysV, file_in, huge_tmpfs, memfd, rw, thp};
 use nix::sys::mman::{MapFlags, ProtFlags};
 use rfutex::Rfutex;
 use serde::{Deserialize, Serialize};
@@ -84,7 +84,13 @@ pub struct Common {
 impl Common {
     /// Makes it.
     pub fn new() -> Self {
-        let (mount, tmpfs) = huge_tmpfs("oracle", AREA);
+        let (mount, tmpfs) = if Feature::Thp.is_lacking() {
+            let mount = Mount::tmpfs("");
+            let file = file_in(mount.path(), "oracle", AREA);
+            (mount, file)
+        } else {
+            huge_tmpfs("oracle", AREA)
+        };
         let has_rfutex = Path::new(Rfutex::PATH).exists();
         let tables = has_rfutex.then(Table::inherited).into_iter().flatten();
         Self {
@@ -142,9 +148,15 @@ impl Views {
         let file = |file: &File, prot, flags| Region::file(file, 0, AREA, prot, flags);
         let (shared, private) = (MapFlags::MAP_SHARED, MapFlags::MAP_PRIVATE);
         let (memfd, read) = (&common.memfd, ProtFlags::PROT_READ);
+        // Where there are no huge pages, these words are on small ones.
+        let huge = if Feature::Thp.is_lacking() {
+            Region::anonymous(AREA, rw(), private)
+        } else {
+            thp(AREA)
+        };
         let regions = vec![
             (Kind::Private, Region::anonymous(AREA, rw(), private)),
-            (Kind::PrivateHuge, thp(AREA)),
+            (Kind::PrivateHuge, huge),
             (Kind::Memfd, file(memfd, rw(), shared)),
             (Kind::MemfdAgain, file(memfd, rw(), shared)),
             (Kind::MemfdReadOnly, file(memfd, read, shared)),

@@ -12,7 +12,7 @@ use super::race::race;
 use super::script::Scenario;
 use super::search::{Search, Tally};
 use super::wrong::Fault;
-use crate::harness::trial;
+use crate::harness::{named_trial, trial};
 use libtest_mimic::Trial;
 
 /// What is compared.
@@ -61,13 +61,12 @@ pub fn trials() -> Vec<Trial> {
         trial("rfutex::oracle::faults", faults).with_kind(OF_THE_ORACLE),
     ];
     trials.extend(Fault::ALL.iter().map(|(name, fault)| {
-        Trial::test(format!("oracle::sees::{name}"), || {
+        named_trial(format!("oracle::sees::{name}"), || {
             sees(
                 Pair(PAIR.0, Backend::Wrong(true, *fault)),
                 *fault,
                 FAULTS_SEED,
             );
-            Ok(())
         })
         .with_kind(OF_THE_ORACLE)
     }));

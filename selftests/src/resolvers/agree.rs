@@ -2,7 +2,7 @@
 //! Memory of every kind: one key, whoever looks.
 
 use super::{Via, each, meet, meet_by_all_calls};
-use crate::harness::PAGE;
+use crate::harness::{PAGE, named_trial};
 use crate::keys::{KINDS, Sample};
 use crate::memory::{
     AioRing, Region, State, named_mapping, pci_memory, rw, secret, state_of, states_from,
@@ -25,9 +25,8 @@ pub fn trials() -> Vec<Trial> {
         .iter()
         .filter(|(kind, _)| !DIFFERENT.contains(kind))
         .map(|&(kind, sample)| {
-            Trial::test(format!("resolvers::agree::{kind}"), move || {
+            named_trial(format!("resolvers::agree::{kind}"), move || {
                 same(sample());
-                Ok(())
             })
         });
     kinds.chain(others::trials()).collect()

@@ -2,7 +2,7 @@
 //! Where the resolvers differ: what Documentation/rfutex.rst lists, and nothing else.
 
 use super::{Via, each, meet_a_wait, word_value};
-use crate::harness::PAGE;
+use crate::harness::{PAGE, named_trial};
 use crate::keys::KINDS;
 use crate::memory::{Mount, Region, file_in, rw};
 use libtest_mimic::Trial;
@@ -119,10 +119,9 @@ pub fn trials() -> Vec<Trial> {
     DIFFERENCES
         .iter()
         .map(|&(name, make, memory, by_page, by_vma)| {
-            Trial::test(format!("resolvers::differ::{name}"), move || {
+            named_trial(format!("resolvers::differ::{name}"), move || {
                 let (word, _keep) = make();
                 shown(word, memory, by_page, by_vma);
-                Ok(())
             })
         })
         .collect()

@@ -34,6 +34,9 @@ pub struct Plan {
     /// loaded.
     #[serde(default)]
     pub first_failure: bool,
+    /// What the kernel was built without, though tests use it. Such a test is skipped.
+    #[serde(default)]
+    pub lacks: Vec<String>,
 }
 
 /// One step of a plan.

@@ -34,6 +34,9 @@ const PARAMETERS: &str = "RFUTEX_PARAMETERS";
 /// What tells a test which file the module was loaded from.
 const MODULE: &str = "RFUTEX_MODULE";
 
+/// What tells a test what the kernel was built without: words with blanks between.
+const LACKS: &str = "RFUTEX_LACKS";
+
 /// The state of the kernel's own checks.
 struct Health {
     taint: u64,
@@ -107,6 +110,8 @@ pub struct Session {
     parameters: String,
     /// The KUnit suites of the kernel itself.
     own_suites: Vec<String>,
+    /// What the kernel was built without.
+    lacks: String,
 }
 
 impl Session {
@@ -125,6 +130,7 @@ impl Session {
             module: String::new(),
             parameters: String::new(),
             own_suites: kunit::suites().into_iter().collect(),
+            lacks: plan.lacks.join(" "),
         })
     }
 
@@ -428,6 +434,7 @@ impl Session {
         }
         let limit = self.limit;
         let (module, parameters) = (self.module.clone(), self.parameters.clone());
+        let lacks = self.lacks.clone();
         let mut system = Snapshot::take();
         for trial in trials {
             self.judged_tidy(&format!("{prefix}{}", trial.name), &mut system, || {
@@ -436,7 +443,8 @@ impl Session {
                     .args(["--exact", &trial.name])
                     .env("RUST_BACKTRACE", "1")
                     .env(MODULE, &module)
-                    .env(PARAMETERS, &parameters);
+                    .env(PARAMETERS, &parameters)
+                    .env(LACKS, &lacks);
                 let mut ended = run(&mut command, limit)?;
                 let skipped = ended.judge_trial();
                 Ok(Attempt {

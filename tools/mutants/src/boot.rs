@@ -69,6 +69,7 @@ impl Boot {
             limit: LIMIT,
             stages,
             first_failure: !all,
+            ..Plan::default()
         };
         Self { plan, ids }
     }

@@ -151,7 +151,7 @@ impl Ended {
         }
         match parse_result(&self.output) {
             Some((1, 0)) => return None,
-            Some((0, 1)) => return Some("ignored".to_owned()),
+            Some((0, 1)) => return Some(parse_reason(&self.output)),
             _ => (),
         }
         let wrong = "it did not run exactly this one test";
@@ -299,9 +299,25 @@ pub fn parse_result(output: &str) -> Option<(u32, u32)> {
     Some((count(" passed")?, count(" ignored")?))
 }
 
+/// Why the one trial of such a run was ignored, as far as the output tells.
+fn parse_reason(output: &str) -> String {
+    let reason = output
+        .lines()
+        .find_map(|line| line.strip_prefix("test ")?.split_once("... ignored ("));
+    let reason = reason.and_then(|(_, rest)| rest.strip_suffix(')'));
+    reason.unwrap_or("ignored").to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reason_of_an_ignored_trial() {
+        let output = "running 1 test\ntest a::b ... ignored (there is none)\n";
+        assert_eq!(parse_reason(output), "there is none");
+        assert_eq!(parse_reason("test a::b ... ignored\n"), "ignored");
+    }
 
     fn sh(script: &str, limit: u64) -> Ended {
         run(

@@ -176,7 +176,7 @@ impl<'a> Bench<'a> {
                 .into_iter()
                 .flat_map(|load| load.stages(boot))
                 .collect(),
-            first_failure: false,
+            ..Plan::default()
         };
         let progress = ProgressBar::new_spinner();
         progress.enable_steady_tick(Duration::from_millis(200));

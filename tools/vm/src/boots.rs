@@ -34,7 +34,7 @@ pub fn run(options: &Options, places: &Places, interrupt: &Interrupt, count: u32
     let plan = Plan {
         limit: options.limit,
         stages,
-        first_failure: false,
+        ..Plan::default()
     };
     let kept = places.build.join("console");
     let mut failed = 0;

@@ -236,7 +236,7 @@ impl<'a> Job<'a> {
         Plan {
             limit: self.options.limit,
             stages: [insmod].into_iter().chain(stages).collect(),
-            first_failure: false,
+            ..Plan::default()
         }
     }
 }

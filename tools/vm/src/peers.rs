@@ -144,7 +144,7 @@ pub fn run(
         let plan = Plan {
             limit: boot.limit(),
             stages: stages(boot, &directories, &selftests, only),
-            first_failure: false,
+            ..Plan::default()
         };
         session.run(&root, &plan, "peers", &mut report)?;
         table.add(boot.name, report.outcomes());

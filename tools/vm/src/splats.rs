@@ -303,7 +303,7 @@ fn carry_out(
         serde_json::to_vec(&Plan {
             limit: LIMIT,
             stages: vm.stages.clone(),
-            first_failure: false,
+            ..Plan::default()
         })?,
     )?;
     // Not by its path: somebody may have built it anew meanwhile.

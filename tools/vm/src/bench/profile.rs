@@ -94,7 +94,7 @@ impl Bench<'_> {
                 },
                 Stage::Exec { argv },
             ],
-            first_failure: false,
+            ..Plan::default()
         };
         let mut symbols = Symbols::read(&self.kernel.places.kdir.join("System.map"))?;
         let mut logged = Ok(());
