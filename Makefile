@@ -12,6 +12,12 @@ NAMED_KDIR := $(if $(filter command environment,$(origin KDIR)),$(KDIR))
 export NAMED_KDIR
 export RFUTEX_LAB
 
+# KERNEL=7.2: another version than the one that everything is tried with. Only on make's
+# command line: the environment may have a variable of this name for something else.
+export RFUTEX_KERNEL := $(if $(filter command,$(origin KERNEL)),$(KERNEL))
+# ARCH=arm64: an emulated machine of that kind.
+export RFUTEX_ARCH := $(if $(filter command,$(origin ARCH)),$(ARCH))
+
 # A kernel built by clang wants its modules built by clang.
 ifeq ($(origin LLVM),undefined)
 ifneq ($(shell grep -s '^CONFIG_CC_IS_CLANG=y' $(KDIR)/include/config/auto.conf),)
@@ -60,6 +66,7 @@ clean:
 	$(if $(wildcard $(KDIR)/Makefile),+$(KBUILD) clean)
 	rm -rf build rust-project.json
 
+# FLAVOUR=debug-rt, KERNEL=7.2, ARCH=arm64: on that kernel. TESTS=part of a name: only these.
 demo check splats:
 	@tools/vm.sh $@ $(if $(TESTS),$(TESTS:%=--only %))
 
@@ -122,7 +129,8 @@ lint doc:
 help:
 	@echo 'Two commands that prepare everything themselves, in a cache outside the checkout:'
 	@echo '  demo            - show in a VM what the module does'
-	@echo '  check           - run all tests in a VM (TESTS=part of a name: only these)'
+	@echo '  check           - run all tests in a VM (TESTS=part of a name: only these;'
+	@echo '                    FLAVOUR=debug-rt, KERNEL=7.2 or ARCH=arm64: on another kernel)'
 	@echo
 	@echo 'More of that kind:'
 	@echo '  check-peers     - run the kernel'"'"'s futex selftests and perf bench futex on rfutex, too'
@@ -145,6 +153,7 @@ help:
 	@echo '  litmus          - check the memory ordering with herd7 (TESTS=part of a name)'
 	@echo '  mutants         - break the module and see the tests fail (ONLY=names; takes hours)'
 	@echo '  builds          - compile the module for kernels of other kinds (TESTS=part of a name)'
+	@echo '  matrix          - all tests, or a build, on each of the kernels (takes hours)'
 	@echo '  doc             - the documentation of the module and of the programs, in build/'
 	@echo
 	@echo 'The module, against the kernel in KDIR ($(KDIR)):'
@@ -162,6 +171,10 @@ help:
 litmus:
 	@tools/litmus.sh $(TESTS)
 
+# TESTS=part of a name: only these kernels.
+matrix:
+	@tools/matrix.sh $(call quote,$(TESTS))
+
 # TESTS=part of a name: only these.
 builds:
 	@tools/kernel/builds.sh $(TESTS)
@@ -173,4 +186,4 @@ mutants:
 
 .PHONY: all modules modules_install headers_install install-tools kernel-with-rust \
 	rust-analyzer clean demo check check-peers oracle kill bench bench-compare profile boots splats run gdb recording lint doc \
-	help litmus builds mutants
+	help litmus builds matrix mutants

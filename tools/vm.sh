@@ -8,14 +8,16 @@
 . "$(dirname "$0")/kernel/setup.sh"
 
 target=x86_64-unknown-linux-gnu
+# What the programs in the VM are built for.
+guest_target=$target
 usage() { die "usage: vm.sh check|peers|bench|bench-compare|profile|boots|demo|splats|run|recording|gdb [OPTION...]"; }
 
 [ $# -gt 0 ] || usage
 command=$1
 shift
 case $command in
-check) flavour=debug builds='module lab' packages='selftests samples ctl' ;;
-splats) flavour=debug builds=lab packages= ;;
+check) flavour=${FLAVOUR:-debug${RFUTEX_ARCH:+-$RFUTEX_ARCH}} builds='module lab' packages='selftests samples ctl' ;;
+splats) flavour=${FLAVOUR:-debug} builds=lab packages= ;;
 peers) flavour=${FLAVOUR:-lean} builds=module packages= ;;
 # Instructions are counted on this kernel; time is taken on another, see below.
 bench | profile) flavour=count builds='module lab' packages=bench ;;
@@ -32,28 +34,57 @@ build_modules() {
 	local build
 	for build in "$@"; do
 		case $build in
-		lab) build_module lab RFUTEX_LAB=y ;;
+		lab) build_module lab RFUTEX_LAB=y "${foreign[@]}" ;;
 		# What a debugger shows of the module, whatever the kernel was built with.
 		symbols) build_module symbols KCFLAGS=-g KRUSTFLAGS=-Cdebuginfo=2 ;;
-		*) build_module "$build" ;;
+		*) build_module "$build" "${foreign[@]}" ;;
 		esac
 	done
 }
 
 [ "$command" != gdb ] || "$TOOLS_KERNEL/packages.sh" gdb
+foreign=() options=()
+case ${RFUTEX_ARCH:-} in
+'') ;;
+arm64)
+	[ "$command" = check ] || die "ARCH=arm64 is known to make check alone"
+	# shellcheck source=tools/kernel/arm64.sh
+	. "$TOOLS_KERNEL/arm64.sh"
+	"$TOOLS_KERNEL/packages.sh" arm64
+	guest_target=$ARM64_TARGET foreign=(ARCH=arm64) ;;
+*) die "ARCH=$RFUTEX_ARCH is not known; there is ARCH=arm64" ;;
+esac
 setup "$flavour"
+if [ "${RFUTEX_ARCH:-}" = arm64 ]; then
+	arm64_std
+	tools=$(arm64_tools)
+	options+=(--guest-tools "$tools")
+fi
 # shellcheck disable=SC2086 # one word a build
 build_modules $builds
-kdir=$KDIR modules=$MODULES options=()
+kdir=$KDIR modules=$MODULES
 if [ "$command" = bench ] && [[ " $* " != *" --quick "* ]]; then
 	kernel lean
 	build_modules module lab
-	options=(--time-kdir "$KDIR" --time-modules "$MODULES")
+	options+=(--time-kdir "$KDIR" --time-modules "$MODULES")
 fi
-# shellcheck disable=SC2046,SC2086 # one word a package
-with_spinner programs "$modules/programs-$command.log" \
-	env --chdir="$TOP/tools" cargo build --locked --target "$target" \
-	$(printf -- '-p rfutex-%s ' vm guest $packages)
+# build_programs TARGET PACKAGE...
+build_programs() {
+	local target=$1
+	shift
+	# shellcheck disable=SC2046 # one word a package
+	with_spinner programs "$modules/programs-$command.log" \
+		env --chdir="$TOP/tools" cargo build --locked --target "$target" \
+		$(printf -- '-p rfutex-%s ' "$@")
+}
+# shellcheck disable=SC2086 # one word a package
+if [ "$guest_target" = "$target" ]; then
+	build_programs "$target" vm guest $packages
+else
+	build_programs "$target" vm
+	# No sample: those in C are built by the harness, for the host.
+	build_programs "$guest_target" guest ${packages/samples/}
+fi
 
 if [ "$command" = peers ]; then
 	# shellcheck source=tools/peers/build.sh
@@ -77,10 +108,14 @@ if [ "$command" = bench-compare ]; then
 	options=(--base "$BASE" --base-modules "$MODULES/base-$revision")
 fi
 
+# What does not depend on the kernel is tested with the usual one.
+if [ "$command" = check ] && [ "$flavour${RFUTEX_KERNEL:-}" != debug ]; then
+	options+=(--only-module)
+fi
 if [ "$command" = recording ]; then
 	options=(--to "$TOP/Documentation/turns.svg")
 fi
 
-programs=$TOP/build/target/$target/debug
-exec "$programs/rfutex-vm" --kdir "$kdir" --top "$TOP" --modules "$modules" \
+programs=$TOP/build/target/$guest_target/debug
+exec "$TOP/build/target/$target/debug/rfutex-vm" --kdir "$kdir" --top "$TOP" --modules "$modules" \
 	--programs "$programs" --cache "$CACHE" "$command" ${options[@]+"${options[@]}"} "$@"

@@ -91,6 +91,18 @@ pub fn named_trial(
     })
 }
 
+/// The system calls that epoll_wait and poll of the C library are. Newer architectures have only
+/// those that take a signal mask.
+#[cfg(target_arch = "x86_64")]
+pub const EPOLL_WAIT: libc::c_long = libc::SYS_epoll_wait;
+#[cfg(not(target_arch = "x86_64"))]
+pub const EPOLL_WAIT: libc::c_long = libc::SYS_epoll_pwait;
+/// See [`EPOLL_WAIT`].
+#[cfg(target_arch = "x86_64")]
+pub const POLL: libc::c_long = libc::SYS_poll;
+#[cfg(not(target_arch = "x86_64"))]
+pub const POLL: libc::c_long = libc::SYS_ppoll;
+
 /// Returns when the thread `tid` of the process `pid` sleeps in the system
 /// call `nr`.
 #[track_caller]

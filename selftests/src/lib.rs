@@ -17,6 +17,7 @@
 #[macro_use]
 pub mod harness;
 mod address_space;
+#[cfg(target_arch = "x86_64")]
 mod compat;
 mod ctl;
 mod deadline;
@@ -78,7 +79,9 @@ pub fn main() -> ExitCode {
         deadline::multi::trials(),
         signal::trials(),
         lifetime::trials(),
+        #[cfg(target_arch = "x86_64")]
         compat::trials(),
+        #[cfg(target_arch = "x86_64")]
         compat::multi::trials(),
         keys::trials(),
         history::trials(),

@@ -20,7 +20,7 @@ mod storm;
 mod uring;
 mod wakev;
 
-use crate::harness::{Child, Mapping, PAGE, Task, fx, nr_waiters, until_in_syscall};
+use crate::harness::{Child, Mapping, PAGE, POLL, Task, fx, nr_waiters, until_in_syscall};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::unistd::getpid;
@@ -306,7 +306,7 @@ fn polled() {
             let mut fds = [PollFd::new(other.as_fd(), flags)];
             poll(&mut fds, PollTimeout::NONE)
         });
-        until_in_syscall(getpid(), task.tid(), libc::SYS_poll);
+        until_in_syscall(getpid(), task.tid(), POLL);
         assert_eq!(fx().wake_one(map.word(0)), Ok(1));
         assert_eq!(task.join(), Ok(1));
         assert!(readable(&set));

@@ -19,8 +19,8 @@ esac
 source_dir=$("$TOOLS_KERNEL/source.sh")
 jobs=$(nproc)
 
-# The files in config whose options a flavour has. Where two of them differ on an
-# option, the later one wins.
+# The files in config whose options a flavour has, and the one for what differs in this
+# version of Linux. Where two of them differ on an option, the later one wins.
 configs() {
 	case $flavour in
 	lean) echo base expert lean ;;
@@ -30,6 +30,7 @@ configs() {
 	debug-arm64) echo base debug arm64 ;;
 	*) echo builds "builds/$flavour" ;;
 	esac
+	[ ! -f "$TOOLS_KERNEL/config/$KERNEL_SERIES.config" ] || echo "$KERNEL_SERIES"
 }
 
 fragment() {

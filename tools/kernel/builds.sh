@@ -35,10 +35,29 @@ try() {
 	"${@:2}" || failed+=("$name: $1")
 }
 
+# compiler: chooses the rustc that the name asks for (rust-VERSION), else the usual one.
+# Only rustup has others. Fails where it is not to be had.
+compiler() {
+	export RUST_LIB_SRC=$usual_source RUSTUP_TOOLCHAIN=$usual_toolchain
+	[ -n "$usual_toolchain" ] || unset RUSTUP_TOOLCHAIN
+	[[ $name = rust-* ]] || return 0
+	have rustup || return 1
+	local version=${name#rust-}.0
+	alone "$CACHE/locks/rust.lock" "adding a compiler" \
+		with_spinner rust "$CACHE/rust.log" \
+		rustup toolchain install "$version" --profile minimal --component rust-src
+	export RUSTUP_TOOLCHAIN=$version
+	RUST_LIB_SRC=$(rustc --print sysroot)/lib/rustlib/src/rust/library
+}
+
 # A signal ends all of this, not only one build.
 trap 'exit 1' INT TERM HUP
-setup "${names[0]}"
+environment
+usual_source=$RUST_LIB_SRC usual_toolchain=${RUSTUP_TOOLCHAIN:-}
+built=()
 for name in "${names[@]}"; do
+	compiler || { say skip "$name: there is no rustup to get that compiler from"; continue; }
+	built+=("$name")
 	kernel "$name"
 	say kernel "$name"
 	try module compile module
@@ -48,4 +67,4 @@ for name in "${names[@]}"; do
 		refused no-futex "rfutex needs a kernel with CONFIG_FUTEX=y" CONFIG_FUTEX=
 done
 [ "${#failed[@]}" = 0 ] || die "did not build: $(printf '%s; ' "${failed[@]}")"
-say builds "the module builds for all of: ${names[*]}"
+say builds "the module builds for all of: ${built[*]}"

@@ -13,7 +13,8 @@ DEBIAN_KEYRING=${DEBIAN_KEYRING:-/usr/share/keyrings/debian-archive-keyring.gpg}
 DEBIAN_SNAPSHOT=${DEBIAN_SNAPSHOT:-https://snapshot.debian.org}
 
 # debian_fetch DIR PACKAGE PATTERN: download into DIR the newest version of PACKAGE
-# in $DEBIAN_SUITE that matches PATTERN (a shell pattern on the version). Leaves
+# in $DEBIAN_SUITE that matches PATTERN (a shell pattern on the version), for this
+# machine or for the architecture DEBIAN_ARCH. Leaves
 # PACKAGE.deb and a file version. Fails with 2 when the mirror has other versions
 # only, else with 1.
 debian_fetch() { alone "$CACHE/locks/debian.lock" "downloading a package" debian_download "$@"; }
@@ -44,6 +45,7 @@ debian_download() {
 	Acquire::Retries "1";
 	Acquire::http::Timeout "$FETCH_TIMEOUT";
 	Acquire::https::Timeout "$FETCH_TIMEOUT";
+	${DEBIAN_ARCH:+APT::Architecture \"$DEBIAN_ARCH\"; APT::Architectures \"$DEBIAN_ARCH\";}
 	EOF
 	export APT_CONFIG=$apt/apt.conf
 	apt-get update -q >"$apt/log" 2>&1 ||
@@ -76,7 +78,7 @@ architecture() {
 # in, and when. What counts is the SHA256.
 snapshot_fetch() {
 	local dir=$1 package=$2 pattern=$3 name version arch sha256 sha1 own file
-	own=$(architecture)
+	own=${DEBIAN_ARCH:-$(architecture)}
 	while read -r name version arch sha256 sha1; do
 		[ "$name" = "$package" ] || continue
 		[ "$arch" = all ] || [ "$arch" = "$own" ] || continue

@@ -14,6 +14,9 @@ export TOP
 # shellcheck source=tools/kernel/versions.sh
 . "$TOOLS_KERNEL/versions.sh"
 
+[ -n "$KERNEL_VERSION" ] ||
+	{ echo "rfutex: KERNEL=$KERNEL_SERIES is none of the kernels that are known here: $KERNELS" >&2; exit 1; }
+
 CACHE=${RFUTEX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/rfutex}
 mkdir -p "$CACHE"
 CACHE=$(cd "$CACHE" && pwd)

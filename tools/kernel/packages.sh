@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# packages.sh [llvm VERSION|gdb]: makes sure that the programs which the builds and
-# the VM need are there; with "llvm", those of LLVM; with "gdb", the debugger.
+# packages.sh [llvm VERSION|gdb|arm64]: makes sure that the programs which the builds and
+# the VM need are there; with "llvm", those of LLVM; with "gdb", the debugger; with
+# "arm64", what an emulated machine of that kind needs.
 # Installs Debian packages where there is apt; elsewhere says what is missing.
 
 . "$(dirname "$0")/lib.sh"
@@ -43,6 +44,13 @@ pkg=libseccomp-dev:libseccomp-dev
 if [ "${1:-}" = gdb ]; then
 	needs=gdb:gdb
 fi
+if [ "${1:-}" = arm64 ]; then
+	needs="
+aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
+qemu-system-aarch64:qemu-system-arm
+pkg=libc6-dev-arm64-cross:libc6-dev-arm64-cross
+"
+fi
 if [ "${1:-}" = llvm ]; then
 	llvm=$2
 	LLVM_BIN=/usr/lib/llvm-$llvm/bin
@@ -63,6 +71,7 @@ library_there() {
 	libcap-ng-dev) pkg-config --exists libcap-ng ;;
 	libseccomp-dev) pkg-config --exists libseccomp ;;
 	libclang-*) ls /usr/lib*/libclang.so* /usr/lib/llvm*/lib/libclang*.so* ;;
+	libc6-dev-arm64-cross) [ -f /usr/aarch64-linux-gnu/lib/libc.a ] ;;
 	python3-venv) python3 -c 'import venv, ensurepip' ;;
 	esac >/dev/null 2>&1
 }

@@ -22,8 +22,13 @@ pin() {
 }
 
 lines=$(
-	pin "$DEBIAN_SUITE" "linux-source-$KERNEL_SERIES" "$KERNEL_VERSION-*"
+	for version in $KERNELS; do
+		pin "$DEBIAN_SUITE" "linux-source-${version%.*}" "$version-*"
+	done
 	pin "$DEBIAN_SUITE" rust-src "$RUSTC_VERSION+*"
+	for package in busybox-static bash-static; do
+		DEBIAN_ARCH=arm64 pin "$ARM64_SUITE" "$package" '*'
+	done
 	for package in herdtools7 libc6 libgmp10; do
 		pin "$HERD_SUITE" "$package" '*'
 	done

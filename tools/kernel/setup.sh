@@ -10,9 +10,15 @@
 # setup FLAVOUR: prepares everything. Sets PATH and what compilers look for, and
 # what kernel() sets.
 setup() {
-	local flavour=$1 llvm=${LLVM:-} environment
+	environment
+	kernel "$1"
+}
+
+# environment: prepares everything but a kernel.
+environment() {
+	local llvm=${LLVM:-} environment
 	# Programs would look for the job server of a make that called this.
-	unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL MO RFUTEX_LAB
+	unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL MO RFUTEX_LAB ARCH
 	"$TOOLS_KERNEL/packages.sh"
 	environment=$("$TOOLS_KERNEL/toolchain.sh")
 	eval "$environment"
@@ -22,7 +28,6 @@ setup() {
 	# A make that this runs is told its kernel.
 	export -n NAMED_KDIR
 	mkdir -p "$TOP/build"
-	kernel "$flavour"
 }
 
 # kernel FLAVOUR: sets, for all that follows,
@@ -36,7 +41,7 @@ kernel() {
 		MODULES=$TOP/build/kdir-$(printf '%s' "$KDIR" | sha256sum | cut -c 1-12)
 	else
 		KDIR=$("$TOOLS_KERNEL/build.sh" "$flavour")
-		MODULES=$TOP/build/$flavour
+		MODULES=$TOP/build/$flavour${RFUTEX_KERNEL:+-$RFUTEX_KERNEL}
 	fi
 	export KDIR MODULES
 }

@@ -5,8 +5,16 @@
 # Debian's packages are in the file pins, which pin.sh writes: with them, what a
 # mirror has no more is taken from the archive of Debian's snapshots.
 
-KERNEL_SERIES=7.3
-KERNEL_VERSION=7.3.4
+
+# The kernels, newest first. RFUTEX_KERNEL names the series of another one than the
+# first; make has it from KERNEL=.
+KERNELS='7.3.4 7.2.12'
+KERNEL_SERIES=${RFUTEX_KERNEL:-7.3}
+KERNEL_VERSION=
+for kernel in $KERNELS; do
+	[[ $kernel != "$KERNEL_SERIES".* ]] || KERNEL_VERSION=$kernel
+done
+unset -v kernel
 DEBIAN_SUITE=trixie-backports
 
 # The SHA256 of kernel.org's linux-$KERNEL_VERSION.tar.xz, if somebody knows it: see
@@ -30,6 +38,9 @@ BINDGEN_VERSION=0.72.1
 BINDGEN_MIN=0.71.1
 VIRTIOFSD_VERSION=1.14.0
 VIRTME_NG_VERSION=1.42
+
+# The suite that has the programs for an emulated 64-bit ARM machine.
+ARM64_SUITE=trixie
 
 # What the litmus tests are run with, and a suite that has it.
 HERD_VERSION=7.58

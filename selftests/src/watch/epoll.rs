@@ -3,7 +3,7 @@
 
 use super::{add, add_repeat, counts, events, set};
 use crate::harness::storm::again;
-use crate::harness::{LIMIT, Mapping, PAGE, Task, fx, until, until_in_syscall};
+use crate::harness::{EPOLL_WAIT, LIMIT, Mapping, PAGE, Task, fx, until, until_in_syscall};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::select::{FdSet, select};
 use nix::unistd::{Pid, getpid};
@@ -63,7 +63,7 @@ fn waiting<T: Send + 'static>(
         })
         .collect();
     for task in &tasks {
-        until_in_syscall(getpid(), task.tid(), libc::SYS_epoll_wait);
+        until_in_syscall(getpid(), task.tid(), EPOLL_WAIT);
     }
     tasks
 }
@@ -151,7 +151,7 @@ fn nested() {
         assert_eq!(outer.wait(&mut events, EpollTimeout::NONE), Ok(1));
         outer
     });
-    until_in_syscall(getpid(), task.tid(), libc::SYS_epoll_wait);
+    until_in_syscall(getpid(), task.tid(), EPOLL_WAIT);
     assert_eq!(fx().wake_one(map.word(0)), Ok(1));
     let outer = task.join();
     assert_eq!([ready(&outer), ready(&inner)], [1, 1]);

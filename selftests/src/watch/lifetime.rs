@@ -3,7 +3,7 @@
 
 use super::{add, add_repeat, counts, set};
 use crate::harness::{
-    Child, Mapping, PAGE, Task, UnloadedModule, fx, nr_waiters, until, until_in_syscall,
+    Child, Mapping, PAGE, POLL, Task, UnloadedModule, fx, nr_waiters, until, until_in_syscall,
 };
 use nix::errno::Errno;
 use nix::kmod::{DeleteModuleFlags, delete_module};
@@ -111,7 +111,7 @@ fn closed_while_it_is_polled() {
         // SAFETY: There is one entry.
         unsafe { libc::poll(fds.as_mut_ptr(), 1, -1) }
     });
-    until_in_syscall(getpid(), task.tid(), libc::SYS_poll);
+    until_in_syscall(getpid(), task.tid(), POLL);
     nix::unistd::close(number).expect("close");
     assert_eq!(nr_waiters(map.word(0)), 1);
     assert_eq!(fx().wake_all(map.word(0)), Ok(1));

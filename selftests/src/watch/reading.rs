@@ -5,7 +5,8 @@ use super::epoll::{epoll_of, ready, sleeps};
 use super::{EVENT, add, add_repeat, counts, events, read_to, readable, set};
 use crate::harness::storm::again;
 use crate::harness::{
-    Fault, Handler, LIMIT, Mapping, PAGE, Task, fx, signal_thread, until, until_in_syscall,
+    EPOLL_WAIT, Fault, Handler, LIMIT, Mapping, PAGE, Task, fx, signal_thread, until,
+    until_in_syscall,
 };
 use crate::memory::{Region, Uffd, rw};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -310,7 +311,7 @@ fn blocked_in(epoll: nix::sys::epoll::Epoll) -> Task<()> {
         let mut events = [EpollEvent::empty()];
         assert_eq!(epoll.wait(&mut events, EpollTimeout::NONE), Ok(1));
     });
-    until_in_syscall(getpid(), task.tid(), libc::SYS_epoll_wait);
+    until_in_syscall(getpid(), task.tid(), EPOLL_WAIT);
     task
 }
 

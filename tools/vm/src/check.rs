@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use rfutex_guest::plan::{Plan, Stage};
 
 use crate::interrupt::Interrupt;
@@ -14,18 +14,7 @@ use crate::root::Root;
 use crate::run_tests::Tests;
 use crate::samples::Samples;
 use crate::session::{Places, Session};
-use crate::{Options, host, results, splats, stages, suites};
-
-/// What the kernel has to have for the tests to mean something.
-const NEEDS: &[&str] = &[
-    "KUNIT",
-    "KUNIT_DEBUGFS",
-    "VIRTIO_FS",
-    "DEBUG_FS",
-    "CGROUPS",
-    "PROVE_LOCKING",
-    "KASAN",
-];
+use crate::{Options, host, kernels, results, splats, stages, suites};
 
 /// One run of all tests.
 pub struct Check<'a> {
@@ -45,13 +34,14 @@ impl<'a> Check<'a> {
     }
 
     /// Runs everything; with `only` not empty, only the selftests and samples that
-    /// have one of these in their name. An error of the harness is a test that failed.
+    /// have one of these in their name; with `only_module`, only what runs in the VM with the
+    /// module. An error of the harness is a test that failed.
     ///
     /// Most tests keep one processor busy, or wait. So two lanes run side by
     /// side, each with a VM of its own.
-    pub fn all(&self, only: &[String]) -> Result<Report> {
+    pub fn all(&self, only: &[String], only_module: bool) -> Result<Report> {
         let mut report = Report::default();
-        let prepared = check_config(self.places).and_then(|()| self.kvm_works());
+        let prepared = kernels::good_for_tests(self.places).and_then(|()| self.kvm_works());
         let kvm = match prepared {
             Ok(kvm) => kvm,
             Err(error) => {
@@ -61,7 +51,8 @@ impl<'a> Check<'a> {
         };
         let lanes = thread::scope(|scope| {
             let inode = scope.spawn(|| Lane::new(self, kvm).carry_out(|lane| lane.inode(only)));
-            let nothing = scope.spawn(|| Lane::new(self, kvm).carry_out(|lane| lane.nothing(only)));
+            let nothing = scope
+                .spawn(|| Lane::new(self, kvm).carry_out(|lane| lane.nothing(only, only_module)));
             [inode, nothing].map(|lane| lane.join().unwrap_or_else(|panic| resume_unwind(panic)))
         });
         let mut phases = Phases::default();
@@ -125,25 +116,29 @@ impl<'a> Lane<'a> {
             .collect();
         let root = self.check.places.root_for_selftests()?;
         // Samples may be all that was asked for; they run in the other lane.
-        let or_none = !only.is_empty() && self.samples(only).any()?;
+        let or_none = !only.is_empty() && self.has_samples(only)?;
         self.in_vm("vm", &root, stages::inode(suites, only, or_none))
     }
 
     /// The tests of the programs and of the harness; then the selftests on a
     /// module whose waiters hold nothing, and some of them and the samples on
     /// the module as a user has it.
-    fn nothing(&mut self, only: &[String]) -> Result<()> {
+    fn nothing(&mut self, only: &[String], only_module: bool) -> Result<()> {
         let (options, places) = (self.check.options, self.check.places);
         let samples = self.samples(only);
-        if only.is_empty() {
+        if only.is_empty() && !only_module {
             self.phase("host and harness", |lane| lane.host_and_harness(&samples))?;
-        } else if samples.any()? {
+        } else if self.has_samples(only)? {
             self.phase("samples", |lane| {
                 samples.build(lane.limit(), lane.check.interrupt, &mut lane.report)
             })?;
         }
         let root = places.root_for_selftests()?;
-        let samples = samples.add(&root, options.limit)?;
+        let samples = if self.has_samples(only)? {
+            samples.add(&root, options.limit)?
+        } else {
+            Vec::new()
+        };
         self.in_vm("second vm", &root, stages::nothing(samples, only))
     }
 
@@ -182,6 +177,13 @@ impl<'a> Lane<'a> {
         Samples::new(self.check.places, &self.check.options.top, only)
     }
 
+    /// Whether samples are to run. Those in C are compiled for the host, so they are left out on
+    /// another architecture.
+    fn has_samples(&self, only: &[String]) -> Result<bool> {
+        let architecture = kernels::architecture(self.check.places)?;
+        Ok(architecture.foreign().is_none() && self.samples(only).any()?)
+    }
+
     fn phase(&mut self, name: &str, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         let began = Instant::now();
         println!("--- {name}");
@@ -198,6 +200,7 @@ impl<'a> Lane<'a> {
                 limit: lane.check.options.limit,
                 stages,
                 first_failure: false,
+                lacks: kernels::lacks(lane.check.places)?,
             };
             let log = format!("check-{}", name.replace(' ', "-"));
             let ran = session.run(root, &plan, &log, &mut lane.report)?;
@@ -205,21 +208,4 @@ impl<'a> Lane<'a> {
             Ok(())
         })
     }
-}
-
-/// Refuses a kernel in which the tests could not run or would see nothing.
-fn check_config(places: &Places) -> Result<()> {
-    let built_in = places.built_in()?;
-    let lacks: Vec<_> = NEEDS
-        .iter()
-        .copied()
-        .filter(|&option| !built_in.contains(option))
-        .collect();
-    ensure!(
-        lacks.is_empty(),
-        "the kernel in {} lacks {}: the tests need a debug kernel (without KDIR= one is built)",
-        places.kdir.display(),
-        lacks.join(", ")
-    );
-    Ok(())
 }

@@ -8,6 +8,7 @@ mod gdb;
 mod host;
 mod install_tests;
 mod interrupt;
+mod kernels;
 mod kvm;
 mod own;
 mod peers;
@@ -68,6 +69,9 @@ struct Options {
     /// The directory that outlives the checkout
     #[arg(long, value_name = "DIR")]
     cache: PathBuf,
+    /// The directory with busybox and bash for a guest of another architecture
+    #[arg(long, value_name = "DIR")]
+    guest_tools: Option<PathBuf>,
     /// Processors of the VM
     #[arg(long, value_name = "N", default_value_t = 2, global = true)]
     cpus: u32,
@@ -105,6 +109,9 @@ enum Do {
         /// Run only the selftests that have this in their name (may be given more than once)
         #[arg(long, value_name = "PART")]
         only: Vec<String>,
+        /// Run only what runs in the VM with the module: the rest does not depend on the kernel
+        #[arg(long)]
+        only_module: bool,
     },
     /// Run the harness's own tests: trigger each kind of splat and see the run fail
     Splats,
@@ -204,6 +211,7 @@ impl Options {
             modules: full(&self.modules)?,
             programs: full(&self.programs)?,
             cache: full(&self.cache)?,
+            guest_tools: self.guest_tools.as_ref().map(full).transpose()?,
         })
     }
 
@@ -215,6 +223,7 @@ impl Options {
     ) -> Result<Session<'a>> {
         let machine = Machine {
             image: places.image()?,
+            architecture: kernels::architecture(places)?,
             cpus: self.cpus,
             memory: self.memory,
             append: self.append.clone(),
@@ -269,9 +278,9 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
         brought,
     };
     match &cli.command {
-        Do::Check { only } => {
+        Do::Check { only, only_module } => {
             let check = check::Check::new(options, &places, &interrupt);
-            Ok(close(&check.all(only)?))
+            Ok(close(&check.all(only, *only_module)?))
         }
         Do::Splats => {
             let mut report = Report::default();

@@ -56,8 +56,10 @@ pub struct Root {
 }
 
 impl Root {
-    /// Makes one below `parent`, with busybox in it.
-    pub fn new(parent: &Path) -> Result<Self> {
+    /// Makes one below `parent`, with busybox in it: the host's, or the one in `tools`, where
+    /// bash is as well. virtme-ng has a program for its init on the host's architecture only.
+    /// On others it is a script.
+    pub fn new(parent: &Path, tools: Option<&Path>) -> Result<Self> {
         fs::create_dir_all(parent)?;
         let dir = tempfile::Builder::new()
             .prefix("root-")
@@ -67,7 +69,7 @@ impl Root {
         for name in DIRECTORIES {
             fs::create_dir(root.path().join(name))?;
         }
-        root.add_busybox().context("busybox for the guest")?;
+        root.add_busybox(tools).context("busybox for the guest")?;
         root.add_script("bin/udevd", UDEVD)?;
         root.add_script("bin/udevadm", UDEVADM)?;
         fs::write(
@@ -83,7 +85,7 @@ impl Root {
         self.dir.path()
     }
 
-    fn add_busybox(&self) -> Result<()> {
+    fn add_busybox(&self, tools: Option<&Path>) -> Result<()> {
         let busybox = find_program("busybox")?;
         let bytes = fs::read(&busybox)?;
         ensure!(
@@ -91,7 +93,15 @@ impl Root {
             "{} is not static: install busybox-static",
             busybox.display()
         );
-        self.add_program(&busybox)?;
+        if let Some(tools) = tools {
+            self.add_program(&tools.join("busybox"))?;
+            self.add_program(&tools.join("bash"))?;
+            fs::create_dir(self.path().join("usr/bin"))?;
+            symlink("../../bin/busybox", self.path().join("usr/bin/env"))?;
+        } else {
+            self.add_program(&busybox)?;
+        }
+        // Another version may lack some of these: a test that uses one then tells.
         let list = Command::new(&busybox).arg("--list").output()?;
         ensure!(list.status.success(), "{} --list failed", busybox.display());
         for applet in String::from_utf8(list.stdout)?.lines() {
@@ -276,7 +286,7 @@ mod tests {
     #[test]
     fn no_directory_hides_what_the_guest_needs() {
         let parent = tempfile::tempdir().unwrap();
-        let root = Root::new(parent.path()).unwrap();
+        let root = Root::new(parent.path(), None).unwrap();
         for dir in ["/home/me/a b", "/tmp", "/usr/src"] {
             root.add_mount_point(Path::new(dir)).unwrap();
             assert!(root.path().join(&dir[1..]).is_dir(), "{dir}");
@@ -289,7 +299,7 @@ mod tests {
     #[test]
     fn a_root_has_shell_plan_and_images() {
         let parent = tempfile::tempdir().unwrap();
-        let root = Root::new(parent.path()).unwrap();
+        let root = Root::new(parent.path(), None).unwrap();
         root.add_images().unwrap();
         root.set_plan(&Plan::default()).unwrap();
         for file in [

@@ -15,6 +15,7 @@ use rfutex_guest::plan::{END_MARK, Plan};
 use rfutex_guest::splat;
 
 use crate::interrupt::Interrupt;
+use crate::kernels;
 use crate::kvm;
 use crate::report::Report;
 use crate::root::Root;
@@ -57,12 +58,14 @@ pub struct Places {
     pub programs: PathBuf,
     /// The cache outside the checkout.
     pub cache: PathBuf,
+    /// Where busybox and bash for the guest are, if the host's are of no use there.
+    pub guest_tools: Option<PathBuf>,
 }
 
 impl Places {
     /// The kernel's image.
     pub fn image(&self) -> Result<PathBuf> {
-        let image = self.kdir.join("arch/x86/boot/bzImage");
+        let image = self.kdir.join(kernels::architecture(self)?.image());
         anyhow::ensure!(
             image.exists(),
             "{} is missing: KDIR has to be the build directory of a kernel that was built here, \
@@ -109,7 +112,7 @@ impl Places {
 
     /// A root that has our programs `names`, the guest's runner, and both modules.
     pub fn root(&self, names: &[&str]) -> Result<Root> {
-        let root = Root::new(&self.build.join("vm"))?;
+        let root = Root::new(&self.build.join("vm"), self.guest_tools.as_deref())?;
         let _lock = self.lock()?;
         for name in ["rfutex-guest"].iter().chain(names) {
             root.add_program(&self.program(name))?;
@@ -268,7 +271,9 @@ impl Session<'_> {
     /// Decides between KVM and software emulation, by trying.
     pub fn choose_accelerator(&mut self, root: &Root) -> Result<()> {
         self.use_emulation();
-        self.machine.kvm = kvm::works(&self.places.cache, &self.machine, root, self.interrupt)?;
+        if self.machine.architecture.foreign().is_none() {
+            self.machine.kvm = kvm::works(&self.places.cache, &self.machine, root, self.interrupt)?;
+        }
         Ok(())
     }
 

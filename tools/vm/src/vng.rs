@@ -18,6 +18,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::interrupt::{Interrupt, TICK};
+use crate::kernels::Architecture;
 use crate::terminal::Terminal;
 
 /// How long the guest may take to its first line, however much or little silence
@@ -33,6 +34,8 @@ const BOOT_UNDER_KVM: Duration = Duration::from_secs(120);
 pub struct Machine {
     /// The kernel's image.
     pub image: PathBuf,
+    /// What it runs on.
+    pub architecture: Architecture,
     /// Number of processors.
     pub cpus: u32,
     /// Memory, in MiB.
@@ -129,6 +132,9 @@ impl Machine {
             "--memory",
             &format!("{}M", self.memory),
         ]);
+        if let Some(name) = self.architecture.foreign() {
+            vng.args(["--arch", name]);
+        }
         if !self.kvm {
             vng.arg("--disable-kvm");
         }

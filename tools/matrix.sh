@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# matrix.sh [PART]: runs the tests, or compiles the module, on every kernel that is known
+# here (those with PART in their name), one after another, and prints a table with what
+# became of each. Exits with 1 if one of them failed.
+
+. "$(dirname "$0")/kernel/lib.sh"
+
+part=${1:-}
+# What chose among the kernels does not choose among the tests.
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL TESTS
+log=$TOP/build/matrix
+mkdir -p "$log"
+
+# Name, what is done, and make's arguments.
+rows=(
+	"7.3|tests|check"
+	"7.3 with PREEMPT_RT|tests|check FLAVOUR=debug-rt"
+	"7.3 on arm64|tests, emulated|check ARCH=arm64"
+	"7.2|tests|check KERNEL=7.2"
+)
+for file in "$TOOLS_KERNEL"/config/builds/*.config; do
+	name=$(basename "$file" .config)
+	rows+=("7.3 $name|compiled|builds TESTS=$name")
+done
+
+# result LOG: the last line of the tests, or of what compiles.
+result() { tail -n 400 "$1" | grep -Eo '[0-9]+ passed, [0-9]+ failed.*|the module builds|skip .*' | tail -n 1; }
+
+failed=0 table=()
+for row in "${rows[@]}"; do
+	IFS='|' read -r name what arguments <<<"$row"
+	[[ $name = *"$part"* ]] || continue
+	file=$log/${name// /-}.log
+	say matrix "$name: make $arguments (log: $file)"
+	status=0
+	# shellcheck disable=SC2086 # one word an argument
+	make -C "$TOP" --no-print-directory $arguments >"$file" 2>&1 || status=$?
+	outcome=$(result "$file" || true)
+	[ "$status" = 0 ] || { failed=1 outcome="**failed**: ${outcome:-see the log}"; }
+	table+=("| Linux $name | $what | \`make $arguments\` | $outcome |")
+done
+[ "${#table[@]}" != 0 ] || die "no kernel has \"$part\" in its name"
+
+printf '\n%s, on %s:\n\n' "$(date +%F)" "$(git -C "$TOP" describe --always --dirty)"
+printf '%s\n' '| Kernel | What | Command | Result |' '|---|---|---|---|' "${table[@]}"
+exit "$failed"

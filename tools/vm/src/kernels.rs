@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+//! In what the kernels differ that the tests run on.
+
+use anyhow::{Result, ensure};
+
+use crate::session::Places;
+
+/// What a kernel runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// 64-bit x86, which the host is.
+    X86,
+    /// 64-bit ARM, which is emulated.
+    Arm64,
+}
+
+impl Architecture {
+    /// What boots, below the kernel's build directory.
+    pub fn image(self) -> &'static str {
+        match self {
+            Self::X86 => "arch/x86/boot/bzImage",
+            Self::Arm64 => "arch/arm64/boot/Image",
+        }
+    }
+
+    /// What virtme-ng is told, if it is not the host's.
+    pub fn foreign(self) -> Option<&'static str> {
+        match self {
+            Self::X86 => None,
+            Self::Arm64 => Some("arm64"),
+        }
+    }
+}
+
+/// What the kernel has to have for the tests to mean something.
+const NEEDS: &[&str] = &[
+    "KUNIT",
+    "KUNIT_DEBUGFS",
+    "VIRTIO_FS",
+    "DEBUG_FS",
+    "CGROUPS",
+    "PROVE_LOCKING",
+    "KASAN",
+];
+
+/// What a kernel may lack that some tests use, by the name that the selftests have for it
+/// (`harness/lacks.rs`): and the options by which a kernel has it, and cannot have it. A
+/// kernel that could have it and has not is refused.
+const FEATURES: &[Feature] = &[Feature {
+    name: "thp",
+    option: "TRANSPARENT_HUGEPAGE",
+    excluded_by: "PREEMPT_RT",
+}];
+
+struct Feature {
+    name: &'static str,
+    option: &'static str,
+    excluded_by: &'static str,
+}
+
+/// What the kernel runs on.
+pub fn architecture(places: &Places) -> Result<Architecture> {
+    Ok(if places.built_in()?.contains("ARM64") {
+        Architecture::Arm64
+    } else {
+        Architecture::X86
+    })
+}
+
+/// Refuses a kernel in which the tests could not run or would see nothing.
+pub fn good_for_tests(places: &Places) -> Result<()> {
+    let built_in = places.built_in()?;
+    let could_have = FEATURES
+        .iter()
+        .filter(|feature| !built_in.contains(feature.excluded_by))
+        .map(|feature| feature.option);
+    let lacks: Vec<_> = NEEDS
+        .iter()
+        .copied()
+        .chain(could_have)
+        .filter(|&option| !built_in.contains(option))
+        .collect();
+    ensure!(
+        lacks.is_empty(),
+        "the kernel in {} lacks {}: the tests need a debug kernel (without KDIR= one is built)",
+        places.kdir.display(),
+        lacks.join(", ")
+    );
+    Ok(())
+}
+
+/// What the kernel lacks that some tests use: those are skipped.
+pub fn lacks(places: &Places) -> Result<Vec<String>> {
+    let built_in = places.built_in()?;
+    let lacking = FEATURES
+        .iter()
+        .filter(|feature| !built_in.contains(feature.option));
+    Ok(lacking.map(|feature| feature.name.to_owned()).collect())
+}
