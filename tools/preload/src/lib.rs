@@ -16,8 +16,15 @@ mod grid;
 mod kernel;
 mod next;
 mod options;
+mod redirect;
 mod stats;
 mod user;
+
+/// Memory for what is done when libraries are loaded. It is not the program's: whatever that
+/// allocates with may be what is being loaded, or be waiting for it.
+#[cfg(not(test))]
+#[global_allocator]
+static MEMORY: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 use core::arch::naked_asm;
 use core::ffi::c_long;
@@ -86,13 +93,12 @@ unsafe extern "C" fn futex(
     let args = &[a, b, c, d, e, f];
     // SAFETY: The caller's promise, as the number says.
     unsafe {
-        let served = match number {
-            _ if !device::may_be_there() => None,
-            libc::SYS_futex_waitv => waitv(args),
-            SYS_FUTEX_WAKE => decode::wake(args).and_then(|request| serve(&request)),
-            SYS_FUTEX_WAIT => decode::wait(args).and_then(|request| serve(&request)),
-            SYS_FUTEX_REQUEUE => decode::requeue(args).and_then(|request| serve(&request)),
-            _ => decode::futex(args).and_then(|request| serve(&request)),
+        let served = if redirect::is_active() {
+            decoded(number, args, |request| {
+                redirect::sides::made(request, number, args)
+            })
+        } else {
+            decoded(number, args, |request| serve(request))
         };
         match served {
             Some(result) => next::to_errno(result),
@@ -100,6 +106,30 @@ unsafe extern "C" fn futex(
                 stats::count(Counter::Kernel);
                 next::call(number, args)
             }
+        }
+    }
+}
+
+/// Decodes one of futex's system calls and has `make` make it; `None` if it is for the kernel.
+///
+/// # Safety
+///
+/// That of the system call.
+#[inline(always)]
+unsafe fn decoded(
+    number: c_long,
+    args: &Args,
+    make: impl FnOnce(&Request) -> Option<c_long>,
+) -> Option<c_long> {
+    // SAFETY: The caller's promise, as the number says.
+    unsafe {
+        match number {
+            _ if !device::may_be_there() => None,
+            libc::SYS_futex_waitv => waitv(args),
+            SYS_FUTEX_WAKE => decode::wake(args).and_then(|request| make(&request)),
+            SYS_FUTEX_WAIT => decode::wait(args).and_then(|request| make(&request)),
+            SYS_FUTEX_REQUEUE => decode::requeue(args).and_then(|request| make(&request)),
+            _ => decode::futex(args).and_then(|request| make(&request)),
         }
     }
 }
@@ -162,14 +192,21 @@ unsafe fn serve(request: &Request) -> Option<c_long> {
 /// What is done when the library comes into a process and when that ends.
 mod ends {
     use super::{options, stats};
+    use core::ffi::{c_char, c_int};
 
     #[used]
     #[unsafe(link_section = ".init_array")]
-    static BEGIN: extern "C" fn() = {
-        extern "C" fn begin() {
+    static BEGIN: extern "C" fn(c_int, *const *const c_char, *const *const c_char) = {
+        /// glibc gives constructors what it gives `main`.
+        extern "C" fn begin(
+            _count: c_int,
+            _arguments: *const *const c_char,
+            environment: *const *const c_char,
+        ) {
             #[cfg(not(test))]
             crate::next::find();
-            options::read();
+            // SAFETY: It is the environment, which nobody changes yet.
+            unsafe { options::read(environment) };
         }
         begin
     };

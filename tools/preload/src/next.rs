@@ -22,6 +22,14 @@ pub(crate) fn find() {
     }
 }
 
+/// Has the kernel be the next one if it is the C library's so far, of which the instruction is
+/// redirected to us: `is_there` tells that of an address.
+pub(crate) fn skip_c_library(is_there: impl Fn(u64) -> bool) {
+    if is_there(NEXT.load(Ordering::Relaxed).addr() as u64) {
+        NEXT.store(kernel_syscall as *mut c_void, Ordering::Relaxed);
+    }
+}
+
 /// Calls it: -1 is an error, whose number is in errno.
 ///
 /// # Safety

@@ -3,8 +3,9 @@
 
 use crate::device;
 use crate::kernel;
+use crate::redirect;
 use crate::stats;
-use core::ffi::{CStr, c_long};
+use core::ffi::{CStr, c_char, c_long};
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
@@ -15,12 +16,16 @@ static REQUIRED: AtomicBool = AtomicBool::new(false);
 static ABSENT: AtomicI32 = AtomicI32::new(0);
 
 /// Reads the environment, when the library is loaded: later the program may be
-/// changing it. Constructors of other libraries may have been here before.
-pub(crate) fn read() {
-    if let Some(value) = variable(c"RFUTEX_PRELOAD")
-        && !value.is_empty()
-    {
-        if value.to_bytes() == b"require" {
+/// changing it, and before other libraries are initialised it cannot be asked for.
+///
+/// # Safety
+///
+/// `environment` is one, and nobody changes it meanwhile.
+pub(crate) unsafe fn read(environment: *const *const c_char) {
+    // SAFETY: The caller's promise.
+    let variable = |name| unsafe { variable(environment, name) };
+    if let Some(value) = variable(b"RFUTEX_PRELOAD").filter(|value| !value.is_empty()) {
+        if value == b"require" {
             REQUIRED.store(true, Ordering::SeqCst);
             if !device::is_there() {
                 absent(ABSENT.load(Ordering::SeqCst));
@@ -31,20 +36,38 @@ pub(crate) fn read() {
             ));
         }
     }
-    if let Some(value) = variable(c"RFUTEX_PRELOAD_STATS")
-        && value.to_bytes() == b"1"
-    {
+    let report = variable(b"RFUTEX_PRELOAD_REPORT") == Some(b"1");
+    if report {
+        redirect::enable_report();
+    }
+    if report || variable(b"RFUTEX_PRELOAD_STATS") == Some(b"1") {
         stats::enable();
+    }
+    if variable(b"RFUTEX_PRELOAD_REDIRECT") == Some(b"1") {
+        redirect::start();
     }
 }
 
-fn variable(name: &CStr) -> Option<&'static CStr> {
-    // SAFETY: Nobody changes the environment while libraries are loaded. The
-    // strings are there as long as the process, unless it changes them.
-    unsafe {
-        let value = libc::getenv(name.as_ptr());
-        (!value.is_null()).then(|| CStr::from_ptr(value))
+/// The value of the variable `name`.
+///
+/// # Safety
+///
+/// Those of [`read`].
+unsafe fn variable<'a>(environment: *const *const c_char, name: &[u8]) -> Option<&'a [u8]> {
+    if environment.is_null() {
+        return None;
     }
+    // SAFETY: The caller's promise: pointers to strings, and a null pointer behind them.
+    let mut all = (0..).map_while(|index| unsafe {
+        let entry = *environment.add(index);
+        (!entry.is_null()).then(|| CStr::from_ptr(entry).to_bytes())
+    });
+    all.find_map(|entry| entry.strip_prefix(name)?.strip_prefix(b"="))
+}
+
+/// Whether a process must not go on without the device.
+pub(crate) fn is_required() -> bool {
+    REQUIRED.load(Ordering::SeqCst)
 }
 
 /// There is no device: the kernel's futex is used, unless the user said that it
@@ -69,7 +92,7 @@ pub(crate) fn die(why: &str, error: i32) -> ! {
 /// Writes a line to standard error.
 pub(crate) fn say(text: fmt::Arguments<'_>) {
     let mut line = Line {
-        bytes: [0; 256],
+        bytes: [0; 512],
         len: 0,
     };
     // What does not fit is cut off.
@@ -82,7 +105,7 @@ pub(crate) fn say(text: fmt::Arguments<'_>) {
 
 /// A line of text, without allocation.
 struct Line {
-    bytes: [u8; 256],
+    bytes: [u8; 512],
     len: usize,
 }
 

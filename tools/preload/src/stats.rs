@@ -6,6 +6,7 @@
 
 use crate::kernel;
 use crate::options;
+use crate::redirect;
 use core::ffi::c_long;
 use core::ptr;
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
@@ -25,6 +26,10 @@ pub(crate) enum Counter {
     Kernel,
     /// How often the device was closed, and opened again.
     Reopened,
+    /// Wakes that went on to the kernel, for waiters there.
+    Rest,
+    /// Programs that were started without this library.
+    Without,
 }
 
 impl Counter {
@@ -35,7 +40,7 @@ impl Counter {
 }
 
 /// One number for each [`Counter`].
-type Counters = [AtomicU64; Counter::Reopened as usize + 1];
+type Counters = [AtomicU64; Counter::Without as usize + 1];
 
 /// The numbers; null if nobody wants to know.
 static COUNTERS: AtomicPtr<Counters> = AtomicPtr::new(ptr::null_mut());
@@ -103,6 +108,7 @@ pub(crate) fn tell() {
         get(Counter::Kernel),
         get(Counter::Reopened),
     ));
+    redirect::tell(get);
 }
 
 /// This process's number, as the kernel has it: a child's is another.

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Redirects the system call instructions of the libraries themselves, the C library's first of
+//! all, so that its locks use the device as well. See `Documentation/preload.rst`.
+//!
+//! It begins before the first constructor of any library runs, when no thread but this one is
+//! there and none of this code is being executed; and when the loader has mapped a library that is
+//! opened later, before any code of that runs. So no thread is ever in what is replaced. The loader
+//! calls a function that does nothing each time it has mapped something, for debuggers to have a
+//! breakpoint there: this is made to call us.
+
+mod apply;
+mod entry;
+mod exec;
+mod objects;
+mod report;
+pub(crate) mod sides;
+
+use crate::device;
+use crate::kernel::{SYS_FUTEX_REQUEUE, SYS_FUTEX_WAIT, SYS_FUTEX_WAKE};
+use crate::next;
+use crate::options;
+use apply::Prepared;
+use core::ffi::{CStr, c_char, c_int};
+use core::sync::atomic::{AtomicBool, Ordering};
+use objects::Object;
+use rfutex_redirect::{Code, Plan, hook};
+
+pub(crate) use report::{enable as enable_report, tell};
+
+/// The calls that are redirected: futex's, and those that start programs, which are looked at to
+/// count the ones that will not use the device.
+pub(crate) const WANTED: [u32; 7] = [
+    libc::SYS_futex as u32,
+    libc::SYS_futex_waitv as u32,
+    SYS_FUTEX_WAKE as u32,
+    SYS_FUTEX_WAIT as u32,
+    SYS_FUTEX_REQUEUE as u32,
+    libc::SYS_execve as u32,
+    libc::SYS_execveat as u32,
+];
+
+/// From this version of the C library on, cancellation compares the address at which a thread was
+/// interrupted with those of its own system call instruction, which is not where it waits then.
+const CANCELS_BY_ADDRESS: (u32, u32) = (2, 41);
+
+/// Whether libraries are redirected in this process.
+static ACTIVE: AtomicBool = AtomicBool::new(false);
+
+/// True if they are.
+#[inline]
+pub(crate) fn is_active() -> bool {
+    ACTIVE.load(Ordering::Relaxed)
+}
+
+/// Redirects all libraries that are there, or none.
+pub(crate) fn start() {
+    if !device::is_there() {
+        return;
+    }
+    match redirect_all() {
+        Ok(()) => (),
+        Err(why) => {
+            options::say(format_args!("nothing is redirected: {why}"));
+            if options::is_required() {
+                options::die(
+                    "the program cannot be redirected, and RFUTEX_PRELOAD=require",
+                    0,
+                );
+            }
+        }
+    }
+}
+
+/// The same; an error is a sentence.
+fn redirect_all() -> Result<(), String> {
+    let version = c_library_version().ok_or("the C library is not glibc")?;
+    if version >= CANCELS_BY_ADDRESS {
+        let (major, minor) = version;
+        return Err(format!(
+            "glibc {major}.{minor} cancels threads by the address of its system call instruction"
+        ));
+    }
+    if threads() != Some(1) {
+        return Err("other threads run already, or /proc cannot be read".to_owned());
+    }
+    entry::measure();
+    let changed = objects::loader_breakpoint().ok_or("the loader has no breakpoint")?;
+    let all = objects::all();
+    let mut ready = Vec::new();
+    for object in &all {
+        let at = object.contains(changed).then_some(changed);
+        let prepared = prepare(object, at);
+        report::prepared(object, &prepared);
+        match prepared {
+            Ok(Some((_, prepared))) => ready.push(prepared),
+            Ok(None) => (),
+            // The loader's locks are the C library's: without one of them, neither.
+            Err(why) if at.is_some() || object.is_c_library() => {
+                return Err(format!("{}: {why}", object.name()));
+            }
+            Err(_) => (),
+        }
+    }
+    // From here on all is there that is needed.
+    ACTIVE.store(true, Ordering::SeqCst);
+    for prepared in ready {
+        if let Err(why) = prepared.apply() {
+            options::die(&why, 0);
+        }
+    }
+    next::skip_c_library(|address| {
+        let mut c_library = all.iter().filter(|object| object.is_c_library());
+        c_library.any(|object| object.contains(address))
+    });
+    objects::remember(all);
+    Ok(())
+}
+
+/// Plans the redirection of a library, and makes everything ready for it. `None` if it makes no
+/// call that is redirected. If the loader's breakpoint is in it, at `breakpoint`, that is hooked.
+pub(crate) fn prepare(
+    object: &Object,
+    breakpoint: Option<u64>,
+) -> Result<Option<(Plan, Prepared)>, String> {
+    let image = object.image().ok_or("its headers are not understood")?;
+    let plan = Plan::new(&image, &WANTED);
+    if let Some((site, why)) = plan.refused().next() {
+        let address = site.address - object.bias();
+        let more = plan.refused().count() - 1;
+        let more = match more {
+            0 => String::new(),
+            _ => format!(" (and {more} more)"),
+        };
+        return Err(format!(
+            "its system call at {address:#x} cannot be redirected: {why}{more}"
+        ));
+    }
+    let jump = match breakpoint {
+        None => None,
+        Some(address) => Some(hook(&image, address).ok_or("its breakpoint cannot be hooked")?),
+    };
+    if plan.is_empty() && jump.is_none() {
+        return Ok(None);
+    }
+    let room = plan.room();
+    let prepared = Prepared::new(object, room + HOOK, |base| {
+        let mut code =
+            Code::new(&plan, base, entry::address()).map_err(|error| error.to_string())?;
+        if let Some(jump) = &jump {
+            code.trampolines.resize(room, 0);
+            let to = (objects_changed as *const ()).addr() as u64;
+            let hook =
+                Code::hook(jump, base + room as u64, to).map_err(|error| error.to_string())?;
+            code.trampolines.extend(hook.trampolines);
+            code.patches.extend(hook.patches);
+        }
+        Ok(code)
+    })?;
+    Ok(Some((plan, prepared)))
+}
+
+/// The bytes that the trampoline of a hook needs at most.
+const HOOK: usize = 64;
+
+/// Called by the loader when it has begun to change what is mapped, and when it is done. It holds
+/// its lock: there is one call at a time.
+extern "C" fn objects_changed() {
+    let (new, gone) = objects::changes();
+    for object in gone {
+        apply::forget(object);
+    }
+    for object in new {
+        let prepared = prepare(&object, None);
+        report::prepared(&object, &prepared);
+        if let Ok(Some((_, prepared))) = prepared
+            && let Err(why) = prepared.apply()
+        {
+            options::die(&why, 0);
+        }
+    }
+}
+
+/// The version of the C library: two numbers.
+fn c_library_version() -> Option<(u32, u32)> {
+    type Version = unsafe extern "C" fn() -> *const c_char;
+    // SAFETY: Takes a string.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"gnu_get_libc_version".as_ptr()) };
+    if found.is_null() {
+        return None;
+    }
+    // SAFETY: That function has this type, and returns a string that stays.
+    let version = unsafe {
+        let version: Version = core::mem::transmute(found);
+        CStr::from_ptr(version())
+    };
+    let mut numbers = version.to_str().ok()?.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// How many threads this process has; `None` if that cannot be found out.
+fn threads() -> Option<usize> {
+    // SAFETY: Takes a string, and the directory is read by this thread alone.
+    unsafe {
+        let directory = libc::opendir(c"/proc/self/task".as_ptr());
+        if directory.is_null() {
+            return None;
+        }
+        let mut count = 0;
+        loop {
+            let entry = libc::readdir(directory);
+            if entry.is_null() {
+                break;
+            }
+            let name = CStr::from_ptr((&raw const (*entry).d_name).cast());
+            count += usize::from(!name.to_bytes().starts_with(b"."));
+        }
+        let closed: c_int = libc::closedir(directory);
+        (closed == 0).then_some(count)
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What was redirected and what was not, if the user wants to know.
+
+use super::apply::Prepared;
+use super::objects::Object;
+use crate::options;
+use crate::stats::{self, Counter};
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicBool, Ordering};
+use rfutex_redirect::{Fate, Number, Plan};
+
+/// Whether there is to be one.
+static ENABLED: AtomicBool = AtomicBool::new(false);
+
+/// Has a report made.
+pub(crate) fn enable() {
+    ENABLED.store(true, Ordering::Relaxed);
+}
+
+/// True if there is to be one.
+pub(crate) fn is_enabled() -> bool {
+    ENABLED.load(Ordering::Relaxed)
+}
+
+/// Says what becomes of a library.
+pub(crate) fn prepared(object: &Object, result: &Result<Option<(Plan, Prepared)>, String>) {
+    if !is_enabled() {
+        return;
+    }
+    let name = object.name();
+    match result {
+        Ok(None) => (),
+        Ok(Some((plan, _))) => {
+            let redirected = |site: &&rfutex_redirect::Site| site.fate != Fate::Other;
+            let count = plan.sites.iter().filter(redirected).count();
+            let unknown = plan
+                .sites
+                .iter()
+                .filter(|site| site.number == Number::Unknown)
+                .count();
+            options::say(format_args!(
+                "{name}: {count} of {} system calls are redirected, {unknown} of them by the \
+                 number that they have when they are made",
+                plan.sites.len(),
+            ));
+            if !plan.outside.is_empty() {
+                options::say(format_args!(
+                    "{name}: {} more are in no function that is described, and left alone: the \
+                     first at {:#x}",
+                    plan.outside.len(),
+                    plan.outside[0] - object.bias(),
+                ));
+            }
+        }
+        Err(why) => options::say(format_args!("{name} is not redirected: {why}")),
+    }
+}
+
+/// Says that a program was started that the library is not in, and counts it.
+pub(crate) fn child(name: &CStr, why: &str) {
+    stats::count(Counter::Without);
+    // What is no text is left out, as is what does not fit.
+    let name = name.to_str().unwrap_or("a program");
+    options::say(format_args!("{name} {why}: it uses the kernel's futex"));
+}
+
+/// Says at the end how often both sides were needed.
+pub(crate) fn tell(get: impl Fn(Counter) -> u64) {
+    if is_enabled() {
+        options::say(format_args!(
+            "wakes that went on to the kernel {} programs without the library {}",
+            get(Counter::Rest),
+            get(Counter::Without),
+        ));
+    }
+}
