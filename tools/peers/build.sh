@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Builds what `make check-peers` runs: the preloaded library, its own tests and
-# another library for them, here; and from the kernel's source, into the cache,
+# Builds what `make check-peers` runs: the preloaded library and its own tests,
+# here; and from the kernel's source, into the cache,
 # its futex selftests and perf. Prints the options that name them to rfutex-vm,
 # one word a line. Sourced, after setup, by vm.sh.
 
@@ -66,20 +66,8 @@ kernel_peers() {
 	make_entry "peers-$hash" build_kernel_peers "$source"
 }
 
-# The library is dynamic, and so are its tests: not as cargo's configuration
-# has it for what else runs in the VM.
-build_preload() {
-	local target=$1 cargo="env --chdir=$TOP/tools RUSTFLAGS=-Ctarget-feature=-crt-static cargo"
-	local where="--locked --target $target --target-dir $TOP/build/preload" library
-	for library in preload preload-tracer; do
-		# shellcheck disable=SC2086 # words
-		locked with_spinner preload "$TOP/build/$library.log" $cargo rustc $where \
-			-p "rfutex-$library" --lib --crate-type cdylib --profile preload
-	done
-	# shellcheck disable=SC2086 # words
-	locked with_spinner preload "$TOP/build/preload-check.log" $cargo build $where \
-		-p rfutex-preload-check --release
-}
+# shellcheck source=tools/preload/build.sh
+. "$TOP/tools/preload/build.sh"
 
 # peers_options TARGET: builds everything and prints the options that name it to
 # rfutex-vm, one a line. TARGET is what cargo calls the host.
@@ -87,8 +75,10 @@ peers_options() {
 	local kernel preload=$TOP/build/preload/$1
 	kernel=$(kernel_peers)
 	build_preload "$1"
+	build_preload_tests "$1"
 	printf -- '--%s\n' "selftests=$kernel/selftests" "perf=$kernel/perf" \
 		"preload=$preload/preload/librfutex_preload.so" \
 		"preload-tracer=$preload/preload/librfutex_preload_tracer.so" \
-		"preload-check=$preload/release/rfutex-preload-check"
+		"preload-check=$preload/release/rfutex-preload-check" \
+		"preload-programs=$preload/programs"
 }

@@ -6,12 +6,10 @@ mod output;
 mod table;
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use rfutex_guest::plan::{Plan, Stage};
 
@@ -19,7 +17,7 @@ use crate::Options;
 use crate::interrupt::Interrupt;
 use crate::report::Report;
 use crate::root::Root;
-use crate::session::{Places, guest_module};
+use crate::session::{Places, guest_module, programs};
 use crate::vng::Limits;
 
 pub use table::Table;
@@ -67,6 +65,9 @@ pub struct Built {
     /// rfutex-preload-check
     #[arg(long, value_name = "FILE")]
     preload_check: PathBuf,
+    /// The directory of the programs that it starts
+    #[arg(long, value_name = "DIR")]
+    preload_programs: PathBuf,
 }
 
 /// A machine to run them in.
@@ -102,17 +103,8 @@ const BOOTS: [Boot; 2] = [
 
 /// The kernel's selftests, by their names.
 fn selftests(built: &Built) -> Result<Vec<PathBuf>> {
-    let dir = &built.selftests;
-    let mut programs = Vec::new();
-    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
-        let path = entry?.path();
-        let executable = path.metadata()?.permissions().mode() & 0o111 != 0;
-        if executable && path.extension().is_none() {
-            programs.push(path);
-        }
-    }
-    programs.sort();
-    anyhow::ensure!(!programs.is_empty(), "no selftests in {}", dir.display());
+    let mut programs = programs(&built.selftests)?;
+    programs.retain(|program| program.extension().is_none());
     Ok(programs)
 }
 
@@ -163,7 +155,8 @@ fn root(
     let module = PathBuf::from(guest_module(MODULE));
     let mut directories = BTreeSet::from([PathBuf::from(DIRECTORY)]);
     directories.extend(module.parent().map(Path::to_owned));
-    let programs = selftests.iter().chain([
+    let theirs = programs(&built.preload_programs)?;
+    let programs = selftests.iter().chain(&theirs).chain([
         &built.perf,
         &built.preload,
         &built.preload_tracer,

@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use rfutex_guest::plan::{END_MARK, Plan};
 use rfutex_guest::splat;
 
 use crate::interrupt::Interrupt;
-use crate::kernels;
+use crate::kernels::{self, Architecture};
 use crate::kvm;
 use crate::report::Report;
 use crate::root::Root;
@@ -129,8 +130,44 @@ impl Places {
     pub fn root_for_selftests(&self) -> Result<Root> {
         let root = self.root(&["rfutex-selftests", "rfutexctl"])?;
         root.add_images()?;
+        // Programs of another architecture cannot be redirected.
+        if kernels::architecture(self)? != Architecture::X86 {
+            return Ok(root);
+        }
+        self.add_preload(&root)?;
+        // A program of others that is linked dynamically, for an example in the help.
+        root.add_dynamic(Path::new("/usr/bin/sort"), "/usr/bin")?;
+        for program in programs(&self.preload().join("programs"))? {
+            root.add_dynamic(&program, "/programs")?;
+        }
         Ok(root)
     }
+
+    /// Where the preloaded library and its tests are built.
+    fn preload(&self) -> PathBuf {
+        self.build.join("preload/x86_64-unknown-linux-gnu")
+    }
+
+    /// Adds the preloaded library to a root, where `rfutexctl` looks for it.
+    pub fn add_preload(&self, root: &Root) -> Result<()> {
+        let library = self.preload().join("preload/librfutex_preload.so");
+        root.add_dynamic(&library, "/bin")?;
+        Ok(())
+    }
+}
+
+/// The programs and libraries in a directory, by name.
+pub fn programs(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut programs = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
+        let path = entry?.path();
+        if path.metadata()?.permissions().mode() & 0o111 != 0 {
+            programs.push(path);
+        }
+    }
+    programs.sort();
+    anyhow::ensure!(!programs.is_empty(), "no programs in {}", dir.display());
+    Ok(programs)
 }
 
 /// Where a build of the module is in the guest.

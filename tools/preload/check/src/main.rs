@@ -14,6 +14,7 @@ mod grid;
 mod kernel;
 mod memory;
 mod processes;
+mod redirected;
 mod sandbox;
 mod signals;
 mod tracer;
@@ -72,6 +73,13 @@ fn main() -> ExitCode {
     trials.extend(
         trials![memory: onto_a_stack_of_its_own, one_answer_for_both;
         preload: vfork_calls_first, child_calls_first, one_number_for_both],
+    );
+    trials.extend(
+        trials![redirected: mutex, condvar, timed, barrier, semaphore, rwlock, join,
+        robust, robust_unlock, priority_inheritance, looks_like_a_thread, fork, spawn,
+        cancel_condvar, cancel_semaphore, cancel_asynchronously, cancel_anywhere, signals, dlopen,
+        by_number, closed, registers, exceptions;
+        preload: cost, without_the_device, required_without_the_device, refused],
     );
     trials.extend(trials![tracer:; preload: theirs_first, ours_first]);
     libtest_mimic::run(&args, trials).exit_code()

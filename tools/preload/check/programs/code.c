@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Code that is opened later, code that is called by number, and what it costs. */
+#include "pthreads.h"
+
+#include <dlfcn.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+
+/* A library that is opened later, with a system call instruction of its own. */
+void opened(void)
+{
+	for (int i = 0; i < 3; i++) {
+		_Atomic uint32_t word = 1;
+		long (*wait)(_Atomic uint32_t *word, uint32_t value);
+		long (*wake)(_Atomic uint32_t *word);
+		void *plugin = dlopen(getenv("PLUGIN"), RTLD_NOW | RTLD_LOCAL);
+
+		assert(plugin);
+		*(void **)&wait = dlsym(plugin, "plugin_wait");
+		*(void **)&wake = dlsym(plugin, "plugin_wake");
+		assert(wait && wake);
+		assert(wait(&word, 2) == -EAGAIN);
+		assert(wake(&word) == 0);
+		must(dlclose(plugin));
+	}
+}
+
+/* The C library's own syscall(), which another definition may come before. */
+void by_number(void)
+{
+	uint32_t word = 1;
+	long (*own)(long number, ...);
+
+	*(void **)&own = dlsym(dlopen("libc.so.6", RTLD_NOW), "syscall");
+	assert(own);
+	assert(own(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 2, NULL) == -1 && errno == EAGAIN);
+	assert(own(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1) == 0);
+	assert(own(SYS_gettid) == gettid());
+	assert(own(SYS_futex, &word, FUTEX_UNLOCK_PI) == -1 && errno == EPERM);
+}
+
+/* Every descriptor is closed while a thread sleeps. */
+void closed(void)
+{
+	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	struct thread thread;
+
+	must(pthread_mutex_lock(&lock));
+	start(&thread, lock_and_unlock, &lock);
+	until_thread_asleep(&thread);
+	must(close_range(3, ~0U, 0));
+	must(pthread_mutex_unlock(&lock));
+	join(&thread);
+}
+
+/* All registers are as a system call leaves them. */
+#define VECTORS 16
+
+void registers(void)
+{
+	static uint8_t before[VECTORS][32], after[VECTORS][32];
+	long (*make)(void *state);
+	struct {
+		uint64_t given[16], got[16];
+		uint8_t (*before)[32], (*after)[32];
+		uint32_t *word;
+	} state = { .before = before, .after = after };
+	uint32_t word = 1;
+	void *plugin = dlopen(getenv("PLUGIN"), RTLD_NOW);
+
+	assert(plugin);
+	*(void **)&make = dlsym(plugin, "plugin_registers");
+	assert(make);
+	for (int i = 0; i < VECTORS; i++)
+		memset(before[i], i + 1, sizeof(before[i]));
+	state.word = &word;
+	assert(make(&state) == -EAGAIN);
+	assert(memcmp(before, after, sizeof(before)) == 0);
+	/* rbx, rdx, rdi, rsi, r8, r9, r10, r12 to r15, what is below the stack, flags */
+	assert(memcmp(state.given, state.got, sizeof(state.given)) == 0);
+}
+
+/*
+ * What redirecting costs: prints how many instructions a wake has in this process that is made
+ * by way of syscall(), and one that an instruction of a library makes.
+ */
+void cost(void)
+{
+	static atomic_long phase;
+	_Atomic uint32_t word = 1;
+	long counts[3] = { 0 };
+	long (*wake)(_Atomic uint32_t *word);
+	int status;
+	pid_t child;
+
+	*(void **)&wake = dlsym(dlopen(getenv("PLUGIN"), RTLD_NOW), "plugin_wake");
+	assert(wake);
+	/* What is done once only has been done then. */
+	assert(wake(&word) == 0);
+	must(syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0));
+	child = fork();
+	if (child == 0) {
+		must(ptrace(PTRACE_TRACEME, 0, NULL, NULL));
+		must(raise(SIGSTOP));
+		phase = 1;
+		syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+		phase = 2;
+		wake(&word);
+		phase = 3;
+		_exit(0);
+	}
+	assert(waitpid(child, &status, 0) == child && WIFSTOPPED(status));
+	for (;;) {
+		long now = ptrace(PTRACE_PEEKDATA, child, &phase, NULL);
+
+		if (now == 3)
+			break;
+		counts[now]++;
+		must(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL));
+		assert(waitpid(child, &status, 0) == child && WIFSTOPPED(status));
+	}
+	/* The flag that has it stop may be one that it has saved, and goes on to have. */
+	must(kill(child, SIGKILL));
+	assert(waitpid(child, &status, 0) == child);
+	printf("by syscall() %ld redirected %ld\n", counts[1], counts[2]);
+}

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Programs that never call `syscall()`: their waits are those of the C library, or of a library
+//! with instructions of its own. Without our library they are on futex(2); with it they are
+//! redirected, and what it counts says where they waited.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// What the library has to have counted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Least {
+    /// Waits on the device.
+    wait: u64,
+    /// Wakes there.
+    wake: u64,
+    /// Calls that went to the kernel.
+    kernel: u64,
+    /// Wakes that went on to the kernel.
+    on: u64,
+    /// Programs that were started without the library.
+    without: u64,
+}
+
+/// A program that has slept on the device and was woken there.
+const DEVICE: Least = Least {
+    wait: 1,
+    wake: 1,
+    kernel: 0,
+    on: 0,
+    without: 0,
+};
+
+/// A program of these tests.
+fn program(name: &str) -> PathBuf {
+    let own = env::current_exe().expect("this program");
+    own.with_file_name(name)
+}
+
+/// The command that runs a part, with the library if it is in this process.
+fn command(name: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program(name));
+    command
+        .args(arguments)
+        .env("PLUGIN", program("libplugin.so"))
+        .env("STATIC_PROGRAM", "/bin/busybox")
+        .env("RFUTEX_PRELOAD_REDIRECT", "1")
+        .env("RFUTEX_PRELOAD_REPORT", "1");
+    command
+}
+
+/// True if this program has the library.
+fn is_preloaded() -> bool {
+    env::var_os("LD_PRELOAD").is_some()
+}
+
+/// What a program has said.
+#[track_caller]
+fn said(output: Output) -> String {
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(output.status.success(), "{}: {said}", output.status);
+    said
+}
+
+/// The number after `word` in the last line that begins with `line`, of all processes that said
+/// one.
+fn counted(said: &str, line: &str, word: &str) -> u64 {
+    let lines = said.lines().filter(|text| text.contains(line));
+    let numbers = lines.map(|line| {
+        let (_, rest) = line
+            .split_once(&format!("{word} "))
+            .unwrap_or_else(|| panic!("{line}"));
+        let number = rest.split_whitespace().next().expect("a number");
+        number.parse::<u64>().unwrap_or_else(|_| panic!("{line}"))
+    });
+    numbers.sum()
+}
+
+#[track_caller]
+fn check(name: &str, arguments: &[&str], least: Least) {
+    let said = said(command(name, arguments).output().expect(name));
+    if !is_preloaded() {
+        return;
+    }
+    const COUNTS: &str = "rfutex-preload: process ";
+    const ENDS: &str = "rfutex-preload: wakes that ";
+    for (line, word, least) in [
+        (COUNTS, "wait", least.wait),
+        (COUNTS, "wake", least.wake),
+        (COUNTS, "kernel", least.kernel),
+        (ENDS, "kernel", least.on),
+        (ENDS, "library", least.without),
+    ] {
+        let count = counted(&said, line, word);
+        assert!(count >= least, "{word}: {count} of {least}: {said}");
+    }
+    assert!(!said.contains("not redirected"), "{said}");
+}
+
+/// Plays a part of `pthreads`.
+#[track_caller]
+fn play(part: &str, least: Least) {
+    check("pthreads", &[part], least);
+}
+
+pub fn mutex() {
+    play("mutex", DEVICE);
+}
+
+pub fn condvar() {
+    play("condvar", DEVICE);
+}
+
+pub fn timed() {
+    play(
+        "timed",
+        Least {
+            wait: 1,
+            ..Least::default()
+        },
+    );
+}
+
+pub fn barrier() {
+    play("barrier", DEVICE);
+}
+
+pub fn semaphore() {
+    play("semaphore", DEVICE);
+}
+
+pub fn rwlock() {
+    play("rwlock", DEVICE);
+}
+
+/// What the kernel wakes waits in the kernel.
+pub fn join() {
+    play(
+        "join",
+        Least {
+            kernel: 1,
+            ..DEVICE
+        },
+    );
+}
+
+pub fn robust() {
+    play(
+        "robust",
+        Least {
+            kernel: 1,
+            ..Least::default()
+        },
+    );
+}
+
+pub fn robust_unlock() {
+    play(
+        "robust-unlock",
+        Least {
+            wake: 1,
+            kernel: 1,
+            on: 1,
+            ..Least::default()
+        },
+    );
+}
+
+/// The lock and the unlock.
+pub fn priority_inheritance() {
+    play(
+        "priority-inheritance",
+        Least {
+            kernel: 2,
+            ..Least::default()
+        },
+    );
+}
+
+/// A wait that is on the kernel's side for nothing is found there, by another process.
+pub fn looks_like_a_thread() {
+    play(
+        "looks-like-a-thread",
+        Least {
+            wake: 1,
+            kernel: 1,
+            on: 1,
+            ..Least::default()
+        },
+    );
+}
+
+pub fn fork() {
+    play("fork", DEVICE);
+}
+
+/// One of the two is static.
+pub fn spawn() {
+    play(
+        "spawn",
+        Least {
+            without: 1,
+            ..DEVICE
+        },
+    );
+}
+
+pub fn cancel_condvar() {
+    play(
+        "cancel-condvar",
+        Least {
+            wait: 1,
+            ..Least::default()
+        },
+    );
+}
+
+pub fn cancel_semaphore() {
+    play(
+        "cancel-semaphore",
+        Least {
+            wait: 1,
+            ..Least::default()
+        },
+    );
+}
+
+pub fn cancel_asynchronously() {
+    play(
+        "cancel-asynchronously",
+        Least {
+            wait: 1,
+            ..Least::default()
+        },
+    );
+}
+
+pub fn cancel_anywhere() {
+    play(
+        "cancel-anywhere",
+        Least {
+            wake: 1,
+            ..Least::default()
+        },
+    );
+}
+
+pub fn signals() {
+    play("signals", DEVICE);
+}
+
+/// Three times a library that waits once and wakes once.
+pub fn dlopen() {
+    play(
+        "dlopen",
+        Least {
+            wait: 3,
+            wake: 3,
+            ..DEVICE
+        },
+    );
+}
+
+pub fn by_number() {
+    play(
+        "by-number",
+        Least {
+            kernel: 1,
+            ..DEVICE
+        },
+    );
+}
+
+pub fn closed() {
+    play("closed", DEVICE);
+}
+
+pub fn registers() {
+    play(
+        "registers",
+        Least {
+            wait: 1,
+            ..Least::default()
+        },
+    );
+}
+
+pub fn exceptions() {
+    check("exceptions", &[], DEVICE);
+}
+
+/// Redirecting adds few instructions to a call.
+pub fn cost() {
+    /// As many as it may be.
+    const MOST: u64 = 60;
+    let output = command("pthreads", &["cost"]).output().expect("pthreads");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = said(output);
+    assert!(
+        counted(&said, "rfutex-preload: process ", "wake") >= 4,
+        "{said}"
+    );
+    let through = counted(&printed, "by ", "syscall()");
+    let redirected = counted(&printed, "by ", "redirected");
+    println!("{}", printed.trim_end());
+    assert!(through > 0 && redirected <= through + MOST, "{printed}");
+}
+
+/// Where there is no device, nothing is redirected, and the program runs as ever.
+pub fn without_the_device() {
+    let mut command = command("pthreads", &["mutex"]);
+    hidden(&mut command);
+    let said = said(command.output().expect("pthreads"));
+    assert_eq!(said, "", "nobody is to say anything");
+}
+
+/// One that must have it is ended before it begins.
+pub fn required_without_the_device() {
+    let mut command = command("pthreads", &["mutex"]);
+    hidden(&mut command);
+    let output = command
+        .env("RFUTEX_PRELOAD", "require")
+        .output()
+        .expect("pthreads");
+    let said = String::from_utf8_lossy(&output.stderr);
+    use std::os::unix::process::ExitStatusExt;
+    assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+/// Has a program find no device.
+fn hidden(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    command.env_remove("RFUTEX_PRELOAD");
+    // SAFETY: It makes system calls, with constants.
+    unsafe {
+        command.pre_exec(|| {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+            let nothing: Option<&str> = None;
+            let flags = nix::mount::MsFlags::MS_BIND;
+            nix::mount::mount(Some("/dev/null"), "/dev/rfutex", nothing, flags, nothing)?;
+            Ok(())
+        });
+    }
+}
+
+/// Code may not be changed: nothing is redirected, and one sentence says so.
+pub fn refused() {
+    let mut command = command("pthreads", &["mutex"]);
+    command.env_remove("RFUTEX_PRELOAD");
+    use std::os::unix::process::CommandExt;
+    let errno = seccompiler::SeccompAction::Errno(libc::EACCES as u32);
+    let rules = [(libc::SYS_memfd_create, Vec::new())].into();
+    let arch = env::consts::ARCH.try_into().expect("a known machine");
+    let filter =
+        seccompiler::SeccompFilter::new(rules, seccompiler::SeccompAction::Allow, errno, arch);
+    let filter = filter.expect("a filter");
+    let filter: seccompiler::BpfProgram = filter.try_into().expect("a program");
+    // SAFETY: It makes one system call, with memory that was allocated before.
+    unsafe {
+        command.pre_exec(move || seccompiler::apply_filter(&filter).map_err(std::io::Error::other));
+    }
+    let said = said(command.output().expect("pthreads"));
+    let sentence = "nothing is redirected: ";
+    let lines = said.lines().filter(|line| line.contains(sentence));
+    assert_eq!(lines.count(), 1, "{said}");
+    assert_eq!(
+        counted(&said, "rfutex-preload: process ", "wait"),
+        0,
+        "{said}"
+    );
+}
