@@ -3,7 +3,8 @@
 #
 # install.sh PREFIX: builds rfutexctl, as one file that needs no libraries, and
 # installs it with its man pages and what shells complete with, below
-# $DESTDIR$PREFIX. PROFILE names the profile of cargo.
+# $DESTDIR$PREFIX; and, where it works, the library that `rfutexctl run` loads into
+# programs. PROFILE names the profile of cargo.
 
 set -euo pipefail
 [ $# = 1 ] || {
@@ -38,3 +39,11 @@ bash bash-completion/completions/rfutexctl
 zsh zsh/site-functions/_rfutexctl
 fish fish/vendor_completions.d/rfutexctl.fish
 EOF
+
+# It is dynamic, as the programs are into which it is loaded.
+[ "$target" = x86_64-unknown-linux-gnu ] || exit 0
+RUSTFLAGS=-Ctarget-feature=-crt-static cargo rustc --locked --target "$target" \
+	--target-dir ../build/preload -p rfutex-preload --lib --crate-type cdylib \
+	--profile preload -- -Clink-arg=-Wl,-z,initfirst
+install -D -m 644 "../build/preload/$target/preload/librfutex_preload.so" \
+	"$to/lib/rfutex/librfutex_preload.so"

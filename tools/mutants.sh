@@ -12,6 +12,9 @@ mkdir -p "$MODULES"
 with_spinner programs "$MODULES/programs-mutants.log" \
 	env --chdir="$TOP/tools" cargo build --locked --target "$target" \
 	-p rfutex-vm -p rfutex-guest -p rfutex-selftests -p rfutex-ctl -p rfutex-mutants
+# shellcheck source=tools/preload/build.sh
+. "$TOP/tools/preload/build.sh"
+build_preload "$target"
 
 programs=$TOP/build/target/$target/debug
 exec "$programs/rfutex-mutants" --kdir "$KDIR" --top "$TOP" \

@@ -86,6 +86,17 @@ else
 	build_programs "$guest_target" guest ${packages/samples/}
 fi
 
+case $command/$guest_target in
+check/"$target" | run/* | recording/* | gdb/*)
+	# shellcheck source=tools/preload/build.sh
+	. "$TOP/tools/preload/build.sh"
+	build_preload "$target"
+	# Where rfutexctl looks for it, in a VM that has the host's files.
+	install "$TOP/build/preload/$target/preload/librfutex_preload.so" \
+		"$TOP/build/target/$target/debug"
+	;;
+esac
+
 if [ "$command" = peers ]; then
 	# shellcheck source=tools/peers/build.sh
 	. "$TOP/tools/peers/build.sh"

@@ -6,6 +6,8 @@ mod examples;
 mod list;
 mod meet;
 mod refused;
+#[cfg(target_arch = "x86_64")]
+mod run;
 mod terminal;
 mod top;
 mod trace;
@@ -26,6 +28,8 @@ pub fn trials() -> Vec<libtest_mimic::Trial> {
         top::trials(),
         trace::trials(),
         refused::trials(),
+        #[cfg(target_arch = "x86_64")]
+        run::trials(),
         examples::trials(),
     ];
     parts.into_iter().flatten().collect()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The command line. The man pages and the completions are made from it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,7 +18,9 @@ pub const STATUS: &str = "\
 1: it failed, and standard error has the reason in one sentence.
 2: the command line is wrong.
 3: wait, store --if: the word has another value. doctor: something looks wrong.
-4: wait: the time is over.";
+4: wait: the time is over.
+run has the exit status of the program; and, as env has it, 127: there is no such program,
+126: it cannot be run on rfutex, 125: rfutex or its library cannot be used.";
 
 /// See who waits in rfutex, and wait and wake from shell scripts
 #[derive(Clone, Debug, Parser)]
@@ -58,6 +61,13 @@ pub enum Command {
     /// Show waits and wakes as they happen
     #[command(after_help = examples::TRACE)]
     Trace(Trace),
+    /// Run a program whose locks and waits go to rfutex instead of futex(2)
+    ///
+    /// The program must be linked dynamically with glibc on x86-64. Its own calls of futex and those
+    /// of its libraries, the C library's locks among them, are redirected; so are those of programs
+    /// that it starts. Documentation/preload.rst says what waits where.
+    #[command(after_help = examples::RUN)]
+    Run(Run),
     /// Wait while a word of a file has a value
     #[command(after_help = examples::WAIT)]
     Wait(Wait),
@@ -139,6 +149,27 @@ pub struct Trace {
     /// End after so many events
     #[arg(long, short = 'n', value_name = "N")]
     pub count: Option<u64>,
+}
+
+/// Options of `run`.
+#[derive(Args, Clone, Debug)]
+pub struct Run {
+    /// Say on standard error what is redirected and what is not, and at the end what was called
+    #[arg(long)]
+    pub report: bool,
+    /// End the program, or one that it starts, rather than have it wait elsewhere
+    ///
+    /// Without it, a program that cannot be redirected, or that loses the device before it has used
+    /// it, goes on with futex(2).
+    #[arg(long)]
+    pub require: bool,
+    /// The library that redirects, if it is not where it is installed
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub library: Option<PathBuf>,
+    /// The program and its arguments
+    #[arg(value_name = "PROGRAM", required = true, trailing_var_arg = true,
+          value_hint = ValueHint::CommandWithArguments)]
+    pub program: Vec<OsString>,
 }
 
 /// A word, and the options of `load`.
@@ -269,6 +300,17 @@ mod tests {
     }
 
     #[test]
+    fn programs_keep_their_options() {
+        for line in ["run --report -- ls -l --all", "run --report ls -l --all"] {
+            let Ok(Command::Run(run)) = parse(line) else {
+                panic!("{line}")
+            };
+            assert_eq!((run.report, run.require), (true, false), "{line}");
+            assert_eq!(run.program, ["ls", "-l", "--all"], "{line}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_has_exit_status_2() {
         for line in [
             "wait",
@@ -278,6 +320,9 @@ mod tests {
             "wake a:0 4294967296",
             "list --older-than soon",
             "nonsense",
+            "run",
+            "run --report",
+            "run --nonsense ls",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

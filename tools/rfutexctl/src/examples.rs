@@ -75,6 +75,15 @@ Examples:
   $ while sleep 0.1; do rfutexctl wake /dev/shm/trace:0 >/dev/null; done &
   $ rfutexctl trace --event rfutex_wake --count 1";
 
+/// Of `run`.
+pub const RUN: &str = "\
+Examples:
+  A program on rfutex; `rfutexctl list` and `rfutexctl top` show meanwhile who waits in it:
+  $ rfutexctl run -- /usr/bin/sort /etc/passwd
+
+  What is redirected in it, and at the end what was called:
+  $ rfutexctl run --report -- /usr/bin/sort /etc/passwd 2>/dev/shm/report";
+
 /// Of `wait`.
 pub const WAIT: &str = "\
 Examples:

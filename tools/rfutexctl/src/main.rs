@@ -13,6 +13,7 @@ mod man;
 mod meet;
 mod place;
 mod record;
+mod run;
 mod source;
 mod status;
 mod tables;
@@ -42,7 +43,8 @@ fn main() -> ExitCode {
         Err(error) => {
             // If that cannot be said either, the exit status says it.
             let _ = writeln!(io::stderr(), "rfutexctl: {error:#}");
-            ExitCode::FAILURE
+            let refused = error.downcast_ref::<run::Refused>();
+            refused.map_or(ExitCode::FAILURE, |refused| refused.status.into())
         }
     }
 }
@@ -58,6 +60,7 @@ fn carry_out(command: Command, out: &mut impl Write) -> Result<u8> {
         }
         Command::Key(options) => key::run(&options, out),
         Command::Trace(options) => trace::run(&options, out),
+        Command::Run(options) => run::run(&options),
         Command::Wait(options) => meet::wait(&options),
         Command::Wake(options) => meet::wake(&options, out),
         Command::Store(options) => meet::store(&options, out),

@@ -102,7 +102,8 @@ mod tests {
         let names: Vec<_> = pages.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names[0], "rfutexctl.1");
         for name in [
-            "status", "list", "top", "doctor", "key", "trace", "wait", "wake", "store", "load",
+            "status", "list", "top", "doctor", "key", "trace", "run", "wait", "wake", "store",
+            "load",
         ] {
             let file = format!("rfutexctl-{name}.1");
             assert!(names.contains(&file.as_str()), "{names:?}");

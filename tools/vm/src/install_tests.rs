@@ -12,11 +12,12 @@ use anyhow::{Result, ensure};
 use crate::root::is_dynamic;
 
 /// What is there beside the man pages, with the permissions.
-const FILES: [(&str, u32); 4] = [
+const FILES: [(&str, u32); 5] = [
     ("bin/rfutexctl", 0o755),
     ("share/bash-completion/completions/rfutexctl", 0o644),
     ("share/fish/vendor_completions.d/rfutexctl.fish", 0o644),
     ("share/zsh/site-functions/_rfutexctl", 0o644),
+    ("lib/rfutex/librfutex_preload.so", 0o644),
 ];
 
 const PAGES: &str = "share/man/man1/";

@@ -221,6 +221,9 @@ impl<'a> Job<'a> {
         let limits = if nothing { OURS } else { UNLIMITED };
         let mut session = self.options.session(self.places, self.interrupt, limits)?;
         let root = self.places.root(self.programs)?;
+        if self.programs.contains(&"rfutexctl") {
+            self.places.add_preload(&root)?;
+        }
         session.choose_accelerator(&root)?;
         let (place, shares) = self.brought.put_into(&root, self.places, argv)?;
         session.machine.shares = shares;
