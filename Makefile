@@ -70,6 +70,15 @@ clean:
 demo check splats:
 	@tools/vm.sh $@ $(if $(TESTS),$(TESTS:%=--only %))
 
+# AGAIN=1: run no test, but compare what the last run reached with the list of accepted lines.
+coverage:
+	@tools/vm.sh $@ $(if $(AGAIN),--again) $(if $(TESTS),$(TESTS:%=--only %))
+
+# N=for how many seconds, or MINUTES=; SEED=a number; REPLAY=an input that was found, alone.
+fuzz:
+	@tools/vm.sh $@ $(if $(MINUTES),--seconds $$(($(MINUTES) * 60))) $(if $(N),--seconds $(N)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(REPLAY),--replay $(call quote,$(REPLAY)))
+
 check-peers:
 	@tools/vm.sh peers $(if $(TESTS),$(TESTS:%=--only %))
 
@@ -134,6 +143,10 @@ help:
 	@echo
 	@echo 'More of that kind:'
 	@echo '  check-peers     - run the kernel'"'"'s futex selftests and perf bench futex on rfutex, too'
+	@echo '  coverage        - run the tests on an instrumented module, and tell which of its lines'
+	@echo '                    none reaches (AGAIN=1: judge what the last run reached)'
+	@echo '  fuzz            - look for inputs that reach what none has reached, and fail'
+	@echo '                    (N=seconds or MINUTES=, SEED=number, REPLAY=file)'
 	@echo '  oracle          - compare random scenarios with futex(2) (N=scenarios SEED=number)'
 	@echo '  kill            - kill processes that use a robust lock (N=how many)'
 	@echo '  bench           - measure rfutex and futex(2) (QUICK=1: only count instructions;'
@@ -185,5 +198,5 @@ mutants:
 	@tools/mutants.sh $(ONLY:%=--only %) $(if $(ALL),--all) $(if $(FRESH),--fresh)
 
 .PHONY: all modules modules_install headers_install install-tools kernel-with-rust \
-	rust-analyzer clean demo check check-peers oracle kill bench bench-compare profile boots splats run gdb recording lint doc \
+	rust-analyzer clean demo check coverage fuzz check-peers oracle kill bench bench-compare profile boots splats run gdb recording lint doc \
 	help litmus builds matrix mutants

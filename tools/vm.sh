@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# vm.sh check|peers|bench|bench-compare|profile|boots|demo|splats|run|recording|gdb [OPTION...]: prepares the kernel, the module
+# vm.sh check|coverage|fuzz|peers|bench|bench-compare|profile|boots|demo|splats|run|recording|gdb [OPTION...]: prepares the kernel, the module
 # and the programs, then runs rfutex-vm, which boots the VM. The environment may
 # name a built kernel (NAMED_KDIR) or a kernel's source (KSRC).
 
@@ -10,13 +10,15 @@
 target=x86_64-unknown-linux-gnu
 # What the programs in the VM are built for.
 guest_target=$target
-usage() { die "usage: vm.sh check|peers|bench|bench-compare|profile|boots|demo|splats|run|recording|gdb [OPTION...]"; }
+usage() { die "usage: vm.sh check|coverage|fuzz|peers|bench|bench-compare|profile|boots|demo|splats|run|recording|gdb [OPTION...]"; }
 
 [ $# -gt 0 ] || usage
 command=$1
 shift
 case $command in
 check) flavour=${FLAVOUR:-debug${RFUTEX_ARCH:+-$RFUTEX_ARCH}} builds='module lab' packages='selftests samples ctl' ;;
+coverage) flavour=debug builds='module lab' packages='selftests samples ctl' ;;
+fuzz) flavour=debug builds=lab packages='selftests ctl' ;;
 splats) flavour=${FLAVOUR:-debug} builds=lab packages= ;;
 peers) flavour=${FLAVOUR:-lean} builds=module packages= ;;
 # Instructions are counted on this kernel; time is taken on another, see below.
@@ -34,16 +36,17 @@ build_modules() {
 	local build
 	for build in "$@"; do
 		case $build in
-		lab) build_module lab RFUTEX_LAB=y "${foreign[@]}" ;;
+		lab) build_module lab RFUTEX_LAB=y "${more[@]}" ;;
 		# What a debugger shows of the module, whatever the kernel was built with.
 		symbols) build_module symbols KCFLAGS=-g KRUSTFLAGS=-Cdebuginfo=2 ;;
-		*) build_module "$build" "${foreign[@]}" ;;
+		*) build_module "$build" "${more[@]}" ;;
 		esac
 	done
 }
 
 [ "$command" != gdb ] || "$TOOLS_KERNEL/packages.sh" gdb
-foreign=() options=()
+# What the build of a module is given besides.
+more=() options=()
 case ${RFUTEX_ARCH:-} in
 '') ;;
 arm64)
@@ -51,7 +54,7 @@ arm64)
 	# shellcheck source=tools/kernel/arm64.sh
 	. "$TOOLS_KERNEL/arm64.sh"
 	"$TOOLS_KERNEL/packages.sh" arm64
-	guest_target=$ARM64_TARGET foreign=(ARCH=arm64) ;;
+	guest_target=$ARM64_TARGET more=(ARCH=arm64) ;;
 *) die "ARCH=$RFUTEX_ARCH is not known; there is ARCH=arm64" ;;
 esac
 setup "$flavour"
@@ -59,6 +62,10 @@ if [ "${RFUTEX_ARCH:-}" = arm64 ]; then
 	arm64_std
 	tools=$(arm64_tools)
 	options+=(--guest-tools "$tools")
+fi
+if [ "$command" = coverage ] || [ "$command" = fuzz ]; then
+	MODULES=$MODULES/coverage more+=(RFUTEX_COVERAGE=y)
+	mkdir -p "$MODULES"
 fi
 # shellcheck disable=SC2086 # one word a build
 build_modules $builds
@@ -87,7 +94,7 @@ else
 fi
 
 case $command/$guest_target in
-check/"$target" | run/* | recording/* | gdb/*)
+check/"$target" | coverage/* | fuzz/* | run/* | recording/* | gdb/*)
 	# shellcheck source=tools/preload/build.sh
 	. "$TOP/tools/preload/build.sh"
 	build_preload "$target"

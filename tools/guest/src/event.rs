@@ -43,6 +43,15 @@ pub enum Event {
         /// Where each section of the module is in the kernel's memory.
         sections: Vec<(String, u64)>,
     },
+    /// What has been reached of an instrumented module.
+    Reached {
+        /// The module's file.
+        module: String,
+        /// How many blocks it has.
+        blocks: usize,
+        /// The numbers of those that were reached.
+        reached: Vec<usize>,
+    },
     /// The whole plan was carried out.
     Done,
 }

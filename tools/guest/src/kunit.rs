@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use rfutex_guest::event::Verdict;
 
-use crate::kmsg::Message;
+use rfutex_guest::kmsg::Message;
 
 const DIRECTORY: &str = "/sys/kernel/debug/kunit";
 

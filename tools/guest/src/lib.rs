@@ -4,5 +4,4 @@
 
 pub mod event;
 pub mod plan;
-pub mod splat;
-pub use rfutex_trial::{ktap, trial};
+pub use rfutex_trial::{kmsg, ktap, splat, trial};

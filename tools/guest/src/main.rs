@@ -3,7 +3,7 @@
 //! root and tells it by events how each test ended.
 
 mod attempt;
-mod kmsg;
+mod coverage;
 mod kunit;
 mod leftovers;
 mod module;

@@ -15,6 +15,10 @@ pub const DIR: &str = "/rfutex/dir";
 /// Where a directory is mounted that the guest leaves something in for the host.
 pub const OUT: &str = "/rfutex/out";
 
+/// Where the module is in the guest's root that keeps what is reached of an
+/// instrumented one, if that is wanted.
+pub const COVERAGE_MODULE: &str = "/lib/modules/rfutex_coverage.ko";
+
 /// Written to the kernel log when all is done: what the console shows after it
 /// is for the host to look at.
 pub const END_MARK: &str = "rfutex-guest: the plan is done";
@@ -130,6 +134,8 @@ pub enum Stage {
         #[serde(default)]
         parameters: Vec<String>,
     },
+    /// What is reached of an instrumented module from now on does not count.
+    EndOfCoverage,
     /// Runs a program that has the screen for itself.
     Exec {
         /// The program and its arguments.

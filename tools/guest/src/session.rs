@@ -11,12 +11,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use rfutex_guest::event::{Event, Outcome, Verdict};
+use rfutex_guest::kmsg::{self, Kmsg, Message};
 use rfutex_guest::plan::{self, Plan, Stage};
 use rfutex_guest::splat;
 use rfutex_guest::trial::{self, Ended, Group, Trial};
 
 use crate::attempt::Attempt;
-use crate::kmsg::{self, Kmsg, Message};
+use crate::coverage::Coverage;
 use crate::leftovers::Snapshot;
 use crate::{kunit, module, own};
 
@@ -108,6 +109,8 @@ pub struct Session {
     module: String,
     /// What it was loaded with.
     parameters: String,
+    /// What is reached of it, if the host wants to know.
+    coverage: Option<Coverage>,
     /// The KUnit suites of the kernel itself.
     own_suites: Vec<String>,
     /// What the kernel was built without.
@@ -129,6 +132,7 @@ impl Session {
             failed: false,
             module: String::new(),
             parameters: String::new(),
+            coverage: Coverage::begin().context("coverage")?,
             own_suites: kunit::suites().into_iter().collect(),
             lacks: plan.lacks.join(" "),
         })
@@ -147,6 +151,7 @@ impl Session {
                 without_suites,
             } => {
                 self.parameters = parameters.join(" ");
+                self.covered(&module)?;
                 self.module = module;
                 let mut insmod = module::insmod(&self.module);
                 kunit::run_at_load(!without_suites)?;
@@ -161,6 +166,7 @@ impl Session {
                 errno,
             } => {
                 let own = self.own_suites.clone();
+                self.covered(&module)?;
                 self.judged(&format!("{build}/refused/{parameters}"), || {
                     Ok(Attempt::of(|| {
                         module::refused(&module, &parameters, Errno::from_raw(errno), &own)
@@ -219,6 +225,7 @@ impl Session {
                 })
             }),
             Stage::Insmod { module, parameters } => {
+                self.covered(&module)?;
                 let mut insmod = module::insmod(&module);
                 let ended = trial::run(insmod.args(parameters), self.limit, None)?;
                 if !ended.well() {
@@ -229,6 +236,10 @@ impl Session {
                     );
                 }
                 module::is_there()
+            }
+            Stage::EndOfCoverage => {
+                let coverage = self.coverage.take();
+                coverage.map_or(Ok(()), |mut coverage| coverage.tell())
             }
             Stage::Exec { argv } => {
                 let status = Command::new(&argv[0])
@@ -255,6 +266,9 @@ impl Session {
     /// Ends the plan: judges what the kernel logged since the last test. Says
     /// nothing if all is well.
     pub fn close(&mut self) -> Result<()> {
+        if let Some(coverage) = &mut self.coverage {
+            coverage.tell()?;
+        }
         // First: no message is on neither side of it.
         fs::write("/dev/kmsg", plan::END_MARK)?;
         let messages = self.kmsg.drain()?;
@@ -263,6 +277,14 @@ impl Session {
             return Ok(());
         }
         self.end(plan::END, Attempt::default(), &messages)
+    }
+
+    /// What is reached from now on is of the module in this file.
+    fn covered(&mut self, module: &str) -> Result<()> {
+        match &mut self.coverage {
+            Some(coverage) => coverage.of(module),
+            None => Ok(()),
+        }
     }
 
     /// Runs one test: tells the host, attempts it, looks at the kernel log.
@@ -452,6 +474,9 @@ impl Session {
                     ..Attempt::from(ended)
                 })
             })?;
+            if let Some(coverage) = &mut self.coverage {
+                coverage.tell_if_due()?;
+            }
             if self.first_failure && self.failed {
                 break;
             }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use rfutex_guest::plan::{Plan, Stage};
 
+use crate::coverage::Reached;
 use crate::interrupt::Interrupt;
 use crate::report::{Phases, Report};
 use crate::root::Root;
@@ -21,6 +22,8 @@ pub struct Check<'a> {
     options: &'a Options,
     places: &'a Places,
     interrupt: &'a Interrupt,
+    /// Whether the module is instrumented, which takes its time.
+    coverage: bool,
 }
 
 impl<'a> Check<'a> {
@@ -30,6 +33,15 @@ impl<'a> Check<'a> {
             options,
             places,
             interrupt,
+            coverage: false,
+        }
+    }
+
+    /// For modules that are instrumented.
+    pub fn of_coverage(self) -> Self {
+        Self {
+            coverage: true,
+            ..self
         }
     }
 
@@ -39,14 +51,15 @@ impl<'a> Check<'a> {
     ///
     /// Most tests keep one processor busy, or wait. So two lanes run side by
     /// side, each with a VM of its own.
-    pub fn all(&self, only: &[String], only_module: bool) -> Result<Report> {
+    pub fn all(&self, only: &[String], only_module: bool) -> Result<Checked> {
         let mut report = Report::default();
+        let mut reached = Vec::new();
         let prepared = kernels::good_for_tests(self.places).and_then(|()| self.kvm_works());
         let kvm = match prepared {
             Ok(kvm) => kvm,
             Err(error) => {
                 report.close(Err(error))?;
-                return Ok(report);
+                return Ok(Checked { report, reached });
             }
         };
         let lanes = thread::scope(|scope| {
@@ -60,13 +73,14 @@ impl<'a> Check<'a> {
             let lane = lane?;
             report.join(lane.report);
             phases.join(lane.phases);
+            reached.extend(lane.reached);
         }
         println!("{}", report.slowest(5));
         println!("{phases}");
         let build = &self.places.build;
         results::write(build, report.outcomes())?;
         println!("results: {0}/check.tap, {0}/check.xml", build.display());
-        Ok(report)
+        Ok(Checked { report, reached })
     }
 
     /// Finds out, once for both lanes, whether KVM can be used.
@@ -77,9 +91,20 @@ impl<'a> Check<'a> {
     }
 
     fn session(&self) -> Result<Session<'a>> {
-        let limits = self.options.limits();
+        let mut limits = self.options.limits();
+        if self.coverage {
+            limits.total *= 4;
+        }
         self.options.session(self.places, self.interrupt, limits)
     }
+}
+
+/// What became of all.
+pub struct Checked {
+    /// Of the tests.
+    pub report: Report,
+    /// And what they reached of instrumented modules.
+    pub reached: Vec<Reached>,
 }
 
 /// Tests that run one after the other.
@@ -88,6 +113,7 @@ struct Lane<'a> {
     kvm: bool,
     report: Report,
     phases: Phases,
+    reached: Vec<Reached>,
 }
 
 impl<'a> Lane<'a> {
@@ -98,6 +124,7 @@ impl<'a> Lane<'a> {
             kvm,
             report,
             phases,
+            reached: Vec::new(),
         }
     }
 
@@ -139,7 +166,11 @@ impl<'a> Lane<'a> {
         } else {
             Vec::new()
         };
-        self.in_vm("second vm", &root, stages::nothing(samples, only))
+        let mut stages = stages::nothing(samples, only);
+        if only.is_empty() && self.check.coverage {
+            stages.extend(stages::fuzz());
+        }
+        self.in_vm("second vm", &root, stages)
     }
 
     /// The tests of the programs, while the harness's own VMs run: those wait
@@ -205,6 +236,7 @@ impl<'a> Lane<'a> {
             let log = format!("check-{}", name.replace(' ', "-"));
             let ran = session.run(root, &plan, &log, &mut lane.report)?;
             lane.phases.add("boot", ran.boot);
+            lane.reached.extend(ran.reached);
             Ok(())
         })
     }

@@ -4,6 +4,8 @@
 mod bench;
 mod boots;
 mod check;
+mod coverage;
+mod fuzz;
 mod gdb;
 mod host;
 mod install_tests;
@@ -12,6 +14,7 @@ mod kernels;
 mod kvm;
 mod own;
 mod peers;
+mod places;
 mod qmp;
 mod recording;
 mod report;
@@ -112,6 +115,20 @@ enum Do {
         /// Run only what runs in the VM with the module: the rest does not depend on the kernel
         #[arg(long)]
         only_module: bool,
+    },
+    /// Run the tests of the module on instrumented builds, and tell which lines none reaches
+    Coverage {
+        /// Run only the selftests that have this in their name (may be given more than once)
+        #[arg(long, value_name = "PART")]
+        only: Vec<String>,
+        /// Run none: compare what the last run of all reached with the list of accepted lines
+        #[arg(long)]
+        again: bool,
+    },
+    /// Look for inputs that fail, among those that reach what no other has reached
+    Fuzz {
+        #[command(flatten)]
+        choice: fuzz::Choice,
     },
     /// Run the harness's own tests: trigger each kind of splat and see the run fail
     Splats,
@@ -280,8 +297,25 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
     match &cli.command {
         Do::Check { only, only_module } => {
             let check = check::Check::new(options, &places, &interrupt);
-            Ok(close(&check.all(only, *only_module)?))
+            Ok(close(&check.all(only, *only_module)?.report))
         }
+        Do::Coverage { only, again } => {
+            let top = std::path::absolute(&options.top)?;
+            if *again {
+                return Ok(exit_code(coverage::report_again(&places, &top)?));
+            }
+            let check = check::Check::new(options, &places, &interrupt).of_coverage();
+            let checked = check.all(only, true)?;
+            let all = only.is_empty() && checked.report.good();
+            if only.is_empty() {
+                coverage::keep(&places, &checked.reached)?;
+            }
+            let fits = coverage::report(&places, &top, &checked.reached, all)?;
+            Ok(exit_code(
+                close(&checked.report) == ExitCode::SUCCESS && fits,
+            ))
+        }
+        Do::Fuzz { choice } => fuzz::run(options, &places, &interrupt, choice),
         Do::Splats => {
             let mut report = Report::default();
             let result =

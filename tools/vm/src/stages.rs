@@ -106,6 +106,28 @@ pub fn nothing(samples: Vec<Stage>, only: &[String]) -> Vec<Stage> {
     stages
 }
 
+/// A short search for inputs that reach something new, on an instrumented build. What that reaches
+/// is left to chance, and does not count.
+pub fn fuzz() -> Vec<Stage> {
+    let module = guest_module("lab");
+    vec![
+        Stage::EndOfCoverage,
+        Stage::Insmod {
+            module,
+            parameters: Vec::new(),
+        },
+        Stage::Script {
+            name: "fuzz/keeps_what_is_new".to_owned(),
+            script: format!(
+                "dir=$(mktemp -d) && {SELFTESTS} fuzz --seconds 20 --dir $dir && \
+                 ls $dir/corpus/*.ron >/dev/null && rm -r $dir"
+            ),
+            output: None,
+            limit: 120,
+        },
+    ]
+}
+
 /// The selftests that have one of `parts` in their name. There may be none if
 /// `or_none`.
 fn trials(build: &str, without: &[&str], parts: &[String], or_none: bool) -> Stage {

@@ -20,12 +20,17 @@ pub struct Message {
 }
 
 /// A reader of `/dev/kmsg`.
+#[derive(Debug)]
 pub struct Kmsg {
     file: File,
 }
 
 impl Kmsg {
     /// Begins at the first message that the kernel still has.
+    ///
+    /// # Errors
+    ///
+    /// There is none for this user.
     pub fn open() -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
@@ -35,6 +40,10 @@ impl Kmsg {
     }
 
     /// All messages since the last call.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read.
     pub fn drain(&mut self) -> io::Result<Vec<Message>> {
         let mut messages = Vec::new();
         let mut record = [0; RECORD_MAX];
