@@ -14,7 +14,7 @@ mod commands;
 mod futex;
 mod memory;
 mod multi;
-mod random;
+pub mod random;
 mod sizes;
 
 use crate::harness::{command, errno, fx};

@@ -22,6 +22,7 @@ mod compat;
 mod ctl;
 mod deadline;
 mod errors;
+mod fuzz;
 mod history;
 mod hold;
 mod keys;
@@ -60,6 +61,9 @@ use std::process::ExitCode;
 pub fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("oracle") {
         return oracle::command(std::env::args().skip(1));
+    }
+    if std::env::args().nth(1).as_deref() == Some("fuzz") {
+        return fuzz::command(std::env::args().skip(1));
     }
     if std::env::args().nth(1).as_deref() == Some("robust") {
         return robust::command(std::env::args().skip(1));
@@ -107,6 +111,7 @@ pub fn main() -> ExitCode {
         sync::trials(),
         ctl::trials(),
         oracle::trials(),
+        fuzz::trials(),
     ];
     libtest_mimic::run(&args, trials.into_iter().flatten().collect()).exit_code()
 }

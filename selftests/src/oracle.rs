@@ -45,5 +45,12 @@ mod until;
 mod waiter;
 mod wrong;
 
+pub use call::Backend;
 pub use command::command;
-pub use trials::trials;
+pub use conductor::Conductor;
+pub use draw::drawn;
+pub use judge::{Judged, Pair, judged};
+pub use lane::on_processors;
+pub use script::Scenario;
+pub use trials::{PAIR, trials};
+pub use wrong::Fault;

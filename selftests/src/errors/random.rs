@@ -17,15 +17,36 @@ const CALLS: u32 = 5000;
 
 /// Memory of some kinds, and addresses of some more. Behind each mapping is
 /// more room than the largest struct, which cannot be accessed.
-struct Places {
-    maps: Vec<Mapping>,
+#[derive(Debug)]
+pub struct Places {
+    /// The mappings: private and shared ones that can be written to, the same read-only, and one
+    /// that cannot be accessed.
+    pub maps: Vec<Mapping>,
 }
 
 impl Places {
     /// Pages of a mapping that can be accessed.
     const LEN: usize = 2 * PAGE;
 
+    /// Pages of a mapping.
+    const ALL: usize = Self::LEN + 5 * PAGE;
+
     fn new() -> Self {
+        Self::made(|_, flags| Mapping::anonymous(Self::ALL, ProtFlags::PROT_NONE, flags))
+    }
+
+    /// The same from this address on, where nothing is.
+    pub fn at(addr: u64) -> Self {
+        Self::made(|number, flags| {
+            // With room between them.
+            let addr = addr + 2 * number * Self::ALL as u64;
+            let map = Mapping::at(addr, Self::ALL, flags).expect("nothing is there");
+            map.protect(ProtFlags::PROT_NONE);
+            map
+        })
+    }
+
+    fn made(map: impl Fn(u64, MapFlags) -> Mapping) -> Self {
         let kinds = [
             (
                 MapFlags::MAP_PRIVATE,
@@ -39,18 +60,18 @@ impl Places {
             (MapFlags::MAP_SHARED, ProtFlags::PROT_READ),
             (MapFlags::MAP_PRIVATE, ProtFlags::PROT_NONE),
         ];
-        let place = |(flags, prot)| {
-            let map = Mapping::anonymous(Self::LEN + 5 * PAGE, ProtFlags::PROT_NONE, flags);
+        let place = |(number, (flags, prot))| {
+            let map = map(number, flags);
             map.protect_part(0, Self::LEN, prot);
             map
         };
         Self {
-            maps: kinds.into_iter().map(place).collect(),
+            maps: (0..).zip(kinds).map(place).collect(),
         }
     }
 
     /// An address where nothing of Rust's own lies.
-    fn addr(&self, rng: &mut Rng) -> u64 {
+    pub fn addr(&self, rng: &mut Rng) -> u64 {
         let map = &self.maps[rng.usize(..self.maps.len())];
         let offset = match rng.u8(..4) {
             0 => 0,
@@ -84,7 +105,7 @@ impl Places {
 }
 
 /// A number that is often small, and often not.
-fn number(rng: &mut Rng) -> u64 {
+pub fn number(rng: &mut Rng) -> u64 {
     match rng.u8(..4) {
         0 => 0,
         1 => 1,
@@ -135,7 +156,8 @@ fn wait(places: &Places, rng: &mut Rng) -> rfutex_wait {
     }
 }
 
-fn bytes(places: &Places, rng: &mut Rng, nr: u32) -> Vec<u8> {
+/// The struct of the command with the number `nr`.
+pub fn bytes(places: &Places, rng: &mut Rng, nr: u32) -> Vec<u8> {
     let word = places.word(rng);
     match nr {
         2 => bytes_of(&rfutex_wake {
@@ -182,8 +204,13 @@ fn bytes(places: &Places, rng: &mut Rng, nr: u32) -> Vec<u8> {
     }
 }
 
+/// Whether [`documented`] knows the command, and not the others alone.
+pub fn is_listed(request: u32) -> bool {
+    matches!(request & 0xff, 2..=5 | 0x10..=0x16 | 0x20..=0x24 | 0x27 | 0x30)
+}
+
 /// What a call may give.
-fn documented(request: u32) -> &'static [i32] {
+pub fn documented(request: u32) -> &'static [i32] {
     match request & 0xff {
         0x20..=0x22 => &[
             EAGAIN, ETIMEDOUT, EINTR, EINVAL, EFAULT, E2BIG, EDEADLK, EOWNERDEAD, ENOTTY,

@@ -34,6 +34,11 @@ pub fn draw(seed: u64, index: u64, clock: bool) -> impl ValueTree<Value = Scenar
         .expect("every draw gives a scenario")
 }
 
+/// The same, as it is, and allowed to change the clock.
+pub fn drawn(seed: u64, index: u64) -> Scenario {
+    draw(seed, index, true).current()
+}
+
 fn scenario(clock: bool) -> impl Strategy<Value = Scenario> {
     let size = chosen(10, |at, _| match at {
         0..7 => Size::Bits32,

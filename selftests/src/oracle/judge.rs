@@ -101,6 +101,31 @@ pub fn judge(
     }
 }
 
+/// What is to be said of a scenario.
+#[derive(Debug)]
+pub enum Judged {
+    /// Nothing.
+    Fine,
+    /// The two differ so.
+    Different(String),
+    /// A call hangs. The threads of the conductor are lost.
+    Stuck(String),
+}
+
+/// Plays a scenario on both and says what is wrong.
+pub fn judged(conductor: &mut Conductor, pair: Pair, scenario: &Scenario) -> Judged {
+    match judge(conductor, pair, scenario, &mut Compared::default()) {
+        Ok(Verdict::Same | Verdict::Intended(_)) => Judged::Fine,
+        Ok(Verdict::Different(mismatch)) => Judged::Different(mismatch.describe(pair)),
+        Err(stuck) => {
+            let lost = std::mem::replace(conductor, Conductor::new());
+            // Its threads may be anywhere.
+            std::mem::forget(lost);
+            Judged::Stuck(stuck.to_string())
+        }
+    }
+}
+
 /// Where the first difference is that counts.
 enum At {
     Intended(&'static str),

@@ -322,14 +322,43 @@ impl Scenario {
     /// It is none, or there is nothing in it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let scenario: Self = ron::from_str(text).map_err(|error| error.to_string())?;
-        if scenario.words.is_empty() || scenario.actors.is_empty() {
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    /// Looks whether it can be played.
+    ///
+    /// # Errors
+    ///
+    /// There is nothing in it, or what does not go together.
+    pub fn check(&self) -> Result<(), String> {
+        if self.words.is_empty() || self.actors.is_empty() {
             return Err("a script needs a word and an actor".to_owned());
         }
         let in_arena = |word: &Word| word.kind.is_in_arena();
-        if scenario.table.is_none() && scenario.words.iter().any(in_arena) {
+        if self.table.is_none() && self.words.iter().any(in_arena) {
             return Err("a word in an arena needs a table".to_owned());
         }
-        Ok(scenario)
+        Ok(())
+    }
+
+    /// Changes what does not go together: words in an arena that is not there, and words on which
+    /// the resolvers do not agree.
+    pub fn repair(&mut self) {
+        if self.table.is_some() {
+            for actor in &mut self.actors {
+                actor.resolver = Resolver::Page;
+            }
+        }
+        let (table, by_vma) = (self.table.is_some(), self.is_by_vma());
+        for word in &mut self.words {
+            word.kind = match word.kind {
+                Kind::Arena if !table => Kind::Memfd,
+                Kind::BeyondArena if !table => Kind::Unmapped,
+                kind if by_vma && !kind.is_in_arena() => kind.agreed(),
+                kind => kind,
+            };
+        }
     }
 
     /// As a script: a line for each word, actor and step.

@@ -16,7 +16,7 @@ use crate::harness::{named_trial, trial};
 use libtest_mimic::Trial;
 
 /// What is compared.
-const PAIR: Pair = Pair(Backend::Futex, Backend::Rfutex);
+pub const PAIR: Pair = Pair(Backend::Futex, Backend::Rfutex);
 
 /// The kind of tests that are about the oracle itself, and not about the module.
 const OF_THE_ORACLE: &str = "oracle";
