@@ -103,6 +103,7 @@ pub fn main() -> ExitCode {
         robust::trials(),
         table::trials(),
         priority::trials(),
+        priority::latency::trials(),
         address_space::trials(),
         sandbox::trials(),
         monitor::trials(),

@@ -2,6 +2,8 @@
 //! Real-time tasks: woken and moved by priority, then first come, first served. As futex(2) does,
 //! which is asked too.
 
+pub mod latency;
+
 use crate::harness::{
     BOTH, Mapping, PAGE, Service, Sleeper, Task, Waiter, fx, nr_waiters, set_deadline,
     set_priority, set_priority_of, until_queued,

@@ -238,12 +238,14 @@ impl Options {
         interrupt: &'a Interrupt,
         limits: Limits,
     ) -> Result<Session<'a>> {
+        let mut append = kernels::command_line(places)?;
+        append.extend(self.append.iter().cloned());
         let machine = Machine {
             image: places.image()?,
             architecture: kernels::architecture(places)?,
             cpus: self.cpus,
             memory: self.memory,
-            append: self.append.clone(),
+            append,
             qemu_opts: self.qemu_opts.clone(),
             virtme: words("--virtme", self.virtme.as_deref())?,
             shares: Vec::new(),
