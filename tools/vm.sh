@@ -12,6 +12,24 @@ target=x86_64-unknown-linux-gnu
 guest_target=$target
 usage() { die "usage: vm.sh check|coverage|fuzz|peers|bench|bench-compare|profile|boots|demo|splats|run|recording|gdb [OPTION...]"; }
 
+# counts OPTION...: whether make bench with these counts instructions. Without any that choose, it
+# does; but some experiments do not.
+counts() {
+	local chosen=
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--quick | --only) return 0 ;;
+		--experiment)
+			case $2 in threads | crowd | watches) return 0 ;; esac
+			chosen=y
+			shift
+			;;
+		esac
+		shift
+	done
+	[ -z "$chosen" ]
+}
+
 [ $# -gt 0 ] || usage
 command=$1
 shift
@@ -21,8 +39,12 @@ coverage) flavour=debug builds='module lab' packages='selftests samples ctl' ;;
 fuzz) flavour=debug builds=lab packages='selftests ctl' ;;
 splats) flavour=${FLAVOUR:-debug} builds=lab packages= ;;
 peers) flavour=${FLAVOUR:-lean} builds=module packages= ;;
-# Instructions are counted on this kernel; time is taken on another, see below.
-bench | profile) flavour=count builds='module lab' packages=bench ;;
+# Instructions are counted on one kernel; the rest is measured on another, see below.
+bench)
+	flavour=lean builds='module lab' packages=bench
+	! counts "$@" || flavour=count
+	;;
+profile) flavour=count builds='module lab' packages=bench ;;
 bench-compare) flavour=count builds=module packages=bench ;;
 boots) flavour=${FLAVOUR:-lean} builds=module packages= ;;
 demo) flavour=lean builds=module packages=samples ;;
@@ -71,9 +93,15 @@ fi
 build_modules $builds
 kdir=$KDIR modules=$MODULES
 if [ "$command" = bench ] && [[ " $* " != *" --quick "* ]]; then
-	kernel lean
-	build_modules module lab
-	options+=(--time-kdir "$KDIR" --time-modules "$MODULES")
+	if [ "$flavour" != lean ]; then
+		kernel lean
+		build_modules module lab
+		options+=(--time-kdir "$KDIR" --time-modules "$MODULES")
+	fi
+	# shellcheck source=tools/lines/build.sh
+	. "$TOP/tools/lines/build.sh"
+	plugin=$(lines_plugin)
+	options+=(--lines "$plugin")
 fi
 # build_programs TARGET PACKAGE...
 build_programs() {

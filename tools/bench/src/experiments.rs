@@ -4,6 +4,7 @@
 pub mod crowd;
 pub mod fault;
 pub mod hash;
+pub mod lines;
 pub mod lock;
 pub mod reclaim;
 pub mod thp;
@@ -25,6 +26,8 @@ use rfutex_selftests::harness::Child;
 pub struct Scope {
     /// futex(2), and rfutex with each resolver.
     pub sides: Vec<Side>,
+    /// Whether words in an arena are measured, too, in an experiment that has such.
+    pub arena: bool,
     /// Only with words of files: with others it has been made.
     pub files_only: bool,
 }

@@ -50,7 +50,7 @@ enum Do {
     Time(Choice),
     /// Carry out experiments, of all sides
     Experiments {
-        /// threads, hash, crowd, watches, page-lock, fault, reclaim, thp
+        /// threads, hash, lines, crowd, watches, page-lock, fault, reclaim, thp
         names: Vec<String>,
         /// Only these resolvers
         #[arg(long, value_name = "NAME")]
@@ -123,11 +123,16 @@ fn ours(wanted: &[String]) -> Vec<Side> {
 fn experiment(names: &[String], resolvers: &[String], files_only: bool) {
     let mut sides = vec![Side::Native];
     sides.extend(ours(resolvers));
-    let scope = Scope { sides, files_only };
+    let scope = Scope {
+        sides,
+        arena: resolvers.is_empty() || resolvers.iter().any(|name| name == "none"),
+        files_only,
+    };
     for name in names {
         let run: fn(&Scope) = match name.as_str() {
             "threads" => experiments::threads::run,
             "hash" => experiments::hash::run,
+            "lines" => experiments::lines::run,
             "crowd" => experiments::crowd::run,
             "watches" => experiments::watches::run,
             "page-lock" => experiments::lock::run,

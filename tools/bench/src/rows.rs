@@ -10,7 +10,7 @@ mod single;
 mod sync;
 mod watch;
 
-pub use single::wait;
+pub use single::{requeue, wait, wake};
 pub use watch::set as watch_set;
 
 use crate::measure::Batch;

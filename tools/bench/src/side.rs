@@ -76,6 +76,17 @@ impl Side {
             .collect()
     }
 
+    /// The same, with a device file that was opened anew, if it resolves words.
+    pub fn opened_again(self) -> Self {
+        let Self::Ours(_, name) = self else {
+            return self;
+        };
+        let resolver = RESOLVERS.into_iter().find(|resolver| resolver.0 == name);
+        let (_, resolver) = resolver.expect("a file that resolves words");
+        let device = open(resolver).expect("a resolver that the module has");
+        Self::Ours(Box::leak(Box::new(device)), name)
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {

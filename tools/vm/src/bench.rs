@@ -4,13 +4,17 @@
 mod choice;
 mod compare;
 mod experiments;
+mod lines;
+mod more;
 mod plots;
 mod profile;
 mod results;
+mod symbols;
 mod table;
 mod targets;
 
 use std::fs::File;
+use std::os::unix::fs::symlink;
 use std::path::{self, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -29,10 +33,12 @@ use crate::session::Places;
 use crate::vng::Limits;
 
 pub use choice::Choice;
-use choice::{BOOTS, Boot, Load};
+use choice::{BOOTS, Boot, Load, Machine};
 pub use compare::Base;
+use lines::Told;
 pub use profile::Operation;
 use results::Results;
+use symbols::Symbols;
 
 /// Seconds. A clock that counts instructions leaps when the guest is idle: a file
 /// that the host is slow to read may take it minutes. The host's limits hold.
@@ -87,6 +93,8 @@ pub struct Bench<'a> {
     kernel: Kernel<'a>,
     /// What takes time, if that is another.
     time: Option<Kernel<'a>>,
+    /// What counts lines that move.
+    plugin: Option<PathBuf>,
 }
 
 impl<'a> Bench<'a> {
@@ -102,7 +110,16 @@ impl<'a> Bench<'a> {
             interrupt,
             kernel: Kernel::new(places)?,
             time: time.map(Kernel::new).transpose()?,
+            plugin: None,
         })
+    }
+
+    /// Has this plugin of QEMU count lines.
+    pub fn with_plugin(self, plugin: Option<&PathBuf>) -> Self {
+        Self {
+            plugin: plugin.cloned(),
+            ..self
+        }
     }
 
     /// Measures, and prints what came out. False if something of it did not work.
@@ -114,6 +131,11 @@ impl<'a> Bench<'a> {
         results.write(&path)?;
         let plots = build.join("bench");
         plots::draw(&results, &plots)?;
+        if !results.moved.is_empty() {
+            let path = plots.join("lines.txt");
+            std::fs::write(&path, lines::listing(&results.moved))
+                .with_context(|| path.display().to_string())?;
+        }
         print!("{}", table::Printed(&results));
         println!("all figures: {}", path.display());
         println!("plots: {}", plots.display());
@@ -152,25 +174,35 @@ impl<'a> Bench<'a> {
             silence: Duration::from_secs(300),
             total: Duration::from_secs(30 * 60),
         };
-        let time = self.time.as_ref().filter(|_| !boot.counting);
+        let time = self.time.as_ref();
+        let time = time.filter(|_| boot.machine != Machine::Instructions);
         let kernel = time.unwrap_or(&self.kernel);
         let mut session = self
             .options
             .session(kernel.places, self.interrupt, limits)?;
-        if boot.counting {
-            session.count_instructions();
-        } else {
-            results.load = Some(results.load.unwrap_or(0.0).max(load()?));
-            session.choose_accelerator(&kernel.root)?;
+        let temp = tempfile::tempdir()?;
+        let counted = temp.path().join("lines");
+        match boot.machine {
+            Machine::Instructions => session.count_instructions(),
+            Machine::Lines => {
+                let plugin = self.plugin.as_ref().context("--lines, the plugin")?;
+                // A path without anything that means something to who passes it on.
+                let link = temp.path().join("lines.so");
+                symlink(path::absolute(plugin)?, &link).context("a link to the plugin")?;
+                session.count_lines(&link, &counted);
+            }
+            Machine::Time => {
+                results.load = Some(results.load.unwrap_or(0.0).max(load()?));
+                session.choose_accelerator(&kernel.root)?;
+            }
         }
         // An emulated one is, but seems not to be when the host is slow; and to
         // read another clock takes longer than what is timed.
         session.machine.append.push("tsc=reliable".to_owned());
         let plan = Plan {
-            limit: if boot.counting {
-                NO_LIMIT
-            } else {
-                self.options.limit
+            limit: match boot.machine {
+                Machine::Instructions | Machine::Lines => NO_LIMIT,
+                Machine::Time => self.options.limit,
             },
             stages: loads
                 .into_iter()
@@ -181,6 +213,11 @@ impl<'a> Bench<'a> {
         let progress = ProgressBar::new_spinner();
         progress.enable_steady_tick(Duration::from_millis(200));
         let mut report = Report::default();
+        let map = kernel.places.kdir.join("System.map");
+        let mut told = Told::new(match boot.machine {
+            Machine::Lines => Symbols::read(&map)?,
+            Machine::Instructions | Machine::Time => Symbols::default(),
+        });
         let name = format!("bench-{}", boot.name);
         let ran =
             session.run_with(
@@ -191,12 +228,29 @@ impl<'a> Bench<'a> {
                 |line| match Record::parse(line) {
                     Some(record) => {
                         progress.set_message(format!("{}: {record}", boot.name));
-                        results.add(record, boot.module);
+                        match record {
+                            Record::Symbols(of_module) => told.loaded(of_module),
+                            Record::Line(line) => {
+                                if let Some(line) = told.take(line) {
+                                    results.add(Record::Line(line), boot.module);
+                                }
+                            }
+                            other => results.add(other, boot.module),
+                        }
                     }
                     None => progress.suspend(|| println!("{line}")),
                 },
             )?;
         progress.finish_and_clear();
+        if boot.machine == Machine::Lines {
+            let (lines, mut moved) = told.with(&counted)?;
+            // The contender is in the other boot for lines, too.
+            moved.retain(|moved| boot.module != "lab" || moved.side != "futex(2)");
+            for line in lines {
+                results.add(Record::Line(line), boot.module);
+            }
+            results.moved.extend(moved);
+        }
         results.deaths += &report.deaths();
         let good = report.good() && ran.exited == Some(0);
         if !good {

@@ -146,6 +146,9 @@ enum Do {
         choice: bench::Choice,
         #[command(flatten)]
         time: bench::TimeKernel,
+        /// The plugin of QEMU that counts cache lines that move between processors
+        #[arg(long, value_name = "FILE")]
+        lines: Option<PathBuf>,
     },
     /// Measure what has become cheaper and dearer since another version of the module
     BenchCompare {
@@ -330,10 +333,14 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
             println!("{table}");
             Ok(exit_code(table.good()))
         }
-        Do::Bench { choice, time } => {
+        Do::Bench {
+            choice,
+            time,
+            lines,
+        } => {
             let time = time.places(&places)?;
             let bench = bench::Bench::new(options, &places, time.as_ref(), &interrupt)?;
-            Ok(exit_code(bench.run(choice)?))
+            Ok(exit_code(bench.with_plugin(lines.as_ref()).run(choice)?))
         }
         Do::BenchCompare { base } => {
             let bench = bench::Bench::new(options, &places, None, &interrupt)?;

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,17 @@ const COMMAND_LINE: &[&str] = &[
 
 /// QEMU's options for a processor that counts time in instructions.
 const COUNTING: &str = "-icount shift=0,sleep=off";
+
+/// The same for several. While all of them are idle, time goes by as it does on the host: there is
+/// work for the host then, and if time leapt, it would only deal with their clocks.
+const COUNTING_SEVERAL: &str = "-icount shift=0,sleep=on";
+
+/// QEMU 7.2 reads the stack of a program that returns by iret as if the kernel read it, which SMAP
+/// forbids.
+const NO_SMAP: &str = "-cpu max,smap=off";
+
+/// As many as take part in what is measured of lines.
+const LINES_PROCESSORS: u32 = 32;
 
 /// The script that runs our runner in the guest.
 pub const RUNNER: &str = "export PATH=/bin:/sbin RFUTEX_IMAGES=/images; exec rfutex-guest";
@@ -216,6 +227,29 @@ impl Session<'_> {
         self.machine.cpus = 1;
         let given = self.machine.qemu_opts.take().unwrap_or_default();
         self.machine.qemu_opts = Some(format!("{given} {COUNTING}").trim().to_owned());
+    }
+
+    /// Decides for many emulated processors, of which one runs at a time, and whose clock is the
+    /// number of instructions that all of them have run; `plugin` counts which lines move between
+    /// them, and writes that to `counted`.
+    pub fn count_lines(&mut self, plugin: &Path, counted: &Path) {
+        self.use_emulation();
+        self.machine.cpus = LINES_PROCESSORS;
+        // Where functions are is looked up in System.map; and where words are decides which
+        // buckets they are in.
+        let fixed = ["nokaslr", "norandmaps"].map(str::to_owned);
+        self.machine.append.extend(fixed);
+        let given = self.machine.qemu_opts.take().unwrap_or_default();
+        let plugin = format!(
+            "-plugin file={},out={}",
+            plugin.display(),
+            counted.display()
+        );
+        self.machine.qemu_opts = Some(
+            format!("{given} {COUNTING_SEVERAL} {NO_SMAP} {plugin}")
+                .trim()
+                .to_owned(),
+        );
     }
 
     /// Boots `root`, has the guest carry out `plan`, and notes in `report` what

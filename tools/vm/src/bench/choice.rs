@@ -16,7 +16,7 @@ pub struct Choice {
     /// Only operations that have this in their names (may be given more than once)
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
-    /// Only this experiment: crowd, threads, watches, hash, page-lock, fault, reclaim, thp (may be given more than once)
+    /// Only this experiment: crowd, threads, watches, lines, hash, page-lock, fault, reclaim, thp (may be given more than once)
     #[arg(long, value_name = "NAME")]
     experiment: Vec<String>,
     /// Only this resolver (may be given more than once)
@@ -27,16 +27,29 @@ pub struct Choice {
     hold: Vec<Hold>,
 }
 
+/// What a machine is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// One processor counts instructions.
+    Instructions,
+    /// A plugin of the emulator counts lines that move between many.
+    Lines,
+    /// Time is taken.
+    Time,
+}
+
 /// One boot of the machine.
 pub struct Boot {
     /// What it is for.
     pub name: &'static str,
-    /// Whether its one processor counts instructions.
-    pub counting: bool,
+    /// The machine.
+    pub machine: Machine,
     /// The build of the module.
     pub module: &'static str,
     /// The resolvers of the operations; none is that of words in an arena.
     resolvers: &'static [&'static str],
+    /// The only resolvers of the experiments, if not all that the module has.
+    experiment_resolvers: &'static [&'static str],
     /// The experiments.
     experiments: &'static [&'static str],
 }
@@ -46,30 +59,50 @@ pub struct Boot {
 pub const BOOTS: &[Boot] = &[
     Boot {
         name: "instructions",
-        counting: true,
+        machine: Machine::Instructions,
         module: "module",
         resolvers: &["page", "vma", "none"],
+        experiment_resolvers: &[],
         experiments: &["threads", "crowd", "watches"],
     },
     Boot {
         name: "instructions-lab",
-        counting: true,
+        machine: Machine::Instructions,
         module: "lab",
         resolvers: &["locked"],
+        experiment_resolvers: &[],
         experiments: &[],
     },
     Boot {
+        name: "lines",
+        machine: Machine::Lines,
+        module: "module",
+        resolvers: &[],
+        experiment_resolvers: &[],
+        experiments: &["lines"],
+    },
+    Boot {
+        name: "lines-lab",
+        machine: Machine::Lines,
+        module: "lab",
+        resolvers: &[],
+        experiment_resolvers: &["locked"],
+        experiments: &["lines"],
+    },
+    Boot {
         name: "time",
-        counting: false,
+        machine: Machine::Time,
         module: "module",
         resolvers: &["page", "vma", "none"],
+        experiment_resolvers: &[],
         experiments: &["hash"],
     },
     Boot {
         name: "time-lab",
-        counting: false,
+        machine: Machine::Time,
         module: "lab",
         resolvers: &["locked"],
+        experiment_resolvers: &[],
         experiments: &["hash", "page-lock", "fault", "reclaim", "thp"],
     },
 ];
@@ -145,10 +178,11 @@ impl Choice {
             .filter(|name| has(&self.resolver, name))
             .map(|name| format!("--resolver={name}"))
             .collect();
-        let quick = self.quick && !(boot.counting && boot.module == "module");
+        let quick =
+            self.quick && !(boot.machine == Machine::Instructions && boot.module == "module");
         let no_rows = self.only.is_empty() && !self.experiment.is_empty();
         if !resolvers.is_empty() && !quick && !no_rows {
-            let unit = if boot.counting {
+            let unit = if boot.machine == Machine::Instructions {
                 "instructions"
             } else {
                 "time"
@@ -164,9 +198,16 @@ impl Choice {
             .filter(|name| has(&self.experiment, name) && !no_experiments)
             .map(|&name| name.to_owned())
             .collect();
-        if !experiments.is_empty() {
-            let resolvers = self.resolver.iter();
-            let resolvers = resolvers.map(|name| format!("--resolver={name}"));
+        let resolvers: Vec<_> = match boot.experiment_resolvers {
+            [] => self.resolver.iter().map(String::as_str).collect(),
+            only => {
+                let only = only.iter().copied();
+                only.filter(|name| has(&self.resolver, name)).collect()
+            }
+        };
+        let none = resolvers.is_empty() && !boot.experiment_resolvers.is_empty();
+        if !experiments.is_empty() && !none {
+            let resolvers = resolvers.iter().map(|name| format!("--resolver={name}"));
             let mut line = command("experiments", resolvers.collect());
             line.extend(experiments);
             commands.push(line);
@@ -207,6 +248,27 @@ mod tests {
     fn quick_is_one_boot_that_counts() {
         let boots = BOOTS.iter().filter(|boot| !choice().loads(boot).is_empty());
         assert!(boots.map(|boot| boot.name).eq(["instructions"]));
+    }
+
+    #[test]
+    fn lines_are_counted_of_the_resolvers_that_a_boot_is_for() {
+        let mut choice = choice();
+        choice.quick = false;
+        choice.experiment = vec!["lines".to_owned()];
+        let resolvers = |choice: &Choice| -> Vec<(&str, usize)> {
+            let boots = BOOTS.iter().filter(|boot| !choice.loads(boot).is_empty());
+            let named = |word: &&String| word.starts_with("--resolver=");
+            let of = |boot: &Boot| {
+                choice.loads(boot)[0].commands[0]
+                    .iter()
+                    .filter(named)
+                    .count()
+            };
+            boots.map(|boot| (boot.name, of(boot))).collect()
+        };
+        assert_eq!(resolvers(&choice), [("lines", 0), ("lines-lab", 1)]);
+        choice.resolver = vec!["vma".to_owned()];
+        assert_eq!(resolvers(&choice), [("lines", 1)]);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct Claim {
     pub claim: String,
     /// The figure that decides.
     pub figure: f64,
+    /// What was measured that gave it, where that is not plain.
+    pub at: Option<String>,
     /// Whether it is so.
     pub holds: bool,
 }
@@ -41,6 +43,18 @@ const TITLES: &[(&str, &str)] = &[
     (
         "watches",
         "memory of an armed watch, and of a request of io_uring that waits",
+    ),
+    (
+        "lines, known",
+        "what the plugin counts of programs of which it is known",
+    ),
+    (
+        "lines",
+        "cache lines that move between processors for one operation, when so many take turns",
+    ),
+    (
+        "lines, lab module",
+        "the same with the lab module, and the resolver that it alone has",
     ),
     (
         "page-lock",
@@ -78,6 +92,14 @@ const NONE: f64 = 64.0;
 
 /// Bytes that an armed watch may take.
 const WATCH: f64 = 192.0;
+
+/// By how much of a line two sides may differ that move as many: where somebody is woken, an interrupt
+/// or the scheduler makes a difference now and then.
+pub const SAME: f64 = 0.5;
+
+/// What a sleeper holds with `hold=inode`, and what a call on a file that threads share counts.
+const HELD: [&str; 2] = ["s_active", "i_count"];
+const SHARED_FILE: &str = "f_ref";
 
 /// What the lines show, claim by claim. All of it is counted, and nothing rests
 /// on how long something took: that depends on what else the host does.
@@ -158,6 +180,12 @@ fn claims_with(hold: Hold, lines: &[Line]) -> Vec<Claim> {
         "pages back",
         0.0,
     );
+    found.known();
+    for side in OURS {
+        found.moves(side, false);
+        found.moves(&format!("{side}, one file"), true);
+    }
+    found.moves("none, one file", true);
     for figure in ["failed", "huge pages left"] {
         found.at_most(
             &format!("all: {figure}: none"),
@@ -202,6 +230,7 @@ impl Claims<'_> {
             hold: self.hold,
             claim: claim.to_owned(),
             figure,
+            at: None,
             holds,
         });
     }
@@ -218,6 +247,71 @@ impl Claims<'_> {
             let worst = figures.into_iter().fold(f64::MAX, f64::min);
             self.push(experiment, claim, worst, worst >= least);
         }
+    }
+
+    /// How many of the known programs come out otherwise.
+    fn known(&mut self) {
+        let known = |line: &&Line| line.experiment == "lines, known";
+        let wrong = |line: &&Line| {
+            ["accesses", "lines", "upgrades"].iter().any(|name| {
+                let expected = line.figure(&format!("{name} expected"));
+                expected.is_none() || line.figure(name) != expected
+            })
+        };
+        let programs: Vec<_> = self.lines.iter().filter(known).collect();
+        if let Some(first) = programs.first() {
+            let wrong = programs.iter().copied().filter(wrong).count() as f64;
+            let claim = "the plugin counts what is known: no program comes out otherwise";
+            self.push(first.experiment.clone(), claim, wrong, wrong == 0.0);
+        }
+    }
+
+    /// By how many lines the worst of the operations of `side` moves more than futex(2).
+    fn moves(&mut self, side: &str, shared_file: bool) {
+        let mut besides: Vec<&str> = match self.hold {
+            // Of what is in an arena, nothing is held.
+            Hold::Inode if !side.starts_with("none") => HELD.to_vec(),
+            Hold::Inode | Hold::Nothing => Vec::new(),
+        };
+        besides.extend(shared_file.then_some(SHARED_FILE));
+        let of = |side: &str| -> Vec<&Line> {
+            let lines = self.lines.iter();
+            lines.filter(|line| line.is("lines", side)).collect()
+        };
+        let native = of("futex(2)");
+        let more = |line: &Line| {
+            let same = |other: &&&Line| other.case == line.case && other.x == line.x;
+            let other = native.iter().find(same)?;
+            let others = |line: &Line| {
+                let named = besides.iter().filter_map(|name| line.figure(name));
+                Some(line.figure("lines")? - named.sum::<f64>())
+            };
+            Some(others(line)? - others(other)?)
+        };
+        let of_side = of(side).into_iter();
+        let Some((line, worst)) = of_side
+            .filter_map(|line| Some((line, more(line)?)))
+            .max_by(|one, other| one.1.total_cmp(&other.1))
+        else {
+            return;
+        };
+        let at = match line.x {
+            Some(x) => format!("{}, {x} processors", line.case),
+            None => line.case.clone(),
+        };
+        let besides = match &besides[..] {
+            [] => String::new(),
+            names => format!(" besides {}", names.join(", ")),
+        };
+        let claim = format!("{side}: no operation moves more lines than futex(2){besides}");
+        self.claims.push(Claim {
+            experiment: "lines".to_owned(),
+            hold: self.hold,
+            claim,
+            figure: worst,
+            at: Some(at),
+            holds: worst <= SAME,
+        });
     }
 
     /// The greatest cost through the one with the smallest crowd.
@@ -304,6 +398,52 @@ mod tests {
         assert_eq!(holds(&[slept("vma", 0.0)]), [true]);
         assert_eq!(holds(&[slept("vma", 1.0)]), [false]);
         assert!(holds(&[slept("locked", 9.0)]).is_empty());
+    }
+
+    #[test]
+    fn a_known_program_has_to_come_out_as_known() {
+        let program = |lines| {
+            let mut program = line("lines, known", "push", 1.0, "program", "accesses", 8.0);
+            for (name, figure) in [("lines", lines), ("upgrades", 0.0)] {
+                program.figures.push((name.to_owned(), figure));
+            }
+            for (name, figure) in [("accesses", 8.0), ("lines", 1.0), ("upgrades", 0.0)] {
+                program.figures.push((format!("{name} expected"), figure));
+            }
+            program
+        };
+        assert_eq!(holds(&[program(1.0)]), [true]);
+        assert_eq!(holds(&[program(1.0), program(1.5)]), [false]);
+    }
+
+    #[test]
+    fn no_operation_moves_more_lines_than_futex() {
+        let point = |case, x, side, lines| line("lines", case, x, side, "lines", lines);
+        let both = |hold, side, ours, named: &[(&str, f64)]| {
+            let mut last = point("wake-none, shared", 4.0, side, ours);
+            let named = named.iter().map(|&(name, lines)| (name.to_owned(), lines));
+            last.figures.extend(named);
+            let mut lines = [
+                point("wake-none, shared", 2.0, "futex(2)", 9.0),
+                point("wake-none, shared", 4.0, "futex(2)", 1.0),
+                point("wake-none, shared", 2.0, side, 1.0),
+                last,
+            ];
+            lines.iter_mut().for_each(|line| line.hold = hold);
+            holds(&lines)
+        };
+        let (inode, nothing) = (Hold::Inode, Hold::Nothing);
+        assert_eq!(both(nothing, "page", 1.0, &[]), [true]);
+        assert_eq!(both(nothing, "page", 2.0, &[]), [false]);
+        assert_eq!(both(inode, "none, one file", 2.0, &[]), [false]);
+        // What is held is let pass where something is held, and the users of a file that is shared.
+        let held = [("s_active", 1.0), ("i_count", 1.0)];
+        assert_eq!(both(inode, "page", 3.0, &held), [true]);
+        assert_eq!(both(nothing, "page", 3.0, &held), [false]);
+        let file = [("f_ref", 1.0)];
+        assert_eq!(both(nothing, "page, one file", 2.0, &file), [true]);
+        assert_eq!(both(nothing, "page", 2.0, &file), [false]);
+        assert!(both(nothing, "locked", 9.0, &[]).is_empty());
     }
 
     #[test]

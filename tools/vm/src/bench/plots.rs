@@ -42,6 +42,30 @@ const LINES: &[(&str, &str, &str, &str, bool)] = &[
     ),
     ("crowd", "shared", "instructions", "waiters elsewhere", true),
     (
+        "lines",
+        "wait-eagain, private",
+        "lines",
+        "processors",
+        false,
+    ),
+    ("lines", "wait-eagain, shared", "lines", "processors", false),
+    ("lines", "wait-eagain, arena", "lines", "processors", false),
+    ("lines", "wake-none, private", "lines", "processors", false),
+    ("lines", "wake-none, shared", "lines", "processors", false),
+    ("lines", "wake-none, arena", "lines", "processors", false),
+    ("lines", "pingpong, private", "lines", "processors", false),
+    ("lines", "pingpong, shared", "lines", "processors", false),
+    ("lines", "pingpong, arena", "lines", "processors", false),
+    ("lines", "wake-64, private", "lines", "processors", false),
+    ("lines", "wake-64, shared", "lines", "processors", false),
+    ("lines", "wake-64, arena", "lines", "processors", false),
+    ("lines", "requeue-64, private", "lines", "processors", false),
+    ("lines", "requeue-64, shared", "lines", "processors", false),
+    ("lines", "requeue-64, arena", "lines", "processors", false),
+    ("lines", "watch, private", "lines", "processors", false),
+    ("lines", "watch, shared", "lines", "processors", false),
+    ("lines", "watch, arena", "lines", "processors", false),
+    (
         "page-lock",
         "wake, fought for",
         "median us",
@@ -171,7 +195,8 @@ impl Chart<'_> {
         let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(f64::MIN, f64::max);
         let least = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(f64::MAX, f64::min);
         let x = (least(|p| p.0)..most(|p| p.0) * 1.05).log_scale();
-        let highest = most(|p| p.1) * 1.1;
+        // Of nothing but zeros as well, there is a picture.
+        let highest = (most(|p| p.1) * 1.1).max(1.0);
         if self.log {
             let y = (least(|p| p.1) * 0.9..highest).log_scale();
             self.draw_on(path, series, x, y)

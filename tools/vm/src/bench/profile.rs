@@ -26,7 +26,8 @@ use crate::report::Report;
 use crate::session::guest_module;
 use crate::vng::Limits;
 
-use trace::{Profile, Symbols};
+use super::symbols::Symbols;
+use trace::Profile;
 
 /// How long QEMU's log becomes.
 const ENOUGH: u64 = 24 << 20;

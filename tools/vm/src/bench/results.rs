@@ -11,6 +11,7 @@ use rfutex_bench::spread::Spread;
 use serde::Serialize;
 
 use super::experiments::{self, Claim};
+use super::lines::Moved;
 use super::targets::{self, Target};
 
 /// All of it.
@@ -35,6 +36,8 @@ pub struct Results {
     pub experiments: Vec<Line>,
     /// What they are to show, and whether they do.
     pub claims: Vec<Claim>,
+    /// Of the experiment `lines`: which lines moved, and who had them move.
+    pub moved: Vec<Moved>,
     /// The boots that died before anything of ours ran, and were made once more: a
     /// line each.
     pub deaths: String,
@@ -129,8 +132,8 @@ impl Results {
             }
             Record::Row(row) => self.row(&row).add(&row),
             Record::Line(mut line) => {
-                if module == "lab" && line.experiment == "hash" {
-                    line.experiment = "hash, lab module".to_owned();
+                if module == "lab" && ["hash", "lines"].contains(&line.experiment.as_str()) {
+                    line.experiment += ", lab module";
                 }
                 self.experiments.push(line);
                 self.claims = experiments::claims(&self.experiments);

@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use rfutex_bench::record::Line;
 
 use super::experiments::{self, Claim};
+use super::more::{self, More};
 use super::results::{Results, Row};
 
 /// From this load on, others take the processors away from what is timed.
@@ -167,14 +168,41 @@ fn experiment(lines: &[&Line]) -> Table {
 
 /// What was to be shown, and was or was not.
 fn claims(claims: &[Claim]) -> Table {
-    let mut table = new(&["experiment", "hold", "claim", "holds", "figure"], 4);
+    let mut table = new(&["experiment", "hold", "claim", "at", "holds", "figure"], 5);
     for claim in claims {
         table.add_row([
             claim.experiment.clone(),
             claim.hold.name().to_owned(),
             claim.claim.clone(),
+            claim.at.clone().unwrap_or_default(),
             if claim.holds { "yes" } else { "NO" }.to_owned(),
             figure(claim.figure),
+        ]);
+    }
+    table
+}
+
+/// A function's name, without what its parameters of types are.
+fn without_types(name: &str) -> &str {
+    name.split("::<").next().unwrap_or(name)
+}
+
+/// What moves more lines than futex(2) does, and of what.
+fn more(found: &[More]) -> Table {
+    let head = ["case", "by", "hold", "of what", "", "lines more"];
+    let mut table = new(&head, 4);
+    for more in found {
+        let of = more.of.iter();
+        let of: Vec<_> = of
+            .map(|(name, lines)| format!("{} {}", without_types(name), figure(*lines)))
+            .collect();
+        table.add_row([
+            more.case.to_owned(),
+            more.side.to_owned(),
+            more.hold.name().to_owned(),
+            of.join(", "),
+            more.x.map_or_else(String::new, |x| x.to_string()),
+            figure(more.lines),
         ]);
     }
     table
@@ -210,6 +238,11 @@ impl fmt::Display for Printed<'_> {
                 .collect();
             writeln!(f, "\n{name}: {}", experiments::title(name))?;
             writeln!(f, "{}", experiment(&lines).trim_fmt())?;
+        }
+        let found = more::all(&results.experiments, &results.moved);
+        if !found.is_empty() {
+            let what = "with the most processors, these move more than futex(2)";
+            writeln!(f, "\nlines: {what}\n{}", more(&found).trim_fmt())?;
         }
         if let Some(load) = results.load.filter(|&load| load > BUSY) {
             let what = "judge nothing by the times; no claim rests on them";

@@ -2,67 +2,19 @@
 //! What QEMU logged, by function and address.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+
+use crate::bench::symbols::Symbols;
 
 /// Where the kernel is entered by a system call.
 const ENTRY: &str = "entry_SYSCALL_64";
 
 /// Begins the names of functions where it is entered by an interrupt.
 const INTERRUPTS: [&str; 2] = ["asm_sysvec_", "asm_common_interrupt"];
-
-/// The first address that is the kernel's.
-const KERNEL: u64 = 1 << 63;
-
-/// What is not the kernel's.
-const USER: &str = "(user space)";
-
-/// Functions by their addresses.
-#[derive(Debug, Default)]
-pub struct Symbols(BTreeMap<u64, String>);
-
-impl Symbols {
-    /// Those of a System.map.
-    pub fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        Ok(Self::parse(&text))
-    }
-
-    fn parse(text: &str) -> Self {
-        let mut symbols = Self::default();
-        for line in text.lines() {
-            let mut fields = line.split(' ');
-            let (Some(address), Some(kind), Some(name)) =
-                (fields.next(), fields.next(), fields.next())
-            else {
-                continue;
-            };
-            if "tTwW".contains(kind)
-                && let Ok(address) = u64::from_str_radix(address, 16)
-            {
-                symbols.0.entry(address).or_insert_with(|| name.to_owned());
-            }
-        }
-        symbols
-    }
-
-    /// Adds others.
-    pub fn add(&mut self, others: Vec<(u64, String)>) {
-        self.0.extend(others);
-    }
-
-    /// The function at `address`, and how far in it that is.
-    fn at(&self, address: u64) -> (&str, u64) {
-        let before = self.0.range(..=address).next_back();
-        match before {
-            Some((start, name)) if address >= KERNEL => (name, address - start),
-            _ => (USER, 0),
-        }
-    }
-}
 
 /// What the calls of a log cost.
 #[derive(Debug, Default)]
@@ -152,6 +104,7 @@ fn address(line: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::symbols::USER;
 
     const MAP: &str = "\
 ffffffff81000000 T startup\nffffffff81000100 T entry_SYSCALL_64\nffffffff81000200 t work\n\
