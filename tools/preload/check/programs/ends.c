@@ -62,16 +62,13 @@ void robust(void)
 	assert(waitpid(owner, NULL, 0) == owner);
 }
 
-/* A robust lock that is unlocked: the wake finds on the kernel's side who waits there. */
-void robust_unlock(void)
+/* A lock of this kind, which a thread sleeps on until it is unlocked. */
+static void unlock_for_another(const pthread_mutexattr_t *attributes)
 {
 	pthread_mutex_t lock;
-	pthread_mutexattr_t attributes;
 	struct thread thread;
 
-	must(pthread_mutexattr_init(&attributes));
-	must(pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST));
-	must(pthread_mutex_init(&lock, &attributes));
+	must(pthread_mutex_init(&lock, attributes));
 	must(pthread_mutex_lock(&lock));
 	start(&thread, lock_and_unlock, &lock);
 	until_thread_asleep(&thread);
@@ -79,20 +76,23 @@ void robust_unlock(void)
 	join(&thread);
 }
 
+/* A robust lock that is unlocked: the wake finds on the kernel's side who waits there. */
+void robust_unlock(void)
+{
+	pthread_mutexattr_t attributes;
+
+	must(pthread_mutexattr_init(&attributes));
+	must(pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST));
+	unlock_for_another(&attributes);
+}
+
 void priority_inheritance(void)
 {
-	pthread_mutex_t lock;
 	pthread_mutexattr_t attributes;
-	struct thread thread;
 
 	must(pthread_mutexattr_init(&attributes));
 	must(pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT));
-	must(pthread_mutex_init(&lock, &attributes));
-	must(pthread_mutex_lock(&lock));
-	start(&thread, lock_and_unlock, &lock);
-	until_thread_asleep(&thread);
-	must(pthread_mutex_unlock(&lock));
-	join(&thread);
+	unlock_for_another(&attributes);
 }
 
 /*
