@@ -11,7 +11,7 @@ mod sync;
 mod watch;
 
 pub use single::{requeue, wait, wake};
-pub use watch::set as watch_set;
+pub use watch::{add_watch, set as watch_set};
 
 use crate::measure::Batch;
 use crate::memory::Memory;

@@ -16,6 +16,20 @@ pub fn set(device: &Rfutex) -> &'static Watches {
     Box::leak(Box::new(Watches::nonblocking(device).expect("a watch set")))
 }
 
+/// The call that arms a watch of `set` on `word`, for any wake.
+pub fn add_watch(set: &'static Watches, word: Word<'static>) -> Ioctl<uapi::rfutex_watch_add> {
+    let add = uapi::rfutex_watch_add {
+        word: word.into(),
+        val: 0,
+        mask: uapi::RFUTEX_MASK_ANY,
+        cookie: 0,
+        id: 0,
+        flags: 0,
+        cond: 0,
+    };
+    Ioctl::new(set, uapi::RFUTEX_WATCH_ADD, add)
+}
+
 /// A set with a watch on `word`, which has the value `val`. It stays when it is met.
 pub fn repeated(device: &Rfutex, word: Word<'static>, val: u64) -> &'static Watches {
     let set = set(device);
@@ -37,16 +51,7 @@ pub fn arm_remove(side: Side, memory: Memory) -> Batch {
         Side::Native => io_uring(word),
         Side::Ours(device, _) => {
             let set = set(device);
-            let add = uapi::rfutex_watch_add {
-                word: word.into(),
-                val: 0,
-                mask: uapi::RFUTEX_MASK_ANY,
-                cookie: 0,
-                id: 0,
-                flags: 0,
-                cond: 0,
-            };
-            let mut add = Ioctl::new(set, uapi::RFUTEX_WATCH_ADD, add);
+            let mut add = add_watch(set, word);
             let remove = uapi::rfutex_watch_remove {
                 id: 0,
                 flags: 0,

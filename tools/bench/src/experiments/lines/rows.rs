@@ -8,7 +8,7 @@ use super::turns::{self, BRISK, CALM, Part};
 use crate::call::{Futex, Ioctl, Numbers, WakeOne};
 use crate::experiments::{Wait, Wake};
 use crate::memory::Memory;
-use crate::rows::{requeue, wake, watch_set};
+use crate::rows::{add_watch, requeue, wake, watch_set};
 use crate::side::Side;
 use crate::uring::{Request, Ring};
 use rfutex::raw::uapi;
@@ -379,17 +379,8 @@ impl Watched {
             },
             Side::Ours(device, _) => {
                 let set = watch_set(device);
-                let add = uapi::rfutex_watch_add {
-                    word: word.into(),
-                    val: 0,
-                    mask: uapi::RFUTEX_MASK_ANY,
-                    cookie: 0,
-                    id: 0,
-                    flags: 0,
-                    cond: 0,
-                };
                 Self::Ours {
-                    add: Ioctl::new(set, uapi::RFUTEX_WATCH_ADD, add),
+                    add: add_watch(set, word),
                     wake: WakeOne::new(device, word),
                     read: Numbers::new(set),
                 }
