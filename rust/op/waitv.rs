@@ -88,6 +88,7 @@ fn attempt<'t>(
                 for later in index + 1..request.nr() {
                     context.resolve(request.entry(later)?.word)?;
                 }
+                compare_entries_before(context, request, index)?;
                 return mismatch.overcome(entry.word).map(|()| None);
             }
         };
@@ -138,6 +139,19 @@ fn attempt<'t>(
 /// Checks the entries from `first` on.
 fn check_entries_from(request: &request::Waitv, first: usize) -> Result {
     (first..request.nr()).try_for_each(|index| request.entry(index).map(drop))
+}
+
+/// Compares the words of the entries before `end` with their values. The first entry whose word has
+/// another value or cannot be read decides how the call ends, as in futex(2). But not every word is
+/// compared when its key is found.
+fn compare_entries_before(context: Context<'_>, request: &request::Waitv, end: usize) -> Result {
+    (0..end).try_for_each(|index| {
+        let entry = request.entry(index)?;
+        match context.compare(entry.word, entry.val) {
+            Ok(()) => Ok(()),
+            Err(mismatch) => mismatch.overcome(entry.word),
+        }
+    })
 }
 
 /// Takes the first `nr` waiters out of their queues, because the call ends with `result`, unless

@@ -14,6 +14,7 @@ trials![
     invalid,
     no_word,
     invalid_before_memory,
+    first_decides,
     array_cut_off,
     array_nowhere,
     larger_entries,
@@ -120,6 +121,25 @@ fn invalid_before_memory() {
             entries[invalid].mask = 0;
             assert_eq!(call_on(&entries), EINVAL, "{order:?}");
         }
+    }
+}
+
+/// A private word has a key wherever it is. Of one that cannot be read and one that has another
+/// value, the first in the array decides, as in futex(2), although the key of a word in a file may
+/// be found only after a look at its value.
+fn first_decides() {
+    let map = Mapping::shared(PAGE);
+    let hole = Mapping::nothing(PAGE);
+    for nr in [2, FEW, FEW + 1, MAX] {
+        for (unreadable, changed, expected) in [(0, nr - 1, EFAULT), (nr - 1, 0, EAGAIN)] {
+            let mut entries = right(&map, nr);
+            entries[changed].val = 1;
+            assert_eq!(call_on(&entries), EAGAIN);
+            entries[unreadable].word.addr = hole.addr();
+            entries[unreadable].word.flags = RFUTEX_WORD_PRIVATE;
+            assert_eq!(call_on(&entries), expected, "{nr} entries");
+        }
+        assert_nobody(&words(map.addr(), nr));
     }
 }
 
