@@ -265,6 +265,11 @@ impl Held {
     pub(crate) fn exchange(&mut self, from: &OwnedKey, to: &OwnedKey) {
         // `from` has one of the mm that this one is of.
         self.mm = to.held.mm.again();
+        if from.held.inode.is_none() && to.held.inode.is_none() {
+            // This one has no references on an inode either, because its key is that of `from`.
+            // Nothing is written then: the line is one that the processor may not have.
+            return;
+        }
         let again = to.held.inode.as_ref().map(InodeRef::again);
         let old = mem::replace(&mut self.inode, again);
         if let (Some(old), Some(witness)) = (old, &from.held.inode) {

@@ -164,8 +164,10 @@ impl Entry<'_> {
 /// - The buckets that the node may be queued in are those of a table that is alive for `'t`.
 /// - While the node is queued, `held` changes only under the bucket's lock. Otherwise it is
 ///   accessed by the task only.
+// It begins where a cache line does, so that the node, which is all that a requeue writes to if
+// nothing is held, is on one line, wherever on the stack the waiter lies.
 #[pin_data(PinnedDrop)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(crate) struct Waiter<'t> {
     node: Node,
     task: *const Task,
