@@ -13,6 +13,7 @@
 #include <linux/mman.h>
 #include <linux/spinlock_types.h>
 #include <linux/types.h>
+#include <linux/uaccess.h>
 #include <linux/xarray.h>
 #include <linux/rfutex.h>
 #include "rfutex_events.h"
@@ -135,6 +136,12 @@ int rfutex_cmpxchg_user_u8(u8 *old, u8 new, unsigned long addr);
 int rfutex_cmpxchg_user_u16(u16 *old, u16 new, unsigned long addr);
 int rfutex_cmpxchg_user_u32(u32 *old, u32 new, unsigned long addr);
 int rfutex_cmpxchg_user_u64(u64 *old, u64 new, unsigned long addr);
+/* The sizes in bytes, or-ed, of those that work (helpers.c). */
+#ifdef unsafe_try_cmpxchg_user
+static const u32 RFUTEX_CMPXCHG_USER_SIZES = 1 | 2 | 4 | 8;
+#else
+static const u32 RFUTEX_CMPXCHG_USER_SIZES = 4;
+#endif
 void rfutex_pagefault_disable(void);
 void rfutex_pagefault_enable(void);
 

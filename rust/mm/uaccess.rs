@@ -335,9 +335,26 @@ mod tests {
         }
     }
 
+    /// The sizes in bytes of words that can be updated here.
+    fn sizes() -> impl Iterator<Item = u32> {
+        let can = |size: &u32| helpers::RFUTEX_CMPXCHG_USER_SIZES & size != 0;
+        [1, 2, 4, 8].into_iter().filter(can)
+    }
+
+    #[test]
+    fn sizes_that_are_told_are_those_that_can_be_updated() -> Result {
+        for size in [1, 2, 4, 8] {
+            let (result, _, bytes) = update_disturbed(size, 0)?;
+            let can = sizes().any(|other| other == size);
+            assert!(result == if can { Ok(0) } else { Err(EINVAL) });
+            assert_eq!(bytes[8], u8::from(can));
+        }
+        Ok(())
+    }
+
     #[test]
     fn word_that_others_change_is_updated_all_the_same() -> Result {
-        for size in [1, 2, 4, 8] {
+        for size in sizes() {
             for times in [0, 1, 2, 5, 63] {
                 let (result, computed, bytes) = update_disturbed(size, times)?;
                 let old = u64::from_le_bytes([times; 8]) & (u64::MAX >> (64 - 8 * size));
@@ -353,7 +370,7 @@ mod tests {
 
     #[test]
     fn word_that_others_keep_changing_is_left_alone() -> Result {
-        for size in [1, 2, 4, 8] {
+        for size in sizes() {
             let (result, computed, bytes) = update_disturbed(size, u8::MAX)?;
             assert!(result == Err(EAGAIN));
             assert_eq!(u32::from(computed), UPDATE_TRIES);

@@ -30,6 +30,11 @@ const FEATURES: u64 = (uapi::RFUTEX_FEATURE_WAIT
     | uapi::RFUTEX_FEATURE_LIST
     | uapi::RFUTEX_FEATURE_RESOLVER_PAGE
     | uapi::RFUTEX_FEATURE_RESOLVER_VMA) as u64
+    | if uapi::RFUTEX_CMPXCHG_USER_SIZES == Size::ALL {
+        uapi::RFUTEX_FEATURE_WAKE_OP_SIZES as u64
+    } else {
+        0
+    }
     | if cfg!(CONFIG_IO_URING) {
         uapi::RFUTEX_FEATURE_URING as u64
     } else {

@@ -15,6 +15,8 @@ fn query() {
     assert!(query.features.contains(Features::WAKE));
     assert!(query.features.contains(Features::KEY_INFO));
     assert_eq!(query.sizes, 1 | 2 | 4 | 8);
+    let updates_all = query.features.contains(Features::WAKE_OP_SIZES);
+    assert_eq!(updates_all, cfg!(target_arch = "x86_64"));
     assert!(query.nr_buckets.is_power_of_two());
     let watches = query.features.contains(Features::WATCHES);
     assert_eq!(query.max_watches > 0, watches);

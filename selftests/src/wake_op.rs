@@ -6,9 +6,9 @@ mod concurrent;
 mod places;
 mod standing;
 
-use crate::harness::fx;
+use crate::harness::{Mapping, PAGE, fx};
 use libtest_mimic::Trial;
-use rfutex::{Compare, Error, Op, Target, Word};
+use rfutex::{Compare, Error, Features, Op, Target, Word};
 
 /// The tests of these modules.
 pub fn trials() -> Vec<Trial> {
@@ -22,6 +22,22 @@ pub fn trials() -> Vec<Trial> {
 pub fn target(word: Word<'static>) -> Target<'static> {
     // SAFETY: In the tests' mappings is nothing but atomics.
     unsafe { Target::from_word(word) }
+}
+
+/// The sizes in bytes of words that can be changed where they have addresses. The others are
+/// refused.
+fn sizes() -> Vec<u32> {
+    let features = fx().query().expect("query").features;
+    let (can, cannot): (Vec<u32>, Vec<u32>) = [1, 2, 4, 8]
+        .into_iter()
+        .partition(|&size| size == 4 || features.contains(Features::WAKE_OP_SIZES));
+    let map = Mapping::private(PAGE);
+    for size in cannot {
+        let refused = change(map.sized_word(0, size), Op::Set(1));
+        assert_eq!(refused, Err(Error::Invalid), "{size} bytes");
+        assert_eq!(map.read(0, 8), [0; 8]);
+    }
+    can
 }
 
 /// Changes `word`, and wakes nobody.

@@ -90,6 +90,8 @@ struct rfutex_query {
 #define RFUTEX_FEATURE_OWNERS	(1ULL << 11)
 #define RFUTEX_FEATURE_ROBUST	(1ULL << 12)
 #define RFUTEX_FEATURE_LIST	(1ULL << 13)
+/* RFUTEX_WAKE_OP: also targets with addresses that have 8, 16 or 64 bits. */
+#define RFUTEX_FEATURE_WAKE_OP_SIZES	(1ULL << 14)
 /* Which resolvers there are (RFUTEX_SET_RESOLVER). */
 #define RFUTEX_FEATURE_RESOLVER_PAGE	(1ULL << 16)
 #define RFUTEX_FEATURE_RESOLVER_VMA	(1ULL << 17)

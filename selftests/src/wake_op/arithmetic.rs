@@ -2,7 +2,7 @@
 //! Every operation and every comparison, against a plain computation and against futex(2).
 
 use super::standing::Standing;
-use super::{change, target};
+use super::{change, sizes, target};
 use crate::harness::{Mapping, PAGE, Service, Waiter, futex, fx};
 use fastrand::Rng;
 use rfutex::{Compare, Error, Op, Word};
@@ -72,7 +72,7 @@ fn model(size: u32, op: Op, old: u64) -> u64 {
 
 fn every_operation() {
     let map = Mapping::private(PAGE);
-    for size in [1, 2, 4, 8] {
+    for size in sizes() {
         for word in [map.sized_word(AT, size), map.sized_word(AT, size).private()] {
             for op in [Op::Set, Op::Add, Op::Or, Op::AndNot, Op::Xor] {
                 for (old, operand) in pairs(size) {
@@ -112,7 +112,7 @@ const COMPARISONS: [Comparison; 6] = [
 /// It is the old value that is compared.
 fn every_comparison() {
     let map = Arc::new(Mapping::private(PAGE));
-    for size in [1, 2, 4, 8] {
+    for size in sizes() {
         let word = map.sized_word(AT, size).private();
         let byte = map.sized_word(AT, 1).private();
         let waiter = Standing::start(Service::Ours, byte, {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The change is one step for everybody who changes the word or its neighbours.
 
-use super::{change, target};
+use super::{change, sizes, target};
 use crate::harness::{Mapping, PAGE, Task, fx};
 use rfutex::{Compare, Error, Op, WaitOptions};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ const TIMES: u64 = 500;
 /// Calls and plain atomic additions to one word, from several threads, come out even.
 fn nothing_lost() {
     let map = Arc::new(Mapping::private(PAGE));
-    for size in [1, 2, 4, 8] {
+    for size in sizes() {
         map.write(0, &[0; 8]);
         let word = map.sized_word(0, size);
         let callers = [word, word.private()].map(|word| {
@@ -44,7 +44,7 @@ fn nothing_lost() {
 /// Two small words in one large one, each with a caller of its own.
 fn neighbours() {
     let map = Mapping::private(PAGE);
-    for size in [1, 2, 4] {
+    for size in sizes().into_iter().filter(|&size| size < 8) {
         map.write(0, &[0; 8]);
         let callers = [0, size].map(|at| {
             let word = map.sized_word(at as usize, size).private();

@@ -87,6 +87,9 @@ impl Features {
     pub const REQUEUE: Self = Self(uapi::RFUTEX_FEATURE_REQUEUE);
     /// [`Rfutex::wake_op`] works.
     pub const WAKE_OP: Self = Self(uapi::RFUTEX_FEATURE_WAKE_OP);
+    /// [`Rfutex::wake_op`] can change words of all sizes that are named by their addresses, and not
+    /// only those of 32 bits.
+    pub const WAKE_OP_SIZES: Self = Self(uapi::RFUTEX_FEATURE_WAKE_OP_SIZES);
     /// [`Rfutex::wait_any`] works.
     pub const WAITV: Self = Self(uapi::RFUTEX_FEATURE_WAITV);
     /// [`Rfutex::swap`] works.

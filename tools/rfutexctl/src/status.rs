@@ -16,12 +16,13 @@ use crate::source::{Device, Listing, Source};
 const MODULE: &str = "/sys/module/rfutex";
 
 /// The features, with the names of what they let one do.
-const FEATURES: [(Features, &str); 14] = [
+const FEATURES: [(Features, &str); 15] = [
     (Features::WAIT, "wait"),
     (Features::WAKE, "wake"),
     (Features::KEY_INFO, "key-info"),
     (Features::REQUEUE, "requeue"),
     (Features::WAKE_OP, "wake-op"),
+    (Features::WAKE_OP_SIZES, "wake-op-sizes"),
     (Features::WAITV, "waitv"),
     (Features::SWAP, "swap"),
     (Features::WATCHES, "watches"),
