@@ -67,7 +67,7 @@ clean:
 	rm -rf build rust-project.json
 
 # FLAVOUR=debug-rt, KERNEL=7.2, ARCH=arm64: on that kernel. TESTS=part of a name: only these.
-demo check splats:
+demo check check-harness:
 	@tools/vm.sh $@ $(if $(TESTS),$(TESTS:%=--only %))
 
 # AGAIN=1: run no test, but compare what the last run reached with the list of accepted lines.
@@ -161,7 +161,8 @@ help:
 	@echo '  gdb             - gdb on the VM, before the command begins (GDB=options of gdb)'
 	@echo '  recording       - play the story in README in the VM, and make its picture anew'
 	@echo '  boots           - boot the VM again and again (N=how often) and count how often that fails'
-	@echo '  splats          - check that each kind of kernel splat fails a test'
+	@echo '  check-harness   - test what runs the tests: that each kind of kernel splat fails a'
+	@echo '                    test, and that make run, gdb and install-tools work'
 	@echo '  lint            - all style checks'
 	@echo '  litmus          - check the memory ordering with herd7 (TESTS=part of a name)'
 	@echo '  mutants         - break the module and see the tests fail (ONLY=names; takes hours)'
@@ -198,5 +199,5 @@ mutants:
 	@tools/mutants.sh $(ONLY:%=--only %) $(if $(ALL),--all) $(if $(FRESH),--fresh)
 
 .PHONY: all modules modules_install headers_install install-tools kernel-with-rust \
-	rust-analyzer clean demo check coverage fuzz check-peers oracle kill bench bench-compare profile boots splats run gdb recording lint doc \
+	rust-analyzer clean demo check coverage fuzz check-peers oracle kill bench bench-compare profile boots check-harness run gdb recording lint doc \
 	help litmus builds matrix mutants

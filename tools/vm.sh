@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# vm.sh check|coverage|fuzz|peers|bench|bench-compare|profile|boots|demo|splats|run|recording|gdb [OPTION...]: prepares the kernel, the module
+# vm.sh check|coverage|fuzz|peers|bench|bench-compare|profile|boots|demo|check-harness|run|recording|gdb [OPTION...]: prepares the kernel, the module
 # and the programs, then runs rfutex-vm, which boots the VM. The environment may
 # name a built kernel (NAMED_KDIR) or a kernel's source (KSRC).
 
@@ -10,7 +10,7 @@
 target=x86_64-unknown-linux-gnu
 # What the programs in the VM are built for.
 guest_target=$target
-usage() { die "usage: vm.sh check|coverage|fuzz|peers|bench|bench-compare|profile|boots|demo|splats|run|recording|gdb [OPTION...]"; }
+usage() { die "usage: vm.sh check|coverage|fuzz|peers|bench|bench-compare|profile|boots|demo|check-harness|run|recording|gdb [OPTION...]"; }
 
 # counts OPTION...: whether make bench with these counts instructions. Without any that choose, it
 # does; but some experiments do not.
@@ -35,9 +35,9 @@ command=$1
 shift
 case $command in
 check) flavour=${FLAVOUR:-debug${RFUTEX_ARCH:+-$RFUTEX_ARCH}} builds='module lab' packages='selftests samples ctl' ;;
+check-harness) flavour=debug builds='module lab' packages='selftests samples ctl' ;;
 coverage) flavour=debug builds='module lab' packages='selftests samples ctl' ;;
 fuzz) flavour=debug builds=lab packages='selftests ctl' ;;
-splats) flavour=${FLAVOUR:-debug} builds=lab packages= ;;
 peers) flavour=${FLAVOUR:-lean} builds=module packages= ;;
 # Instructions are counted on one kernel; the rest is measured on another, see below.
 bench)
@@ -122,7 +122,7 @@ else
 fi
 
 case $command/$guest_target in
-check/"$target" | coverage/* | fuzz/* | run/* | recording/* | gdb/*)
+check/"$target" | check-harness/* | coverage/* | fuzz/* | run/* | recording/* | gdb/*)
 	# shellcheck source=tools/preload/build.sh
 	. "$TOP/tools/preload/build.sh"
 	build_preload "$target"

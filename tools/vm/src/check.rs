@@ -12,10 +12,9 @@ use crate::coverage::Reached;
 use crate::interrupt::Interrupt;
 use crate::report::{Phases, Report};
 use crate::root::Root;
-use crate::run_tests::Tests;
 use crate::samples::Samples;
 use crate::session::{Places, Session};
-use crate::{Options, host, kernels, results, splats, stages, suites};
+use crate::{Options, host, kernels, results, stages, suites};
 
 /// One run of all tests.
 pub struct Check<'a> {
@@ -147,14 +146,13 @@ impl<'a> Lane<'a> {
         self.in_vm("vm", &root, stages::inode(suites, only, or_none))
     }
 
-    /// The tests of the programs and of the harness; then the selftests on a
-    /// module whose waiters hold nothing, and some of them and the samples on
-    /// the module as a user has it.
+    /// The tests of the programs; then the selftests on a module whose waiters hold
+    /// nothing, and some of them and the samples on the module as a user has it.
     fn nothing(&mut self, only: &[String], only_module: bool) -> Result<()> {
         let (options, places) = (self.check.options, self.check.places);
         let samples = self.samples(only);
         if only.is_empty() && !only_module {
-            self.phase("host and harness", |lane| lane.host_and_harness(&samples))?;
+            self.phase("host", |lane| lane.host(&samples))?;
         } else if self.has_samples(only)? {
             self.phase("samples", |lane| {
                 samples.build(lane.limit(), lane.check.interrupt, &mut lane.report)
@@ -173,27 +171,14 @@ impl<'a> Lane<'a> {
         self.in_vm("second vm", &root, stages)
     }
 
-    /// The tests of the programs, while the harness's own VMs run: those wait
-    /// for time-outs, mostly.
-    fn host_and_harness(&mut self, samples: &Samples<'_>) -> Result<()> {
-        let (options, places) = (self.check.options, self.check.places);
-        let (limit, interrupt) = (self.limit(), self.check.interrupt);
-        let own = Tests {
-            options,
-            places,
-            interrupt,
-        };
-        thread::scope(|scope| {
-            let harness = scope.spawn(|| splats::run(options, places, interrupt));
-            host::run(&options.top, limit, interrupt, &mut self.report)?;
-            let module = places.modules.join("module/rfutex.ko");
-            host::modinfo(&module, &mut self.report)?;
-            samples.build(limit, interrupt, &mut self.report)?;
-            // They build what was built before, by the tests of the programs for one.
-            own.run(&mut self.report)?;
-            let harness = harness.join().unwrap_or_else(|panic| resume_unwind(panic));
-            harness?.judge(&mut self.report)
-        })
+    /// The tests of the programs.
+    fn host(&mut self, samples: &Samples<'_>) -> Result<()> {
+        let check = self.check;
+        let (limit, interrupt) = (self.limit(), check.interrupt);
+        host::run(&check.options.top, limit, interrupt, &mut self.report)?;
+        let module = check.places.modules.join("module/rfutex.ko");
+        host::modinfo(&module, &mut self.report)?;
+        samples.build(limit, interrupt, &mut self.report)
     }
 
     /// How long a test may take.

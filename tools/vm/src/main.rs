@@ -30,8 +30,10 @@ mod suites;
 mod terminal;
 mod vng;
 
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -130,8 +132,9 @@ enum Do {
         #[command(flatten)]
         choice: fuzz::Choice,
     },
-    /// Run the harness's own tests: trigger each kind of splat and see the run fail
-    Splats,
+    /// Run the harness's own tests: trigger each kind of splat and see the run fail; bring
+    /// programs along, as a user might
+    CheckHarness,
     /// Run test programs of others on futex(2) and on rfutex, and compare
     Peers {
         #[command(flatten)]
@@ -321,11 +324,11 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
             ))
         }
         Do::Fuzz { choice } => fuzz::run(options, &places, &interrupt, choice),
-        Do::Splats => {
+        Do::CheckHarness => {
             let mut report = Report::default();
-            let result =
-                splats::run(options, &places, &interrupt).and_then(|ran| ran.judge(&mut report));
+            let result = check_harness(options, &places, &interrupt, &mut report);
             report.close(result)?;
+            println!("{}", report.slowest(5));
             Ok(close(&report))
         }
         Do::Peers { built, only } => {
@@ -408,6 +411,28 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
             Ok(close(&result))
         }
     }
+}
+
+/// Runs the harness's own tests. Those that provoke splats wait for time-outs, mostly, so that the
+/// others run beside them.
+fn check_harness(
+    options: &Options,
+    places: &Places,
+    interrupt: &Interrupt,
+    report: &mut Report,
+) -> Result<()> {
+    kernels::good_for_tests(places)?;
+    thread::scope(|scope| {
+        let splats = scope.spawn(|| splats::run(options, places, interrupt));
+        let tests = run_tests::Tests {
+            options,
+            places,
+            interrupt,
+        };
+        tests.run(report)?;
+        let splats = splats.join().unwrap_or_else(|panic| resume_unwind(panic));
+        splats?.judge(report)
+    })
 }
 
 /// Prints the totals, alone on the last line.
