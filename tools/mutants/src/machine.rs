@@ -74,11 +74,13 @@ impl<'a> Machine<'a> {
             fs::remove_file(&report)?;
         }
         let mut vm = Command::new(self.cli.programs.join("rfutex-vm"));
+        let preload = self.cli.top.join("build/preload/x86_64-unknown-linux-gnu");
         let options = [
             ("--kdir", self.cli.kdir.as_path()),
             ("--top", self.work),
             ("--modules", &self.work.join("modules")),
             ("--programs", &self.cli.programs),
+            ("--preload", &preload),
             ("--cache", &self.cli.cache),
         ];
         for (option, path) in options {

@@ -71,6 +71,10 @@ struct Options {
     /// The directory with our programs
     #[arg(long, value_name = "DIR")]
     programs: PathBuf,
+    /// The directory with the preloaded library and its tests, which need not be there where nothing
+    /// uses them [default: that below build/ in the checkout]
+    #[arg(long, value_name = "DIR")]
+    preload: Option<PathBuf>,
     /// The directory that outlives the checkout
     #[arg(long, value_name = "DIR")]
     cache: PathBuf,
@@ -228,9 +232,15 @@ impl Options {
         let full = |dir: &PathBuf| {
             std::path::absolute(dir).with_context(|| format!("the directory {}", dir.display()))
         };
+        let build = full(&self.top)?.join("build");
+        let preload = match &self.preload {
+            Some(dir) => full(dir)?,
+            None => build.join("preload/x86_64-unknown-linux-gnu"),
+        };
         Ok(Places {
             kdir: full(&self.kdir)?,
-            build: full(&self.top)?.join("build"),
+            build,
+            preload,
             modules: full(&self.modules)?,
             programs: full(&self.programs)?,
             cache: full(&self.cache)?,

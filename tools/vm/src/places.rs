@@ -28,6 +28,8 @@ pub struct Places {
     pub modules: PathBuf,
     /// Our programs.
     pub programs: PathBuf,
+    /// Where the preloaded library and its tests are built.
+    pub preload: PathBuf,
     /// The cache outside the checkout.
     pub cache: PathBuf,
     /// Where busybox and bash for the guest are, if the host's are of no use there.
@@ -112,20 +114,15 @@ impl Places {
         self.add_preload(&root)?;
         // A program of others that is linked dynamically, for an example in the help.
         root.add_dynamic(Path::new("/usr/bin/sort"), "/usr/bin")?;
-        for program in programs(&self.preload().join("programs"))? {
+        for program in programs(&self.preload.join("programs"))? {
             root.add_dynamic(&program, "/programs")?;
         }
         Ok(root)
     }
 
-    /// Where the preloaded library and its tests are built.
-    fn preload(&self) -> PathBuf {
-        self.build.join("preload/x86_64-unknown-linux-gnu")
-    }
-
     /// Adds the preloaded library to a root, where `rfutexctl` looks for it.
     pub fn add_preload(&self, root: &Root) -> Result<()> {
-        let library = self.preload().join("preload/librfutex_preload.so");
+        let library = self.preload.join("preload/librfutex_preload.so");
         root.add_dynamic(&library, "/bin")?;
         Ok(())
     }
