@@ -65,7 +65,8 @@ pub(crate) struct Seen {
     pub(crate) moved: bool,
     pub(crate) about: About,
     pub(crate) who: Who,
-    /// How long it had been waiting, in jiffies.
+    /// How long it had been waiting when the cursor left the beginning of the table, in jiffies, so
+    /// that ages can be compared; 0 if it has come later.
     pub(crate) age: u64,
 }
 
@@ -92,13 +93,13 @@ impl Who {
 }
 
 impl Seen {
-    /// The waiter whose node is `node`, at the time `now` in jiffies; `None` if it is a marker, or
-    /// has come after the time `begun`.
+    /// The waiter whose node is `node`; `None` if it is a marker, or has come after the time `begun`.
+    /// Its age is that at the time `started`. Both times are in jiffies.
     ///
     /// # Safety
     ///
     /// The node must be in a queue whose lock the caller holds.
-    pub(super) unsafe fn new(node: NonNull<Node>, begun: u64, now: u64) -> Option<Self> {
+    pub(super) unsafe fn new(node: NonNull<Node>, begun: u64, started: u64) -> Option<Self> {
         // SAFETY: By the function's requirements, the node is in a queue, so it is alive.
         let queued = unsafe { node.as_ref() };
         // SAFETY: In each case, the node is of the kind that the function requires, and is in a
@@ -134,7 +135,7 @@ impl Seen {
             moved: queued.was_moved(),
             about,
             who,
-            age: now.saturating_sub(about.since),
+            age: started.saturating_sub(about.since),
         })
     }
 }

@@ -53,6 +53,8 @@ pub(crate) struct Cursor {
     end: Node,
     /// The index of the bucket.
     index: Cell<usize>,
+    /// When the cursor has left the beginning of the table, in jiffies.
+    started: Cell<u64>,
     /// When the cursor has come to the bucket, in jiffies.
     begun: Cell<u64>,
     table: Arc<Table>,
@@ -72,6 +74,7 @@ impl Cursor {
             place: Node::marker(),
             end: Node::marker(),
             index: Cell::new(0),
+            started: Cell::new(0),
             begun: Cell::new(0),
             table,
             _pin: PhantomPinned,
@@ -89,6 +92,9 @@ impl Cursor {
         let Some(bucket) = self.table.buckets().get(self.index.get()) else {
             return false;
         };
+        if self.index.get() == 0 && !self.is_linked() {
+            self.started.set(time::jiffies());
+        }
         if self.look_at(bucket, seen) {
             self.index.set(self.index.get() + 1);
         }
@@ -118,7 +124,6 @@ impl Cursor {
             };
             self.link(bucket, &mut queue, first, last);
         }
-        let now = time::jiffies();
         let mut last = NonNull::from(&self.place);
         for _ in 0..STEP {
             // SAFETY: The node is in the queue: it is the marker, or what was found behind it.
@@ -128,7 +133,8 @@ impl Cursor {
                 return true;
             };
             // SAFETY: The node is in the queue, whose lock is held.
-            if let Some(waiter) = unsafe { Seen::new(node, self.begun.get(), now) } {
+            let found = unsafe { Seen::new(node, self.begun.get(), self.started.get()) };
+            if let Some(waiter) = found {
                 // The caller has left room for it.
                 let pushed = seen.push_within_capacity(waiter).is_ok();
                 kernel::warn_on!(!pushed);

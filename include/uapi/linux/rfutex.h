@@ -573,8 +573,8 @@ struct rfutex_list {
  * @val: with RFUTEX_WAITER_VAL, the value that the waiter has compared the word
  *	with
  * @mask: a wake reaches the waiter if its mask and this one share a bit
- * @age: how long it has been waiting, in nanoseconds; a tick too much or too
- *	little
+ * @age: how long it had been waiting when the listing began to be read from
+ *	its beginning, in nanoseconds; a tick too much or too little
  * @owner: RFUTEX_OWNER_*, of the owner that it has named
  * @owner_number: the number of the owner; 0 if the owner has ended
  * @owner_id: its id

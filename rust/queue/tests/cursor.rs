@@ -145,6 +145,32 @@ mod tests {
     }
 
     #[test]
+    fn ages_are_those_of_one_moment() -> Result {
+        let table = table()?;
+        let waiters = with_masks(table.slot(id(word(0))?), 1..101)?;
+        let cursor = cursor(&table)?;
+        let mut seen = room()?;
+        let mut ages = KVec::new();
+        for _ in 0..2 {
+            while cursor.as_ref().step(&mut seen) {
+                for waiter in seen.drain_all() {
+                    ages.push(waiter.age, GFP_KERNEL)?;
+                }
+                let now = time::jiffies();
+                until(|| time::jiffies() > now + 1)?;
+            }
+            cursor.as_ref().rewind();
+        }
+        // The first has come first.
+        let (before, after) = ages.split_at(100);
+        assert!(before.is_sorted_by(|one, other| one >= other));
+        assert!(after.is_sorted_by(|one, other| one >= other));
+        assert!(after[99] > before[99]);
+        drop(waiters);
+        Ok(())
+    }
+
+    #[test]
     fn urgent_ones_are_found_first() -> Result {
         let table = table()?;
         let slot = table.slot(id(word(0))?);
