@@ -96,8 +96,8 @@ pub(crate) struct Watch {
     cookie: u64,
     state: UnsafeCell<State>,
     about: About,
-    /// The process that has armed the watch.
-    process: ARef<Pid>,
+    /// The process that has armed the watch, if it is not the one that has made the set.
+    process: Option<ARef<Pid>>,
     _charge: Charge,
     #[pin]
     _pin: PhantomPinned,
@@ -164,7 +164,7 @@ impl Watch {
             cookie,
             state: UnsafeCell::new(State::default()),
             about,
-            process: Pid::current_process(),
+            process: set.process_if_other(),
             _charge: charge,
             _pin: PhantomPinned,
         })
@@ -173,6 +173,11 @@ impl Watch {
     /// The set that the watch belongs to.
     fn set(&self) -> ArcBorrow<'_, Set> {
         self.set
+    }
+
+    /// The process that has armed the watch.
+    fn process(&self) -> &ARef<Pid> {
+        self.process.as_ref().unwrap_or(self.set.process())
     }
 
     /// Whether the watch stays queued after a wake.
@@ -201,7 +206,7 @@ pub(crate) unsafe fn who(node: NonNull<Node>) -> Who {
     // SAFETY: By the invariants of `Node`, it is the first field of a watch. It is queued, so that it
     // is not freed while the bucket is locked.
     let watch = unsafe { node.cast::<Watch>().as_ref() };
-    Who::armed(&watch.process, watch.cookie)
+    Who::armed(watch.process(), watch.cookie)
 }
 
 /// Tells the watch whose node is `node` that it was met, and adds its set to `chain`. If the watch

@@ -26,6 +26,7 @@ use crate::{
     },
     mm::{
         index::Index,
+        pid::Pid,
         slab::{
             Slab,
             SlabBox, //
@@ -53,6 +54,7 @@ use kernel::{
     prelude::*,
     seq_file::SeqFile,
     sync::{
+        aref::ARef,
         atomic::{
             Atomic,
             Relaxed, //
@@ -87,6 +89,9 @@ pub(crate) struct Set {
     /// The account of the user who has added a watch last.
     #[pin]
     account: CurrentAccount,
+    /// The process that has made the set. The watches that it adds need no reference on its number
+    /// then, whose counter all processors write to that add watches for the process.
+    process: ARef<Pid>,
 }
 
 impl Set {
@@ -113,6 +118,7 @@ impl Set {
             index <- Index::new(LAST_SLOT),
             generation: Atomic::new(0),
             account <- CurrentAccount::new(),
+            process: Pid::current_process(),
         });
         Arc::pin_init(set, GFP_KERNEL_ACCOUNT)
     }
@@ -128,6 +134,16 @@ impl Set {
             events: self.events.lock(),
             set: self,
         }
+    }
+
+    /// The process that has made the set.
+    pub(super) fn process(&self) -> &ARef<Pid> {
+        &self.process
+    }
+
+    /// The current process, unless it has made the set.
+    pub(super) fn process_if_other(&self) -> Option<ARef<Pid>> {
+        (!self.process.is_current_process()).then(Pid::current_process)
     }
 
     /// The number of watches, whatever their stage.
@@ -377,7 +393,8 @@ pub(super) unsafe fn close(set: &Set) {
         drop(watch);
         task::cond_resched();
     }
-    // If a wake still has the set, and drops it later, that frees nothing but memory.
+    // If a wake still has the set, and drops it later, that frees nothing but memory, and the number
+    // of a process, which may be done anywhere.
     set.account.clear();
 }
 
