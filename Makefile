@@ -67,8 +67,9 @@ clean:
 	rm -rf build rust-project.json
 
 # FLAVOUR=debug-rt, KERNEL=7.2, ARCH=arm64: on that kernel. TESTS=part of a name: only these.
+# BRIEF=1: what holds nothing is tested once, and not with both values of hold.
 demo check check-harness:
-	@tools/vm.sh $@ $(if $(TESTS),$(TESTS:%=--only %))
+	@tools/vm.sh $@ $(if $(TESTS),$(TESTS:%=--only %)) $(if $(BRIEF),--brief)
 
 # AGAIN=1: run no test, but compare what the last run reached with the list of accepted lines.
 coverage:
@@ -139,7 +140,8 @@ help:
 	@echo 'Two commands that prepare everything themselves, in a cache outside the checkout:'
 	@echo '  demo            - show in a VM what the module does'
 	@echo '  check           - run all tests in a VM (TESTS=part of a name: only these;'
-	@echo '                    FLAVOUR=debug-rt, KERNEL=7.2 or ARCH=arm64: on another kernel)'
+	@echo '                    FLAVOUR=debug-rt, KERNEL=7.2 or ARCH=arm64: on another kernel;'
+	@echo '                    BRIEF=1: as CI runs them, some only once)'
 	@echo
 	@echo 'More of that kind:'
 	@echo '  check-peers     - run the kernel'"'"'s futex selftests and perf bench futex on rfutex, too'

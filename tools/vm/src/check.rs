@@ -23,6 +23,8 @@ pub struct Check<'a> {
     interrupt: &'a Interrupt,
     /// Whether the module is instrumented, which takes its time.
     coverage: bool,
+    /// Whether some run once that would run in both lanes.
+    brief: bool,
 }
 
 impl<'a> Check<'a> {
@@ -33,7 +35,13 @@ impl<'a> Check<'a> {
             places,
             interrupt,
             coverage: false,
+            brief: false,
         }
+    }
+
+    /// Without the tests in one lane that tell hardly more than in the other.
+    pub fn briefly(self, brief: bool) -> Self {
+        Self { brief, ..self }
     }
 
     /// For modules that are instrumented.
@@ -164,7 +172,7 @@ impl<'a> Lane<'a> {
         } else {
             Vec::new()
         };
-        let mut stages = stages::nothing(samples, only);
+        let mut stages = stages::nothing(samples, only, self.check.brief);
         if only.is_empty() && self.check.coverage {
             stages.extend(stages::fuzz());
         }

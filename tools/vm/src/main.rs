@@ -121,6 +121,9 @@ enum Do {
         /// Run only what runs in the VM with the module: the rest does not depend on the kernel
         #[arg(long)]
         only_module: bool,
+        /// Leave out tests that run twice, with another parameter, if they hardly depend on it
+        #[arg(long)]
+        brief: bool,
     },
     /// Run the tests of the module on instrumented builds, and tell which lines none reaches
     Coverage {
@@ -313,8 +316,12 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
         brought,
     };
     match &cli.command {
-        Do::Check { only, only_module } => {
-            let check = check::Check::new(options, &places, &interrupt);
+        Do::Check {
+            only,
+            only_module,
+            brief,
+        } => {
+            let check = check::Check::new(options, &places, &interrupt).briefly(*brief);
             Ok(close(&check.all(only, *only_module)?.report))
         }
         Do::Coverage { only, again } => {

@@ -37,6 +37,10 @@ const WHATEVER_IS_HELD: [&str; 10] = [
     "trace::",
 ];
 
+/// Selftests of what holds nothing, whatever the module was loaded with. A brief run
+/// has them once, too.
+const HOLDS_NOTHING: [&str; 3] = ["list::", "uring::", "watch::"];
+
 /// The selftests of what the module was loaded with: they run also on a module
 /// that was loaded with other parameters.
 const PARAMETERS: [&str; 2] = ["resolvers::choose::", "hold::parameter::"];
@@ -65,10 +69,10 @@ pub fn inode(suites: Vec<String>, only: &[String], or_none: bool) -> Vec<Stage> 
     ]
 }
 
-/// The selftests on the lab build when a waiter holds nothing; and some of them,
-/// and the samples, on the module as a user has it, with the default table and
-/// with other parameters.
-pub fn nothing(samples: Vec<Stage>, only: &[String]) -> Vec<Stage> {
+/// The selftests on the lab build when a waiter holds nothing, but for some if the
+/// run is to be `brief`; and some of them, and the samples, on the module as a user
+/// has it, with the default table and with other parameters.
+pub fn nothing(samples: Vec<Stage>, only: &[String], brief: bool) -> Vec<Stage> {
     // All that are left out here run on the lab build: none at all is noticed there.
     let chosen = !only.is_empty();
     let (plain, parameters) = if chosen {
@@ -77,13 +81,17 @@ pub fn nothing(samples: Vec<Stage>, only: &[String]) -> Vec<Stage> {
     } else {
         (owned(PLAIN), owned(&PARAMETERS))
     };
+    let mut without = WHATEVER_IS_HELD.to_vec();
+    if brief {
+        without.extend(HOLDS_NOTHING);
+    }
     let mut stages = vec![
         Stage::Log {
             name: "nothing/boot".to_owned(),
         },
         // The suites make tables of their own, whatever the module was loaded with.
         load("nothing", "lab", &["buckets=512", "hold=nothing"], None),
-        trials("nothing", &WHATEVER_IS_HELD, only, chosen),
+        trials("nothing", &without, only, chosen),
         unload("nothing"),
         load("plain", "module", &[], None),
         trials("plain", &["lab"], &plain, chosen),
