@@ -147,10 +147,9 @@ fn check_entries_from(request: &request::Waitv, first: usize) -> Result {
 fn compare_entries_before(context: Context<'_>, request: &request::Waitv, end: usize) -> Result {
     (0..end).try_for_each(|index| {
         let entry = request.entry(index)?;
-        match context.compare(entry.word, entry.val) {
-            Ok(()) => Ok(()),
-            Err(mismatch) => mismatch.overcome(entry.word),
-        }
+        context
+            .compare(entry.word, entry.val)
+            .or_else(|mismatch| mismatch.overcome(entry.word))
     })
 }
 
