@@ -35,8 +35,7 @@ command=$1
 shift
 case $command in
 check) flavour=${FLAVOUR:-debug${RFUTEX_ARCH:+-$RFUTEX_ARCH}} builds='module lab' packages='selftests samples ctl' ;;
-check-harness) flavour=debug builds='module lab' packages='selftests samples ctl' ;;
-coverage) flavour=debug builds='module lab' packages='selftests samples ctl' ;;
+check-harness | coverage) flavour=debug builds='module lab' packages='selftests samples ctl' ;;
 fuzz) flavour=debug builds=lab packages='selftests ctl' ;;
 peers) flavour=${FLAVOUR:-lean} builds=module packages= ;;
 # Instructions are counted on one kernel; the rest is measured on another, see below.

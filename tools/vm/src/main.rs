@@ -7,6 +7,7 @@ mod check;
 mod coverage;
 mod fuzz;
 mod gdb;
+mod harness;
 mod host;
 mod install_tests;
 mod interrupt;
@@ -30,10 +31,8 @@ mod suites;
 mod terminal;
 mod vng;
 
-use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -343,7 +342,7 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
         Do::Fuzz { choice } => fuzz::run(options, &places, &interrupt, choice),
         Do::CheckHarness => {
             let mut report = Report::default();
-            let result = check_harness(options, &places, &interrupt, &mut report);
+            let result = harness::check(options, &places, &interrupt, &mut report);
             report.close(result)?;
             println!("{}", report.slowest(5));
             Ok(close(&report))
@@ -428,28 +427,6 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
             Ok(close(&result))
         }
     }
-}
-
-/// Runs the harness's own tests. Those that provoke splats wait for time-outs, mostly, so that the
-/// others run beside them.
-fn check_harness(
-    options: &Options,
-    places: &Places,
-    interrupt: &Interrupt,
-    report: &mut Report,
-) -> Result<()> {
-    kernels::good_for_tests(places)?;
-    thread::scope(|scope| {
-        let splats = scope.spawn(|| splats::run(options, places, interrupt));
-        let tests = run_tests::Tests {
-            options,
-            places,
-            interrupt,
-        };
-        tests.run(report)?;
-        let splats = splats.join().unwrap_or_else(|panic| resume_unwind(panic));
-        splats?.judge(report)
-    })
 }
 
 /// Prints the totals, alone on the last line.
