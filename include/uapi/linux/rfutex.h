@@ -3,7 +3,7 @@
  * /dev/rfutex: wait on, and wake, words of memory.
  *
  * This header is the only definition of the interface. Each command is
- * described in Documentation/rfutex.rst.
+ * described in Documentation/ioctl.rst.
  *
  * Rules that hold for every struct:
  * - The layout is the same for 32-bit and 64-bit callers.

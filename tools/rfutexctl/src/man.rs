@@ -77,7 +77,7 @@ fn page(command: &Command) -> Result<Vec<u8>> {
     as_it_stands(&mut rest, STATUS);
     rest.control("SH", ["SEE ALSO"]);
     rest.text([roman(
-        "rfutexctl(1), and Documentation/rfutex.rst in the source of the module",
+        "rfutexctl(1), and Documentation/ioctl.rst in the source of the module",
     )]);
     rest.to_writer(&mut page)?;
     Ok(page)
