@@ -30,21 +30,24 @@ const FEATURES: u64 = (uapi::RFUTEX_FEATURE_WAIT
     | uapi::RFUTEX_FEATURE_LIST
     | uapi::RFUTEX_FEATURE_RESOLVER_PAGE
     | uapi::RFUTEX_FEATURE_RESOLVER_VMA) as u64
-    | if uapi::RFUTEX_CMPXCHG_USER_SIZES == Size::ALL {
-        uapi::RFUTEX_FEATURE_WAKE_OP_SIZES as u64
+    | bits_if(
+        uapi::RFUTEX_CMPXCHG_USER_SIZES == Size::ALL,
+        uapi::RFUTEX_FEATURE_WAKE_OP_SIZES as u64,
+    )
+    | bits_if(cfg!(CONFIG_IO_URING), uapi::RFUTEX_FEATURE_URING as u64)
+    | bits_if(
+        cfg!(RFUTEX_LAB),
+        uapi::RFUTEX_FEATURE_RESOLVER_LOCKED as u64 | uapi::RFUTEX_FEATURE_LAB as u64,
+    );
+
+/// `bits` if the module was built for what they say, otherwise none.
+const fn bits_if(built: bool, bits: u64) -> u64 {
+    if built {
+        bits
     } else {
         0
     }
-    | if cfg!(CONFIG_IO_URING) {
-        uapi::RFUTEX_FEATURE_URING as u64
-    } else {
-        0
-    }
-    | if cfg!(RFUTEX_LAB) {
-        uapi::RFUTEX_FEATURE_RESOLVER_LOCKED as u64 | uapi::RFUTEX_FEATURE_LAB as u64
-    } else {
-        0
-    };
+}
 
 /// Tells the caller the version, the features and the settings of the module. `robust_size` is the
 /// size in bytes of the robust words of the open file.
