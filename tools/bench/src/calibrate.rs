@@ -4,7 +4,7 @@
 
 use crate::measure::{Rounds, batch, compare};
 use rfutex::Rfutex;
-use rfutex_bench::record::Record;
+use rfutex_figures::record::Record;
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 

@@ -17,8 +17,8 @@ use crate::side::{self, Side};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use rfutex::raw::uapi;
 use rfutex::{Clock, Word};
-use rfutex_bench::record::{Line, Record};
-use rfutex_bench::spread::{quantile, sorted};
+use rfutex_figures::record::{Line, Record};
+use rfutex_figures::spread::{quantile, sorted};
 use rfutex_selftests::harness::Child;
 
 /// What an experiment is made with.

@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 use experiments::Scope;
 use measure::Rounds;
 use rfutex::Clock;
-use rfutex_bench::record::{Record, Row as RowRecord, Unit};
+use rfutex_figures::record::{Record, Row as RowRecord, Unit};
 use rows::Row;
 use side::Side;
 

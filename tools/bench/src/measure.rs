@@ -2,7 +2,7 @@
 //! Batches of one operation, timed.
 
 use rfutex::Clock;
-use rfutex_bench::spread::{Spread, quantile, sorted};
+use rfutex_figures::spread::{Spread, quantile, sorted};
 use std::sync::OnceLock;
 
 /// Does an operation so many times. Returns the nanoseconds that they took,

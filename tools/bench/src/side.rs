@@ -4,7 +4,7 @@
 use crate::memory::{self, Memory};
 use nix::errno::Errno;
 use rfutex::{Resolver, Rfutex};
-use rfutex_bench::record::Hold;
+use rfutex_figures::record::Hold;
 use std::sync::OnceLock;
 
 /// futex(2), or a device that resolves in one way, or a table of one's own.

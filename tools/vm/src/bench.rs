@@ -22,7 +22,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use indicatif::ProgressBar;
-use rfutex_bench::record::{PAGES_FILE, PAGES_LEN, Record};
+use rfutex_figures::record::{PAGES_FILE, PAGES_LEN, Record};
 use rfutex_guest::plan::Plan;
 
 use crate::Options;

@@ -9,7 +9,7 @@ use crate::memory::Memory;
 use crate::side::Side;
 use rfutex::raw::uapi;
 use rfutex::{WaitEntry, Word};
-use rfutex_bench::spread::Spread;
+use rfutex_figures::spread::Spread;
 use rfutex_selftests::harness::{futex, nr_waiters, until};
 use rfutex_selftests::vmstat::Counters;
 use std::fs::File;

@@ -9,7 +9,7 @@
 use super::{Latencies, Scope, Wake, alone, now, tell};
 use crate::side::Side;
 use nix::sys::mman::{MapFlags, ProtFlags};
-use rfutex_bench::record::PAGES_FILE;
+use rfutex_figures::record::PAGES_FILE;
 use rfutex_selftests::harness::{Child, Mapping, PAGE, until};
 use rfutex_selftests::memory::{Mount, Region, RegionWord, State, file_in, states_from};
 use std::fs::File;

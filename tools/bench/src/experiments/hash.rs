@@ -6,7 +6,7 @@ use super::{Scope, Wait, now, tell};
 use crate::memory::Memory;
 use crate::scheduling::{self, Policy};
 use crate::side::Side;
-use rfutex_bench::spread::Spread;
+use rfutex_figures::spread::Spread;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;

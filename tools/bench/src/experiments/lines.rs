@@ -18,7 +18,7 @@ use crate::memory::Memory;
 use crate::side::Side;
 use crate::symbols;
 use places::{Files, Who};
-use rfutex_bench::record::Record;
+use rfutex_figures::record::Record;
 use rfutex_selftests::harness::{module_references, until};
 use std::num::NonZero;
 use std::thread::available_parallelism;

@@ -9,7 +9,7 @@ use crate::side::Side;
 use nix::sys::mman::{MapFlags, ProtFlags};
 use rfutex::Word;
 use rfutex::raw::uapi;
-use rfutex_bench::record::{PAGES_FILE, PAGES_LEN};
+use rfutex_figures::record::{PAGES_FILE, PAGES_LEN};
 use rfutex_selftests::harness::{PAGE, on_each_cpu, until};
 use rfutex_selftests::memory::{Region, RegionWord};
 use std::fs::File;

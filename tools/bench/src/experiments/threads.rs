@@ -7,7 +7,7 @@ use super::{Scope, Wait, alone, now, tell};
 use crate::memory::Memory;
 use crate::scheduling::{self, Policy};
 use crate::side::Side;
-use rfutex_bench::spread::Spread;
+use rfutex_figures::spread::Spread;
 use std::sync::Barrier;
 use std::thread;
 

@@ -2,7 +2,7 @@
 //! What is measured: in which boots, with which modules, by which commands.
 
 use clap::Args;
-use rfutex_bench::record::Hold;
+use rfutex_figures::record::Hold;
 use rfutex_guest::plan::Stage;
 
 use crate::session::guest_module;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use rfutex_bench::record::Hold;
+use rfutex_figures::record::Hold;
 
 use super::results::{Results, Row};
 use super::{Bench, Choice, table};

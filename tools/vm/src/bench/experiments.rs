@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What each experiment is about, and what it is to show.
 
-use rfutex_bench::record::{Hold, Line};
+use rfutex_figures::record::{Hold, Line};
 use serde::Serialize;
 
 /// Something that an experiment is to show.

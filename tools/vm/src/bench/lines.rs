@@ -8,8 +8,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use rfutex_bench::record::{Hold, Line};
-use rfutex_bench::spread::{quantile, sorted};
+use rfutex_figures::record::{Hold, Line};
+use rfutex_figures::spread::{quantile, sorted};
 use rustc_demangle::demangle;
 use serde::Serialize;
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use rfutex_bench::record::{Hold, Line};
+use rfutex_figures::record::{Hold, Line};
 
 use super::experiments::SAME;
 use super::lines::{Moved, OPERATIONS};

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
-use rfutex_bench::record::{Hold, Line};
+use rfutex_figures::record::{Hold, Line};
 
 use super::results::Results;
 
@@ -297,7 +297,7 @@ fn bars(path: &Path, title: &str, all: &[(String, f64, Option<f64>)], log: bool)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rfutex_bench::record::Record;
+    use rfutex_figures::record::Record;
 
     #[test]
     fn pictures_of_what_there_is() {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use comfy_table::Table;
-use rfutex_bench::record::Record;
+use rfutex_figures::record::Record;
 use rfutex_guest::plan::{Plan, Stage};
 use rustc_demangle::demangle;
 

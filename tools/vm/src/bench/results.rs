@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use rfutex_bench::record::{self, Hold, Line, Record, Unit};
-use rfutex_bench::spread::Spread;
+use rfutex_figures::record::{self, Hold, Line, Record, Unit};
+use rfutex_figures::spread::Spread;
 use serde::Serialize;
 
 use super::experiments::{self, Claim};

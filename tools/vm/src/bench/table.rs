@@ -4,7 +4,7 @@
 use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets};
-use rfutex_bench::record::Line;
+use rfutex_figures::record::Line;
 
 use super::experiments::{self, Claim};
 use super::more::{self, More};
