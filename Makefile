@@ -67,7 +67,8 @@ clean:
 	rm -rf build rust-project.json
 
 # FLAVOUR=debug-rt, KERNEL=7.2, ARCH=arm64: on that kernel. TESTS=part of a name: only these.
-# BRIEF=1: what holds nothing is tested once, and not with both values of hold.
+# BRIEF=1: what hardly depends on hold is tested once, and what is repeated to find a race is
+# repeated less.
 demo check check-harness:
 	@tools/vm.sh $@ $(if $(TESTS),$(TESTS:%=--only %)) $(if $(BRIEF),--brief)
 
@@ -141,7 +142,7 @@ help:
 	@echo '  demo            - show in a VM what the module does'
 	@echo '  check           - run all tests in a VM (TESTS=part of a name: only these;'
 	@echo '                    FLAVOUR=debug-rt, KERNEL=7.2 or ARCH=arm64: on another kernel;'
-	@echo '                    BRIEF=1: as CI runs them, some only once)'
+	@echo '                    BRIEF=1: as CI runs them, some only once, or less often)'
 	@echo
 	@echo 'More of that kind:'
 	@echo '  check-peers     - run the kernel'"'"'s futex selftests and perf bench futex on rfutex, too'

@@ -3,6 +3,7 @@
 //! is observed, and [`LIMIT`] bounds every wait, so that a lost wake fails the
 //! test instead of hanging it.
 
+mod brief;
 mod calls;
 mod cgroup;
 mod clock;
@@ -22,6 +23,7 @@ pub mod storm;
 mod task;
 mod vfork;
 
+pub use brief::effort;
 pub use calls::{CALLS, Call, Touch, past};
 pub use cgroup::{Group, added_to};
 pub use clock::Realtime;

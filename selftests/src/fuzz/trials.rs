@@ -6,6 +6,7 @@ use super::input::Input;
 use super::mutate::{fresh, mutated};
 use super::player::{Player, Wrong};
 use super::shrink::{shrink, smallest};
+use crate::harness::effort;
 use crate::oracle::{Backend, Fault, PAIR, Pair, on_processors};
 use fastrand::Rng;
 
@@ -39,7 +40,7 @@ fn played() {
     on_processors(1, |_, conductor| {
         let (mut rng, mut before) = (Rng::with_seed(seed), Vec::new());
         let mut player = Player::new(conductor, PAIR).expect("the kernel's log");
-        for _ in 0..INPUTS {
+        for _ in 0..effort(INPUTS) {
             let input = next(&mut rng, &mut before);
             assert_eq!(Input::parse(&input.text()).as_ref(), Ok(&input));
             if let Err(wrong) = player.play(&input) {

@@ -6,7 +6,7 @@
 //! only the wake's for private words can be missed; the litmus tests look at the rest.
 
 use super::hesitate;
-use crate::harness::{LIMIT, PAGE, Task, fx, nr_waiters};
+use crate::harness::{LIMIT, PAGE, Task, effort, fx, nr_waiters};
 use crate::memory::{HUGE, Region, RegionWord, memfd, thp};
 use rfutex::{Error, WaitOptions, Word};
 use std::sync::Arc;
@@ -26,17 +26,18 @@ fn sleep_while(word: Word<'static>, val: u32) {
     }
 }
 
-/// Two threads wake each other in turn, `rounds` times.
-fn ping_pong(ping: Word<'static>, pong: Word<'static>, rounds: u32) {
+/// Two threads wake each other in turn, `turns` times, or less often in a brief run.
+fn ping_pong(ping: Word<'static>, pong: Word<'static>, turns: u32) {
+    let turns = effort(turns);
     let other = Task::spawn(move || {
-        for i in 0..rounds {
+        for i in 0..turns {
             sleep_while(ping, i);
             hesitate(400);
             pong.store(i + 1);
             fx().wake_one(pong).expect("a wake");
         }
     });
-    for i in 0..rounds {
+    for i in 0..turns {
         hesitate(400);
         ping.store(i + 1);
         fx().wake_one(ping).expect("a wake");
@@ -83,7 +84,7 @@ fn wake_or_deadline() {
             let left = Arc::clone(&left);
             Task::spawn(move || {
                 let mut woken = 0;
-                for _ in 0..ROUNDS {
+                for _ in 0..effort(ROUNDS) {
                     let within = Duration::from_micros(fastrand::u64(0..1000));
                     match fx().wait_with(word, 0, WaitOptions::default().within(within)) {
                         Ok(()) => woken += 1,

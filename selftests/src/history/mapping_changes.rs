@@ -2,7 +2,7 @@
 //! The mapping and the file change while others wait and wake on them. Whatever an operation
 //! answers, the kernel must not warn, and when the changes are over, words work as ever.
 
-use crate::harness::{PAGE, Task, Waiter, fx};
+use crate::harness::{PAGE, Task, Waiter, effort, fx};
 use crate::memory::{Disk, HUGE, Mount, Region, file_in, huge_tmpfs, rw};
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::mman::MapFlags;
@@ -84,7 +84,7 @@ fn works(word: Word<'static>) {
 /// bytes, and through a second mapping.
 fn file_changes(file: &File, unit: usize) {
     let len = 2 * unit;
-    let rounds = if unit == HUGE { HUGE_ROUNDS } else { ROUNDS };
+    let rounds = effort(if unit == HUGE { HUGE_ROUNDS } else { ROUNDS });
     let mut region = Region::shared(file, 0, len);
     let again = Region::shared(file, 0, len);
     region.touch();
@@ -135,7 +135,7 @@ fn anonymous() {
     let mut region = Region::private(2 * PAGE);
     let words = [region.word(0), region.word(PAGE), region.word(4).private()];
     let traffic = Traffic::start(&words);
-    for _ in 0..ROUNDS {
+    for _ in 0..effort(ROUNDS) {
         region.advise(libc::MADV_DONTNEED);
         region.map_over_anonymous(0, PAGE);
         region.map_nothing_over();
@@ -156,7 +156,7 @@ fn many_files() {
         region.map_over_anonymous(0, PAGE);
         let words = [region.word(0)];
         let traffic = Traffic::start(&words);
-        for _ in 0..ROUNDS {
+        for _ in 0..effort(ROUNDS) {
             let file = file_in(path, "file", PAGE);
             region.map_over(0, PAGE, &file, 0, rw(), MapFlags::MAP_SHARED);
             std::fs::remove_file(path.join("file")).expect("unlink");

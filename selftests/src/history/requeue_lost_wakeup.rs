@@ -6,7 +6,7 @@
 //! empty before, the wake must not take it for empty still.
 
 use super::hesitate;
-use crate::harness::{LIMIT, Mapping, PAGE, Task, fx, nr_waiters};
+use crate::harness::{LIMIT, Mapping, PAGE, Task, effort, fx, nr_waiters};
 use crate::memory::{Region, RegionWord, memfd};
 use rfutex::{Error, WaitEntry, Word};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -48,7 +48,7 @@ fn race(from: Word<'static>, to: Word<'static>) {
     let waker = Task::spawn({
         let (start, map) = (Arc::clone(&start), Arc::clone(&map));
         move || {
-            for _ in 0..ROUNDS {
+            for _ in 0..effort(ROUNDS) {
                 start.wait();
                 hesitate(2000);
                 from.store(1);
@@ -58,7 +58,7 @@ fn race(from: Word<'static>, to: Word<'static>) {
             }
         }
     });
-    for round in 0..ROUNDS {
+    for round in 0..effort(ROUNDS) {
         from.store(0);
         until_waiting(from, WAITERS);
         start.wait();

@@ -4,7 +4,7 @@
 
 use super::lone::LoneWaiter;
 use super::{check_inodes_of_waiters, check_unmounted};
-use crate::harness::{PAGE, Waiter, fx, holds_inode, nr_waiters};
+use crate::harness::{PAGE, Waiter, effort, fx, holds_inode, nr_waiters};
 use crate::leap::Leap;
 use crate::memory::{Disk, Mount, Region, inodes, map_new, map_unlinked};
 use nix::mount::MntFlags;
@@ -155,7 +155,7 @@ fn unlinked() {
 /// However often they are moved, the counts come out even: one too few would end the file under
 /// them, one too many would keep it.
 fn back_and_forth() {
-    const ROUNDS: usize = 300;
+    let rounds = effort(300);
     let mount = Mount::tmpfs("");
     let before = inodes(mount.path());
     let private = Region::private(PAGE);
@@ -169,11 +169,11 @@ fn back_and_forth() {
         private.word(0).private(),
     ];
     let waiters = [(); 5].map(|()| Waiter::start(words[0], 0));
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let [from, to] = [round, round + 1].map(|at| words[at % words.len()]);
         assert_eq!(fx().requeue(from, to, 0, u32::MAX), Ok(5), "round {round}");
     }
-    let last = words[ROUNDS % words.len()];
+    let last = words[rounds % words.len()];
     assert_eq!(fx().wake_all(last), Ok(5));
     waiters.into_iter().for_each(Waiter::woken);
     drop((one, other));

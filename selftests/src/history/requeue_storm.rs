@@ -5,7 +5,7 @@
 //! the lab build poisons it. And as many wakes arrive as were counted, wherever the waiters are.
 
 use crate::harness::storm::{again, signal_again, wait_and_count};
-use crate::harness::{Handler, Mapping, PAGE, Task, fx, nr_waiters};
+use crate::harness::{Handler, Mapping, PAGE, Task, effort, fx, nr_waiters};
 use crate::memory::{Region, RegionWord, memfd};
 use nix::sys::signal::{SaFlags, Signal};
 use rfutex::{Error, Word};
@@ -45,7 +45,7 @@ fn storm(from: Word<'static>, to: Word<'static>, flags: SaFlags, after: Option<D
         signal_again(&stop, &handler, tids),
     ];
     let mut counted = 0;
-    while counted < WAKES {
+    while counted < effort(WAKES) {
         let nr = 1 + counted % 3;
         counted += fx().wake(from, nr, !0).expect("wake");
         counted += fx().wake(to, nr, !0).expect("wake");
@@ -95,7 +95,7 @@ fn restarts() {
 
 /// The waiters of a WAITV are moved and woken one by one, while their task leaves with the others.
 fn many_words_of_one_waiter() {
-    const ROUNDS: u32 = 150;
+    let rounds = effort(150);
     let (private, file) = (Region::private(PAGE), Region::shared(memfd(PAGE), 0, PAGE));
     let words: Vec<_> = (0..4)
         .flat_map(|at| [private.word(at * 64), file.word(at * 64)])
@@ -133,7 +133,7 @@ fn many_words_of_one_waiter() {
         }
     });
     let mut counted = 0;
-    while done.load() < ROUNDS {
+    while done.load() < rounds {
         let word = words[fastrand::usize(..words.len())];
         counted += fx().wake_one(word).expect("wake");
     }

@@ -3,7 +3,7 @@
 //! reference is lost, which the debug kernel would see, or leaked: all the frames that were used
 //! are free in the end, and the counters are where they were.
 
-use crate::harness::{PAGE, Task, fx, until};
+use crate::harness::{PAGE, Task, effort, fx, until};
 use crate::memory::{
     HUGE, Mount, Region, drop_pages, file_in, nr_abandoned, page_of, thp, try_collapse, try_split,
     try_split_file,
@@ -81,7 +81,7 @@ fn under_traffic(region: &Region, try_split: impl Fn() -> bool) -> HashSet<u64> 
     let words = [0, HUGE / 2, HUGE - PAGE].map(|at| region.word(at));
     let tasks = words.map(|word| traffic(word, &signals));
     let mut frames = HashSet::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..effort(ROUNDS) {
         change(&signals, "the page is collapsed", || try_collapse(region));
         frames.insert(page_of(region.word(0)).pfn);
         change(&signals, "the page is split", &try_split);

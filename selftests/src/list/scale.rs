@@ -3,7 +3,7 @@
 
 use super::{all, nr_waiters};
 use crate::harness::storm::again;
-use crate::harness::{LIMIT, Mapping, PAGE, ReloadedModule, Task, fx};
+use crate::harness::{LIMIT, Mapping, PAGE, ReloadedModule, Task, effort, fx};
 use rfutex::{Error, Rfutex, WaitOptions, WatchOptions, Watches, What, Word};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ fn ends_while_waiters_come_and_go() {
         .collect();
     let begun = Instant::now();
     let mut listings = 0;
-    while begun.elapsed() < Duration::from_secs(3) || listings < 20 {
+    while begun.elapsed() < effort(Duration::from_secs(3)) || listings < 20 {
         assert_eq!(cookies(fx(), 100).len(), 100);
         listings += 1;
         assert!(begun.elapsed() < LIMIT);

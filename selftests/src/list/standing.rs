@@ -4,7 +4,7 @@
 
 use super::{ENTRY, listing, nr_waiters, on};
 use crate::harness::storm::again;
-use crate::harness::{Mapping, PAGE, Task, fx, set_priority};
+use crate::harness::{Mapping, PAGE, Task, effort, fx, set_priority};
 use io_uring::{IoUring, opcode, types};
 use rfutex::raw::uapi;
 use rfutex::{Deadline, Error, Table, TableOptions, WaitOptions, WatchOptions, Watches, Word};
@@ -151,7 +151,7 @@ fn among_all_kinds() {
             round += 1;
         }));
     }
-    std::thread::sleep(STORM);
+    std::thread::sleep(effort(STORM));
     stop.store(true, Ordering::SeqCst);
     tasks.into_iter().for_each(Task::join);
     drop(crowd);

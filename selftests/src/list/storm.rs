@@ -3,7 +3,7 @@
 
 use super::Shared;
 use crate::harness::storm::again;
-use crate::harness::{Child, Mapping, PAGE, Task, fx};
+use crate::harness::{Child, Mapping, PAGE, Task, effort, fx};
 use rfutex::{
     Deadline, Error, Rfutex, Table, TableOptions, WaitEntry, WaitOptions, WatchOptions, Watches,
     What, Word,
@@ -130,7 +130,7 @@ where
             }
         }
     }));
-    std::thread::sleep(STORM);
+    std::thread::sleep(effort(STORM));
     stop.store(true, Ordering::SeqCst);
     tasks.into_iter().for_each(Task::join);
     for word in words {
@@ -174,7 +174,7 @@ fn among_processes() {
     });
     let begun = std::time::Instant::now();
     let mut rounds = 0;
-    while begun.elapsed() < STORM || rounds < 20 {
+    while begun.elapsed() < effort(STORM) || rounds < 20 {
         let child = Child::run(|| {
             let set = Watches::nonblocking(fx()).expect("a watch set");
             set.add(word, 0, 1, WatchOptions::default())

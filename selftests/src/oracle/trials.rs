@@ -12,7 +12,7 @@ use super::race::race;
 use super::script::Scenario;
 use super::search::{Search, Tally};
 use super::wrong::Fault;
-use crate::harness::{named_trial, trial};
+use crate::harness::{effort, named_trial, trial};
 use libtest_mimic::Trial;
 
 /// What is compared.
@@ -84,7 +84,7 @@ fn scenarios(seed: u64) {
         let search = Search {
             seed,
             pair: PAIR,
-            scenarios: 0..SCENARIOS,
+            scenarios: 0..effort(SCENARIOS),
             lane,
             clock: true,
             about: None,
@@ -102,7 +102,7 @@ fn scenarios(seed: u64) {
 fn races(seed: u64) {
     println!("seed {seed}");
     let mut conductor = Conductor::new();
-    for number in 0..RACES {
+    for number in 0..effort(RACES) {
         for backend in [PAIR.0, PAIR.1] {
             if let Err(stuck) = race(&mut conductor, backend, seed + number) {
                 panic!("{stuck}");

@@ -2,7 +2,7 @@
 //! Who is meant by a number and an id.
 
 use super::{Place, living, nobody, owned, process, thread, waiter};
-use crate::harness::{Child, Task, fx, until};
+use crate::harness::{Child, Task, effort, fx, until};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Pid, getpid, gettid};
 use rfutex::{Error, Owner};
@@ -48,12 +48,12 @@ fn identity() {
 /// No thread has the id of another one, be it dead or alive, and no process either.
 fn identities_differ() {
     let mut ids = HashSet::new();
-    for _ in 0..500 {
+    for _ in 0..effort(500u32) {
         let identity = Task::spawn(|| fx().identity().expect("an identity")).join();
         assert!(ids.insert(id(identity.thread)));
     }
     let place = Place::new();
-    for _ in 0..50 {
+    for _ in 0..effort(50u32) {
         Child::run(|| place.tell()).join();
         for id in place.told() {
             assert!(ids.insert(id));

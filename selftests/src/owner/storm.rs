@@ -2,7 +2,7 @@
 //! Ends and wakes at the same time.
 
 use super::{Place, owned, process};
-use crate::harness::{Child, Task, fx, nr_waiters, until};
+use crate::harness::{Child, Task, effort, fx, nr_waiters, until};
 use rfutex::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,7 +14,7 @@ trials![ends_and_wakes, ends_and_arrivals, threads_come_and_go];
 /// counts a waiter is heard of.
 fn ends_and_wakes() {
     let (mut woken, mut ended) = (0, 0);
-    for round in 0..50 {
+    for round in 0..effort(50u32) {
         let place = Place::new();
         let word = place.word();
         let child = Child::sleeping();
@@ -49,7 +49,7 @@ fn ends_and_wakes() {
 
 /// Others begin to wait while the owner ends. None of them sleeps on.
 fn ends_and_arrivals() {
-    for _ in 0..30 {
+    for _ in 0..effort(30u32) {
         let place = Place::new();
         let word = place.word();
         let child = Child::run(|| place.until_set(0));
@@ -79,7 +79,8 @@ fn threads_come_and_go() {
     let place = Place::new();
     let word = place.word();
     let nr = Arc::new(AtomicU32::new(0));
-    for _ in 0..50 {
+    let rounds = effort(50);
+    for _ in 0..rounds {
         let waiters = {
             let (tell, ids) = std::sync::mpsc::channel();
             let (end, told) = std::sync::mpsc::channel::<()>();
@@ -105,6 +106,6 @@ fn threads_come_and_go() {
             assert_eq!(task.join(), Err(Error::OwnerEnded));
         }
     }
-    assert_eq!(nr.load(Ordering::Relaxed), 100);
+    assert_eq!(nr.load(Ordering::Relaxed), 2 * rounds);
     assert_eq!(nr_waiters(word), 0);
 }

@@ -2,7 +2,7 @@
 //! The resolvers agree while other threads change what they look at. Bounded by counts.
 
 use super::{Via, each, meet_by_all_calls};
-use crate::harness::{PAGE, Task};
+use crate::harness::{PAGE, Task, effort};
 use crate::memory::{Compaction, HUGE, Region, SwapArea, memfd, rw, thp, try_collapse, try_split};
 use nix::sys::mman::MapFlags;
 use nix::unistd::ftruncate;
@@ -17,12 +17,12 @@ const CHANGES: u32 = 60;
 /// How often the words are looked at, at least.
 const LOOKS: u32 = 200;
 
-/// Changes the memory `CHANGES` times in a thread of its own, and has the words looked at meanwhile.
+/// Changes the memory up to `CHANGES` times in a thread of its own, and has the words looked at meanwhile.
 fn meanwhile(change: impl Fn(u32) + Send + 'static, mut look: impl FnMut(&[Via])) {
     let vias = each();
-    let changes = Task::spawn(move || (0..CHANGES).for_each(change));
+    let changes = Task::spawn(move || (0..effort(CHANGES)).for_each(change));
     let mut looks = 0;
-    while looks < LOOKS || !changes.is_finished() {
+    while looks < effort(LOOKS) || !changes.is_finished() {
         look(&vias);
         looks += 1;
     }

@@ -3,7 +3,7 @@
 
 use super::{DIED, arena, flag, joined, load, word};
 use crate::harness::storm::again;
-use crate::harness::{Child, PAGE, Task, until};
+use crate::harness::{Child, PAGE, Task, effort, until};
 use fastrand::Rng;
 use nix::sys::signal::Signal;
 use rfutex::Arena;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// As many as there is time for. `make kill` has more.
 fn killed_at_any_moment() {
-    kill(300);
+    kill(effort(300));
 }
 
 trials![
@@ -99,7 +99,7 @@ fn threads_join_and_end() {
         .map(|_| {
             let arena = arena.clone();
             Task::spawn(move || {
-                for _ in 0..100 {
+                for _ in 0..effort(100u32) {
                     let theirs = arena.clone();
                     std::thread::spawn(move || {
                         let mutex = RobustMutex::at(&theirs, 0).expect("it is robust");

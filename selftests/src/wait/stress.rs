@@ -2,7 +2,7 @@
 //! That no wake is lost, tried by many threads. A lost wake leaves a thread
 //! asleep, which the bounded join finds.
 
-use crate::harness::{AnyAtomic, Child, Mapping, PAGE, Task, fx, nr_waiters};
+use crate::harness::{AnyAtomic, Child, Mapping, PAGE, Task, effort, fx, nr_waiters};
 use rfutex::{Error, Word};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -37,11 +37,11 @@ fn play(map: &Mapping, word: Word<'static>, side: u32, rounds: u32) {
 }
 
 fn ping_pong(map: Mapping, word: Word<'static>) {
-    const ROUNDS: u32 = 1500;
+    let rounds = effort(1500);
     let map = Arc::new(map);
     let sides = [0, 1].map(|side| {
         let map = map.clone();
-        Task::spawn(move || play(&map, word, side, ROUNDS))
+        Task::spawn(move || play(&map, word, side, rounds))
     });
     sides.into_iter().for_each(Task::join);
     assert_eq!(nr_waiters(word), 0);
@@ -60,9 +60,9 @@ fn ping_pong_shared() {
 }
 
 fn ping_pong_processes() {
-    const ROUNDS: u32 = 1500;
+    let rounds = effort(1500);
     let map = Mapping::shared(PAGE);
-    let sides = [0, 1].map(|side| Child::run(|| play(&map, map.word(0), side, ROUNDS)));
+    let sides = [0, 1].map(|side| Child::run(|| play(&map, map.word(0), side, rounds)));
     sides.into_iter().for_each(Child::join);
 }
 
@@ -127,21 +127,21 @@ fn count<T: Lock>(map: &Mapping, word: Word<'static>, rounds: u32) {
 
 fn mutex<T: Lock>(private: bool) {
     const THREADS: u32 = 4;
-    const ROUNDS: u32 = 150;
+    let rounds = effort(150);
     let map = Arc::new(Mapping::shared(PAGE));
     let word = map.sized_word(0, size_of::<T>() as u32);
     let word = if private { word.private() } else { word };
     let tasks: Vec<_> = (0..THREADS)
         .map(|_| {
             let map = map.clone();
-            Task::spawn(move || count::<T>(&map, word, ROUNDS))
+            Task::spawn(move || count::<T>(&map, word, rounds))
         })
         .collect();
     tasks.into_iter().for_each(Task::join);
     let counter = map.atomic::<AtomicU64>(64).load(Ordering::Relaxed);
     assert_eq!(
         counter,
-        u64::from(THREADS * ROUNDS),
+        u64::from(THREADS * rounds),
         "two threads had the lock"
     );
     assert_eq!(nr_waiters(word), 0);
@@ -158,16 +158,16 @@ fn mutex_of_every_size() {
 
 fn mutex_between_processes() {
     const CHILDREN: u32 = 4;
-    const ROUNDS: u32 = 300;
+    let rounds = effort(300);
     let map = Mapping::shared(PAGE);
     let children: Vec<_> = (0..CHILDREN)
-        .map(|_| Child::run(|| count::<AtomicU32>(&map, map.word(0), ROUNDS)))
+        .map(|_| Child::run(|| count::<AtomicU32>(&map, map.word(0), rounds)))
         .collect();
     children.into_iter().for_each(Child::join);
     let counter = map.atomic::<AtomicU64>(64).load(Ordering::Relaxed);
     assert_eq!(
         counter,
-        u64::from(CHILDREN * ROUNDS),
+        u64::from(CHILDREN * rounds),
         "two children had the lock"
     );
 }
@@ -197,7 +197,7 @@ fn counted_wakes() {
         })
         .collect();
     let mut counted = 0;
-    while counted < WAKES {
+    while counted < effort(WAKES) {
         counted += fx().wake(word, 2, !0).expect("wake");
     }
     map.atomic::<AtomicU32>(0).store(1, Ordering::SeqCst);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tasks of tokio that wait on words, and the futures that they drop.
 
-use crate::harness::{LIMIT, Mapping, PAGE, Task, fx, nr_waiters, until, until_queued};
+use crate::harness::{LIMIT, Mapping, PAGE, Task, effort, fx, nr_waiters, until, until_queued};
 use nix::errno::Errno;
 use rfutex::tokio::AsyncWatches;
 use rfutex::{Error, Event, Rfutex, Watches, Word};
@@ -317,7 +317,7 @@ fn drop_against_wake() {
     };
     let begun = Instant::now();
     let mut rounds = 0;
-    while begun.elapsed() < DURATION || rounds < 2 * DELAYS {
+    while begun.elapsed() < effort(DURATION) || rounds < 2 * DELAYS {
         let mut first = Box::pin(watches.wait(word, 0));
         let mut second = Box::pin(watches.wait(word, 0));
         begin(first.as_mut());

@@ -4,7 +4,7 @@
 
 use super::set;
 use crate::harness::storm::again;
-use crate::harness::{Child, LIMIT, Mapping, PAGE, Task, fx, nr_waiters};
+use crate::harness::{Child, LIMIT, Mapping, PAGE, Task, effort, fx, nr_waiters};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::Signal;
 use rfutex::{
@@ -241,7 +241,7 @@ fn processes() {
     });
     let begun = Instant::now();
     let mut round = 0;
-    while begun.elapsed() < STORM || round < 6 {
+    while begun.elapsed() < effort(STORM) || round < 6 {
         ends(&shared, &set, round);
         round += 1;
         assert!(begun.elapsed() < LIMIT);

@@ -3,7 +3,7 @@
 
 use super::{events, set};
 use crate::harness::storm::again;
-use crate::harness::{LIMIT, Mapping, PAGE, Task, fx, until};
+use crate::harness::{LIMIT, Mapping, PAGE, Task, effort, fx, until};
 use rfutex::{Error, WatchOptions, Watches, Word};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -56,7 +56,7 @@ fn everything_at_once() {
             add_and_end(&set, word, round, &sum);
         }));
     }
-    std::thread::sleep(STORM);
+    std::thread::sleep(effort(STORM));
     stop.store(true, Ordering::SeqCst);
     tasks.into_iter().for_each(Task::join);
     let woken = sums.woken.load(Ordering::SeqCst);
@@ -97,7 +97,7 @@ fn close_against_wake() {
     });
     let begun = Instant::now();
     let mut sets = 0;
-    while begun.elapsed() < STORM || sets < 100 {
+    while begun.elapsed() < effort(STORM) || sets < 100 {
         let set = set();
         for nr in 0..8 {
             let options = WatchOptions {
@@ -147,7 +147,7 @@ fn remove_against_wake() {
     };
     let begun = Instant::now();
     let mut rounds = 0;
-    while begun.elapsed() < STORM || rounds < 100 {
+    while begun.elapsed() < effort(STORM) || rounds < 100 {
         let options = WatchOptions::default();
         let options = if rounds % 2 == 0 {
             options

@@ -41,6 +41,9 @@ pub struct Plan {
     /// What the kernel was built without, though tests use it. Such a test is skipped.
     #[serde(default)]
     pub lacks: Vec<String>,
+    /// Whether tests repeat less often what they repeat to find a race.
+    #[serde(default)]
+    pub brief: bool,
 }
 
 /// One step of a plan.

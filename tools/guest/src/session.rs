@@ -38,6 +38,9 @@ const MODULE: &str = "RFUTEX_MODULE";
 /// What tells a test what the kernel was built without: words with blanks between.
 const LACKS: &str = "RFUTEX_LACKS";
 
+/// What is set for a test that is to repeat less.
+const BRIEF: &str = "RFUTEX_BRIEF";
+
 /// The state of the kernel's own checks.
 struct Health {
     taint: u64,
@@ -115,6 +118,8 @@ pub struct Session {
     own_suites: Vec<String>,
     /// What the kernel was built without.
     lacks: String,
+    /// Whether tests repeat less.
+    brief: bool,
 }
 
 impl Session {
@@ -135,6 +140,7 @@ impl Session {
             coverage: Coverage::begin().context("coverage")?,
             own_suites: kunit::suites().into_iter().collect(),
             lacks: plan.lacks.join(" "),
+            brief: plan.brief,
         })
     }
 
@@ -456,7 +462,7 @@ impl Session {
         }
         let limit = self.limit;
         let (module, parameters) = (self.module.clone(), self.parameters.clone());
-        let lacks = self.lacks.clone();
+        let (lacks, brief) = (self.lacks.clone(), self.brief);
         let mut system = Snapshot::take();
         for trial in trials {
             self.judged_tidy(&format!("{prefix}{}", trial.name), &mut system, || {
@@ -466,7 +472,8 @@ impl Session {
                     .env("RUST_BACKTRACE", "1")
                     .env(MODULE, &module)
                     .env(PARAMETERS, &parameters)
-                    .env(LACKS, &lacks);
+                    .env(LACKS, &lacks)
+                    .envs(brief.then_some((BRIEF, "1")));
                 let mut ended = run(&mut command, limit)?;
                 let skipped = ended.judge_trial();
                 Ok(Attempt {

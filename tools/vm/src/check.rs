@@ -23,7 +23,7 @@ pub struct Check<'a> {
     interrupt: &'a Interrupt,
     /// Whether the module is instrumented, which takes its time.
     coverage: bool,
-    /// Whether some run once that would run in both lanes.
+    /// Whether some run once that would run in both lanes, and repeat less.
     brief: bool,
 }
 
@@ -39,7 +39,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Without the tests in one lane that tell hardly more than in the other.
+    /// Without the tests in one lane that tell hardly more than in the other, and with less of
+    /// what is repeated.
     pub fn briefly(self, brief: bool) -> Self {
         Self { brief, ..self }
     }
@@ -151,7 +152,8 @@ impl<'a> Lane<'a> {
         let root = self.check.places.root_for_selftests()?;
         // Samples may be all that was asked for; they run in the other lane.
         let or_none = !only.is_empty() && self.has_samples(only)?;
-        self.in_vm("vm", &root, stages::inode(suites, only, or_none))
+        let stages = stages::inode(suites, only, or_none, self.check.brief);
+        self.in_vm("vm", &root, stages)
     }
 
     /// The tests of the programs; then the selftests on a module whose waiters hold
@@ -225,6 +227,7 @@ impl<'a> Lane<'a> {
                 stages,
                 first_failure: false,
                 lacks: kernels::lacks(lane.check.places)?,
+                brief: lane.check.brief,
             };
             let log = format!("check-{}", name.replace(' ', "-"));
             let ran = session.run(root, &plan, &log, &mut lane.report)?;

@@ -98,8 +98,7 @@ pub fn run(
                 argv: choice.command(&dir)?,
             },
         ],
-        first_failure: false,
-        lacks: Vec::new(),
+        ..Plan::default()
     };
     judge(&mut session, &root, &plan, &dir)
 }

@@ -120,7 +120,8 @@ enum Do {
         /// Run only what runs in the VM with the module: the rest does not depend on the kernel
         #[arg(long)]
         only_module: bool,
-        /// Leave out tests that run twice, with another parameter, if they hardly depend on it
+        /// Leave out tests that run twice, with another parameter, if they hardly depend on it, and
+        /// repeat less
         #[arg(long)]
         brief: bool,
     },
