@@ -19,7 +19,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 const CHILDREN: usize = 3;
-const KILLS: usize = 100;
+const KILLS: usize = 40;
 /// The mutex is the only word that is robust. What it protects lies behind it.
 const ROBUST: u64 = 8;
 const JOURNAL: usize = 64;
