@@ -87,11 +87,20 @@ fn parse(ktap: &str) -> Vec<Case> {
     cases
 }
 
+/// What the kernel log tells of a case.
+#[derive(Default)]
+pub struct Logged {
+    /// What was logged while it ran.
+    pub messages: Vec<Message>,
+    /// How long it ran, in microseconds.
+    pub micros: u64,
+}
+
 /// Messages of the kernel log, by the suite and case that was running.
 #[derive(Default)]
 pub struct Owned {
     /// Those of each case.
-    pub cases: BTreeMap<(String, String), Vec<Message>>,
+    pub cases: BTreeMap<(String, String), Logged>,
     /// Those of none.
     pub rest: Vec<Message>,
 }
@@ -101,15 +110,21 @@ pub fn attribute(messages: Vec<Message>) -> Owned {
     let mut owned = Owned::default();
     let mut suite = None;
     let mut pending = Vec::new();
+    // When what runs now began: with its suite, or as the case before it ended.
+    let mut began = 0;
     for message in messages {
-        let text = message.text.clone();
+        let (text, micros) = (message.text.clone(), message.micros);
         pending.push(message);
         if let Some(name) = text.strip_prefix("    # Subtest: ") {
             suite = Some(name.trim().to_owned());
             owned.rest.append(&mut pending);
+            began = micros;
         } else if let (Some(suite), Some((_, case, _))) = (&suite, result_line(&text)) {
             let key = (suite.clone(), case.to_owned());
-            owned.cases.entry(key).or_default().append(&mut pending);
+            let logged = owned.cases.entry(key).or_default();
+            logged.messages.append(&mut pending);
+            logged.micros += micros.saturating_sub(began);
+            began = micros;
         } else if text.starts_with("ok ") || text.starts_with("not ok ") {
             suite = None;
             owned.rest.append(&mut pending);
@@ -117,12 +132,6 @@ pub fn attribute(messages: Vec<Message>) -> Owned {
     }
     owned.rest.append(&mut pending);
     owned
-}
-
-/// How long a case took, by its messages and the end of what came before.
-pub fn seconds(before: u64, messages: &[Message]) -> f64 {
-    let end = messages.last().map_or(before, |m| m.micros);
-    end.saturating_sub(before) as f64 / 1e6
 }
 
 #[cfg(test)]
@@ -170,7 +179,9 @@ mod tests {
         });
         let owned = attribute(messages.collect());
         let other = &owned.cases[&("rfutex_key".to_owned(), "other".to_owned())];
-        assert_eq!(other[0].text, "WARNING: x");
+        assert_eq!(other.messages[0].text, "WARNING: x");
+        // From the end of the case before it, whichever suite is looked at first.
+        assert_eq!(other.micros, 2);
         assert_eq!(owned.rest.last().unwrap().text, "BUG: late");
         assert_eq!(owned.cases.len(), 2);
     }

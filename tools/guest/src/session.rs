@@ -374,13 +374,12 @@ impl Session {
             .extend(module::is_there().err().map(|error| format!("{error:#}")));
 
         let mut log = kunit::attribute(self.kmsg.drain()?);
-        let mut before = log.rest.first().map_or(0, |m| m.micros);
         // All cases have run. What a report left behind is for the case that it is in, not for the
         // first to be looked at.
         if log
             .cases
             .values()
-            .any(|messages| !reported(messages).is_empty())
+            .any(|logged| !reported(&logged.messages).is_empty())
         {
             self.health = Health::now();
         }
@@ -399,11 +398,9 @@ impl Session {
             }
             for case in cases {
                 let key = (suite.clone(), case.name.clone());
-                let messages = log.cases.remove(&key).unwrap_or_default();
-                let seconds = kunit::seconds(before, &messages);
-                before = messages.last().map_or(before, |m| m.micros);
+                let logged = log.cases.remove(&key).unwrap_or_default();
                 let mut attempt = Attempt {
-                    seconds,
+                    seconds: logged.micros as f64 / 1e6,
                     ..Attempt::default()
                 };
                 match case.verdict {
@@ -416,12 +413,13 @@ impl Session {
                     .iter()
                     .map(|line| format!("{line}\n"))
                     .collect();
-                self.end(&format!("kunit/{suite}/{}", case.name), attempt, &messages)?;
+                let name = format!("kunit/{suite}/{}", case.name);
+                self.end(&name, attempt, &logged.messages)?;
             }
         }
         // What belongs to no case that KUnit reports is insmod's.
         let mut rest = log.rest;
-        rest.extend(log.cases.into_values().flatten());
+        rest.extend(log.cases.into_values().flat_map(|logged| logged.messages));
         self.end(&name, insmod, &rest)
     }
 
