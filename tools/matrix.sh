@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # matrix.sh [PART]: runs the tests, or compiles the module, on every kernel that is known
-# here (those with PART in their name), one after another, and prints a table with what
-# became of each. Exits with 1 if one of them failed.
+# here, one after another, and prints a table with what became of each and when it was begun.
+# With PART, it is the one of that name, or else those with PART in their names. Exits with
+# 1 if one of them failed.
 
 . "$(dirname "$0")/kernel/lib.sh"
 
@@ -25,13 +26,22 @@ for file in "$TOOLS_KERNEL"/config/builds/*.config; do
 	rows+=("7.3 $name|compiled|builds TESTS=$name")
 done
 
+# The name of one may be a part of the names of others.
+exactly=
+for row in "${rows[@]}"; do
+	[ "${row%%|*}" != "$part" ] || exactly=y
+done
+# chosen NAME: whether that one is to run.
+chosen() { if [ "$exactly" ]; then [ "$1" = "$part" ]; else [[ $1 = *"$part"* ]]; fi; }
+
 # result LOG: the last line of the tests, or of what compiles.
 result() { tail -n 400 "$1" | grep -Eo '[0-9]+ passed, [0-9]+ failed.*|the module builds|skip .*' | tail -n 1; }
 
 failed=0 table=()
 for row in "${rows[@]}"; do
 	IFS='|' read -r name what arguments <<<"$row"
-	[[ $name = *"$part"* ]] || continue
+	chosen "$name" || continue
+	date=$(date +%F)
 	file=$log/${name// /-}.log
 	say matrix "$name: make $arguments (log: $file)"
 	status=0
@@ -39,10 +49,10 @@ for row in "${rows[@]}"; do
 	make -C "$TOP" --no-print-directory $arguments >"$file" 2>&1 || status=$?
 	outcome=$(result "$file" || true)
 	[ "$status" = 0 ] || { failed=1 outcome="**failed**: ${outcome:-see the log}"; }
-	table+=("| Linux $name | $what | \`make $arguments\` | $outcome |")
+	table+=("| Linux $name | $what | \`make $arguments\` | $outcome | $date |")
 done
 [ "${#table[@]}" != 0 ] || die "no kernel has \"$part\" in its name"
 
-printf '\n%s, on %s:\n\n' "$(date +%F)" "$(git -C "$TOP" describe --always --dirty)"
-printf '%s\n' '| Kernel | What | Command | Result |' '|---|---|---|---|' "${table[@]}"
+printf '\nAt %s:\n\n' "$(git -C "$TOP" describe --always --dirty)"
+printf '%s\n' '| Kernel | What | Command | Result | Date |' '|---|---|---|---|---|' "${table[@]}"
 exit "$failed"
