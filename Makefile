@@ -45,6 +45,10 @@ headers_install:
 	install -D -m 644 include/uapi/linux/rfutex.h \
 		$(INSTALL_HDR_PATH)/include/linux/rfutex.h
 
+# RELEASE=: another of Debian's kernels than the running one.
+stock-install:
+	@tools/stock-install.sh
+
 install-tools:
 	@DESTDIR=$(call quote,$(DESTDIR)) tools/install.sh $(call quote,$(PREFIX))
 
@@ -177,6 +181,7 @@ help:
 	@echo '  modules         - build rfutex.ko (default); RFUTEX_LAB=y: with what tests need'
 	@echo '  modules_install - install it'
 	@echo '  headers_install - install linux/rfutex.h below INSTALL_HDR_PATH ($(INSTALL_HDR_PATH))'
+	@echo '  stock-install   - build the module for the running kernel of Debian, install it and load it'
 	@echo '  install-tools   - install rfutexctl, its man pages and completions below PREFIX ($(PREFIX))'
 	@echo '  rust-analyzer   - make rust-project.json'
 	@echo '  clean           - remove what was built here'
@@ -201,6 +206,6 @@ builds:
 mutants:
 	@tools/mutants.sh $(ONLY:%=--only %) $(if $(ALL),--all) $(if $(FRESH),--fresh)
 
-.PHONY: all modules modules_install headers_install install-tools kernel-with-rust \
+.PHONY: all modules modules_install headers_install stock-install install-tools kernel-with-rust \
 	rust-analyzer clean demo check coverage fuzz check-peers oracle kill bench bench-compare profile boots check-harness run gdb recording lint doc \
 	help litmus builds matrix mutants
