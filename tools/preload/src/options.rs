@@ -43,6 +43,9 @@ pub(crate) unsafe fn read(environment: *const *const c_char) {
     if report || variable(b"RFUTEX_PRELOAD_STATS") == Some(b"1") {
         stats::enable();
     }
+    if let Some(directory) = variable(b"RFUTEX_PRELOAD_CACHE") {
+        redirect::enable_cache(directory);
+    }
     if variable(b"RFUTEX_PRELOAD_REDIRECT") == Some(b"1") {
         redirect::start();
     }

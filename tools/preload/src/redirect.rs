@@ -9,6 +9,7 @@
 //! breakpoint there: this is made to call us.
 
 mod apply;
+mod cache;
 mod entry;
 mod exec;
 mod objects;
@@ -21,10 +22,12 @@ use crate::next;
 use crate::options;
 use apply::Prepared;
 use core::ffi::{CStr, c_char, c_int};
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 use objects::Object;
 use rfutex_redirect::{Code, Plan, hook};
 
+pub(crate) use cache::enable as enable_cache;
 pub(crate) use report::{enable as enable_report, tell};
 
 /// The calls that are redirected: futex's, and those that start programs, which are looked at to
@@ -92,7 +95,7 @@ fn redirect_all() -> Result<(), String> {
         let prepared = prepare(object, at);
         report::prepared(object, &prepared);
         match prepared {
-            Ok(Some((_, prepared))) => ready.push(prepared),
+            Ok(Some(Ready { prepared, .. })) => ready.push(prepared),
             Ok(None) => (),
             // The loader's locks are the C library's: without one of them, neither.
             Err(why) if at.is_some() || object.is_c_library() => {
@@ -118,26 +121,21 @@ fn redirect_all() -> Result<(), String> {
 
 /// Plans the redirection of a library, and makes everything ready for it. `None` if it makes no
 /// call that is redirected. If the loader's breakpoint is in it, at `breakpoint`, that is hooked.
-pub(crate) fn prepare(
-    object: &Object,
-    breakpoint: Option<u64>,
-) -> Result<Option<(Plan, Prepared)>, String> {
-    let image = object.image().ok_or("its headers are not understood")?;
-    let plan = Plan::new(&image, &WANTED);
-    if let Some((site, why)) = plan.refused().next() {
-        let address = site.address - object.bias();
-        let more = plan.refused().count() - 1;
-        let more = match more {
-            0 => String::new(),
-            _ => format!(" (and {more} more)"),
-        };
-        return Err(format!(
-            "its system call at {address:#x} cannot be redirected: {why}{more}"
-        ));
-    }
-    let jump = match breakpoint {
-        None => None,
-        Some(address) => Some(hook(&image, address).ok_or("its breakpoint cannot be hooked")?),
+pub(crate) fn prepare(object: &Object, breakpoint: Option<u64>) -> Result<Option<Ready>, String> {
+    let entry = cache::Entry::of(object, breakpoint);
+    let kept = entry.as_ref().and_then(|entry| kept(object, entry));
+    let was_kept = kept.is_some();
+    let (plan, jump) = match kept {
+        Some(kept) => kept,
+        None => {
+            let (plan, jump) = planned(object, breakpoint)?;
+            if let Some(entry) = entry
+                && let Some(words) = words(object, &plan, jump.as_ref())
+            {
+                entry.store(&words);
+            }
+            (plan, jump)
+        }
     };
     if plan.is_empty() && jump.is_none() {
         return Ok(None);
@@ -156,7 +154,62 @@ pub(crate) fn prepare(
         }
         Ok(code)
     })?;
-    Ok(Some((plan, prepared)))
+    Ok(Some(Ready {
+        plan,
+        prepared,
+        kept: was_kept,
+    }))
+}
+
+/// A library for which everything is there.
+pub(crate) struct Ready {
+    plan: Plan,
+    prepared: Prepared,
+    /// The plan was made before.
+    kept: bool,
+}
+
+/// A plan, and what the jump of a hook overwrites.
+type Planned = (Plan, Option<Range<u64>>);
+
+/// Plans.
+fn planned(object: &Object, breakpoint: Option<u64>) -> Result<Planned, String> {
+    let image = object.image().ok_or("its headers are not understood")?;
+    let plan = Plan::new(&image, &WANTED);
+    if let Some((site, why)) = plan.refused().next() {
+        let address = site.address - object.bias();
+        let more = plan.refused().count() - 1;
+        let more = match more {
+            0 => String::new(),
+            _ => format!(" (and {more} more)"),
+        };
+        return Err(format!(
+            "its system call at {address:#x} cannot be redirected: {why}{more}"
+        ));
+    }
+    let jump = match breakpoint {
+        None => None,
+        Some(address) => Some(hook(&image, address).ok_or("its breakpoint cannot be hooked")?),
+    };
+    Ok((plan, jump))
+}
+
+/// What [`words`] has made of a plan, if it was kept.
+fn kept(object: &Object, entry: &cache::Entry) -> Option<Planned> {
+    let words = entry.load()?;
+    let ([start, end], words) = words.split_first_chunk()?;
+    let jump = (start < end).then(|| start + object.bias()..end + object.bias());
+    let plan = Plan::from_words(words, &object.bare_image(), object.bias(), &WANTED)?;
+    Some((plan, jump))
+}
+
+/// A plan as numbers. Two zeroes stand for no hook.
+fn words(object: &Object, plan: &Plan, jump: Option<&Range<u64>>) -> Option<Vec<u64>> {
+    let bias = object.bias();
+    let jump = jump.map_or([0; 2], |jump| [jump.start - bias, jump.end - bias]);
+    let mut words = jump.to_vec();
+    words.extend(plan.to_words(bias)?);
+    Some(words)
 }
 
 /// The bytes that the trampoline of a hook needs at most.
@@ -172,7 +225,7 @@ extern "C" fn objects_changed() {
     for object in new {
         let prepared = prepare(&object, None);
         report::prepared(&object, &prepared);
-        if let Ok(Some((_, prepared))) = prepared
+        if let Ok(Some(Ready { prepared, .. })) = prepared
             && let Err(why) = prepared.apply()
         {
             options::die(&why, 0);

@@ -16,6 +16,7 @@
 mod code;
 mod function;
 mod image;
+mod kept;
 mod number;
 mod plan;
 mod targets;

@@ -65,7 +65,7 @@ pub struct Site {
 }
 
 /// One instruction that is redirected.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Redirect {
     /// Whether the number has to be looked at.
     pub number: Number,
@@ -80,7 +80,7 @@ pub struct Redirect {
 }
 
 /// What is done with a library.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// All its `syscall` instructions, by address.
     pub sites: Vec<Site>,

@@ -10,10 +10,11 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Result;
 use object::elf::{FileHeader64, PT_INTERP};
@@ -116,7 +117,47 @@ fn prepared(options: &Run) -> Result<Command, Refused> {
     if options.require {
         command.env("RFUTEX_PRELOAD", "require");
     }
+    // Whoever has set it, to nothing maybe, knows better.
+    if env::var_os(CACHE).is_none()
+        && let Some(directory) = cache()
+    {
+        command.env(CACHE, directory);
+    }
     Ok(command)
+}
+
+/// The variable that names the directory in which the library keeps what it has found out about
+/// other libraries.
+const CACHE: &str = "RFUTEX_PRELOAD_CACHE";
+
+/// How long that is of use without having been made anew: nobody knows of which libraries it is
+/// that are there no more.
+const KEPT: Duration = Duration::from_secs(60 * 24 * 60 * 60);
+
+/// That directory, made if it was not there. `None` if there can be none: programs just start more
+/// slowly then.
+fn cache() -> Option<PathBuf> {
+    let absolute = |name| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let parent = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    let directory = parent.join("rfutex-preload");
+    let mut builder = fs::DirBuilder::new();
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(&directory)
+        .ok()?;
+    for entry in fs::read_dir(&directory).ok()?.flatten() {
+        let age = entry.metadata().and_then(|metadata| metadata.modified());
+        if age.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > KEPT)) {
+            // Another may have removed it, and if it stays, it does no harm.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Some(directory)
 }
 
 /// The library that the user has named.

@@ -80,6 +80,10 @@ void signals(void);
 void opened(void);
 void by_number(void);
 void closed(void);
+void many_threads(void);
+void privileges(void);
+void privileged(void);
+void sandboxed(void);
 void registers(void);
 void cost(void);
 

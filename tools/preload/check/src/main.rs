@@ -78,8 +78,10 @@ fn main() -> ExitCode {
         trials![redirected: mutex, condvar, timed, barrier, semaphore, rwlock, join,
         robust, robust_unlock, priority_inheritance, looks_like_a_thread, fork, spawn,
         cancel_condvar, cancel_semaphore, cancel_asynchronously, cancel_anywhere, signals, dlopen,
-        by_number, closed, registers, exceptions;
-        preload: cost, without_the_device, required_without_the_device, refused],
+        by_number, closed, registers, exceptions, many_threads, privileges, privileged_program,
+        sandboxed;
+        preload: cost, without_the_device, required_without_the_device, refused,
+            sandboxed_from_the_beginning, plans_are_kept],
     );
     trials.extend(trials![tracer:; preload: theirs_first, ours_first]);
     libtest_mimic::run(&args, trials).exit_code()

@@ -78,9 +78,15 @@ fn counted(said: &str, line: &str, word: &str) -> u64 {
 
 #[track_caller]
 fn check(name: &str, arguments: &[&str], least: Least) {
-    let said = said(command(name, arguments).output().expect(name));
+    judged(&mut command(name, arguments), least);
+}
+
+/// Runs it. What it said, in which there are at least these counts.
+#[track_caller]
+fn judged(command: &mut Command, least: Least) -> String {
+    let said = said(command.output().expect("a program"));
     if !is_preloaded() {
-        return;
+        return said;
     }
     const COUNTS: &str = "rfutex-preload: process ";
     const ENDS: &str = "rfutex-preload: wakes that ";
@@ -95,6 +101,7 @@ fn check(name: &str, arguments: &[&str], least: Least) {
         assert!(count >= least, "{word}: {count} of {least}: {said}");
     }
     assert!(!said.contains("not redirected"), "{said}");
+    said
 }
 
 /// Plays a part of `pthreads`.
@@ -275,6 +282,55 @@ pub fn closed() {
     play("closed", DEVICE);
 }
 
+/// More threads than most programs have, each of which waits on the device at once.
+pub fn many_threads() {
+    play(
+        "many-threads",
+        Least {
+            wait: 10_500,
+            ..DEVICE
+        },
+    );
+}
+
+/// What the device was opened as stays what a process may do with it.
+pub fn privileges() {
+    play("privileges", DEVICE);
+}
+
+/// A program that gives its caller privileges goes on with futex(2), and is counted.
+pub fn privileged_program() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().expect("a directory");
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), open).expect("chmod");
+    let raised = directory.path().join("raised");
+    std::fs::copy(program("pthreads"), &raised).expect("a copy");
+    let mode = std::fs::Permissions::from_mode(0o4755);
+    std::fs::set_permissions(&raised, mode).expect("chmod");
+    let mut command = command("pthreads", &["privileged"]);
+    command.env("PRIVILEGED_PROGRAM", &raised);
+    let least = Least {
+        without: 1,
+        ..DEVICE
+    };
+    let said = judged(&mut command, least);
+    let lines = said
+        .lines()
+        .filter(|line| line.contains("rfutex-preload: process "));
+    let most = usize::from(is_preloaded());
+    assert_eq!(
+        lines.count(),
+        most,
+        "one of the two has the library: {said}"
+    );
+}
+
+/// A filter that lets a program have no more than threads need.
+pub fn sandboxed() {
+    play("sandboxed", DEVICE);
+}
+
 pub fn registers() {
     play(
         "registers",
@@ -344,13 +400,11 @@ fn hidden(command: &mut Command) {
     }
 }
 
-/// Code may not be changed: nothing is redirected, and one sentence says so.
-pub fn refused() {
-    let mut command = command("pthreads", &["mutex"]);
-    command.env_remove("RFUTEX_PRELOAD");
+/// Has the kernel refuse a program this call.
+fn without(command: &mut Command, call: i64, error: i32) {
     use std::os::unix::process::CommandExt;
-    let errno = seccompiler::SeccompAction::Errno(libc::EACCES as u32);
-    let rules = [(libc::SYS_memfd_create, Vec::new())].into();
+    let errno = seccompiler::SeccompAction::Errno(error as u32);
+    let rules = [(call, Vec::new())].into();
     let arch = env::consts::ARCH.try_into().expect("a known machine");
     let filter =
         seccompiler::SeccompFilter::new(rules, seccompiler::SeccompAction::Allow, errno, arch);
@@ -360,6 +414,13 @@ pub fn refused() {
     unsafe {
         command.pre_exec(move || seccompiler::apply_filter(&filter).map_err(std::io::Error::other));
     }
+}
+
+/// Code may not be changed: nothing is redirected, and one sentence says so.
+pub fn refused() {
+    let mut command = command("pthreads", &["mutex"]);
+    command.env_remove("RFUTEX_PRELOAD");
+    without(&mut command, libc::SYS_memfd_create, libc::EACCES);
     let said = said(command.output().expect("pthreads"));
     let sentence = "nothing is redirected: ";
     let lines = said.lines().filter(|line| line.contains(sentence));
@@ -369,4 +430,62 @@ pub fn refused() {
         0,
         "{said}"
     );
+}
+
+/// A program that was in a sandbox without the device before it began runs as where there is none.
+pub fn sandboxed_from_the_beginning() {
+    for error in [libc::EPERM, libc::ENOSYS, libc::EACCES] {
+        let mut command = command("pthreads", &["mutex"]);
+        command.env_remove("RFUTEX_PRELOAD");
+        without(&mut command, libc::SYS_ioctl, error);
+        let said = said(command.output().expect("pthreads"));
+        assert_eq!(
+            said, "",
+            "nothing is redirected, and nobody is to say anything"
+        );
+    }
+}
+
+/// What is found out about the C library and the loader is kept, and used by who may trust it.
+pub fn plans_are_kept() {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path();
+    let mode = |mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+    let run = || {
+        let mut command = command("pthreads", &["mutex"]);
+        let said = judged(command.env("RFUTEX_PRELOAD_CACHE", path), DEVICE);
+        said.lines()
+            .filter(|line| line.contains("found out before"))
+            .count()
+    };
+    let files = || {
+        let entries = fs::read_dir(path).expect("the directory");
+        let mut files: Vec<_> = entries
+            .map(|entry| entry.expect("an entry").path())
+            .collect();
+        files.sort();
+        files
+    };
+    mode(0o777);
+    assert_eq!((run(), files().len()), (0, 0), "others may write there");
+    mode(0o700);
+    assert_eq!(run(), 0);
+    let kept = files();
+    assert!(kept.len() >= 2, "{kept:?}");
+    assert!(run() >= 2);
+    assert_eq!(files(), kept, "there is nothing new");
+    // What somebody else may have written, and what was written in part, is made anew.
+    for file in &kept {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o666)).expect("chmod");
+    }
+    assert_eq!(run(), 0);
+    assert!(run() >= 2);
+    for file in &kept {
+        let bytes = fs::read(file).expect("a plan");
+        fs::write(file, &bytes[..bytes.len() / 2]).expect("a part");
+    }
+    assert_eq!(run(), 0);
+    assert!(run() >= 2);
 }

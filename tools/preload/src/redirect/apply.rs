@@ -62,7 +62,7 @@ impl Drop for File {
 /// # Safety
 ///
 /// That of the system call.
-unsafe fn call(number: c_long, given: &[c_long]) -> Result<c_long, i32> {
+pub(super) unsafe fn call(number: c_long, given: &[c_long]) -> Result<c_long, i32> {
     let mut args = [0; 6];
     args[..given.len()].copy_from_slice(given);
     // SAFETY: The caller's promise.

@@ -7,6 +7,7 @@
 use super::report;
 use crate::kernel::{self, Args};
 use core::ffi::{CStr, c_long};
+use core::mem::MaybeUninit;
 
 /// Makes execve(2).
 ///
@@ -55,6 +56,7 @@ unsafe fn look(directory: c_long, path: c_long, flags: c_long) {
     if kernel::error(file).is_some() {
         return;
     }
+    let privileged = gives_privileges(file);
     let mut bytes = [0_u8; START];
     let at = bytes.as_mut_ptr().addr() as c_long;
     // SAFETY: The kernel writes to the array; the file was just opened.
@@ -64,7 +66,9 @@ unsafe fn look(directory: c_long, path: c_long, flags: c_long) {
         read
     };
     let bytes = bytes.get(..read.max(0) as usize).unwrap_or_default();
-    if let Some(why) = without_library(bytes) {
+    let elf = bytes.starts_with(ELF);
+    let why = without_library(bytes).or((elf && privileged).then_some("has more privileges"));
+    if let Some(why) = why {
         let name = if flags & c_long::from(libc::AT_EMPTY_PATH) != 0 {
             c"a file descriptor"
         } else {
@@ -74,6 +78,39 @@ unsafe fn look(directory: c_long, path: c_long, flags: c_long) {
         report::child(name, why);
     }
 }
+
+/// Whether the loader ignores `LD_PRELOAD` for this program, as it gives its caller privileges.
+fn gives_privileges(file: c_long) -> bool {
+    // SAFETY: It takes constants.
+    let raised = unsafe {
+        let args = [libc::PR_GET_NO_NEW_PRIVS.into(), 0, 0, 0, 0, 0];
+        kernel::call(libc::SYS_prctl, &args) == 0
+    };
+    let mut status = MaybeUninit::<libc::stat>::uninit();
+    let to = status.as_mut_ptr().addr() as c_long;
+    // SAFETY: The kernel writes the status, in its own form.
+    let known = unsafe { kernel::call(libc::SYS_fstat, &[file, to, 0, 0, 0, 0]) == 0 };
+    if !raised || !known {
+        return false;
+    }
+    // SAFETY: It was written; the others touch no memory.
+    let (status, user, group) = unsafe {
+        (
+            status.assume_init(),
+            kernel::call(libc::SYS_geteuid, &[0; 6]),
+            kernel::call(libc::SYS_getegid, &[0; 6]),
+        )
+    };
+    let name = c"security.capability".as_ptr().addr() as c_long;
+    // SAFETY: Takes a string, and writes nothing.
+    let capabilities = unsafe { kernel::call(libc::SYS_fgetxattr, &[file, name, 0, 0, 0, 0]) };
+    let another_user = status.st_mode & libc::S_ISUID != 0 && c_long::from(status.st_uid) != user;
+    let another_group = status.st_mode & libc::S_ISGID != 0 && c_long::from(status.st_gid) != group;
+    another_user || another_group || capabilities > 0 && user != 0
+}
+
+/// What a program begins with.
+const ELF: &[u8] = b"\x7fELF";
 
 /// How many bytes at the beginning of a program are looked at.
 const START: usize = 1024;
@@ -89,7 +126,7 @@ fn without_library(bytes: &[u8]) -> Option<&'static str> {
             .get(at..at + 2)
             .map(|b| u16::from_le_bytes([b[0], b[1]]))
     };
-    if !bytes.starts_with(b"\x7fELF") {
+    if !bytes.starts_with(ELF) {
         return None;
     }
     let is_64 = bytes.get(4) == Some(&2);

@@ -6,6 +6,7 @@ use core::ops::Range;
 use core::slice;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use rfutex_redirect::{Image, Segment};
+use std::ffi::CString;
 use std::sync::Mutex;
 
 /// A library, or the program itself.
@@ -42,6 +43,28 @@ impl Object {
             "" => "the program",
             name => name,
         }
+    }
+
+    /// The path of its file.
+    pub(crate) fn file(&self) -> Option<CString> {
+        let name = match self.name.as_str() {
+            "" => "/proc/self/exe",
+            name => name,
+        };
+        CString::new(name).ok()
+    }
+
+    /// Its program headers, as numbers.
+    pub(crate) fn header_words(&self) -> impl Iterator<Item = u64> {
+        self.headers.iter().flat_map(|header| {
+            [
+                u64::from(header.p_type) << 32 | u64::from(header.p_flags),
+                header.p_offset,
+                header.p_vaddr,
+                header.p_filesz,
+                header.p_memsz,
+            ]
+        })
     }
 
     pub(crate) fn is_c_library(&self) -> bool {
@@ -81,6 +104,21 @@ impl Object {
 
     /// The library as it is in memory.
     pub(crate) fn image(&self) -> Option<Image<'_>> {
+        // SAFETY: Headers are integers.
+        let headers = unsafe {
+            let at = self.headers.as_ptr().cast::<u8>();
+            slice::from_raw_parts(at, size_of_val(self.headers.as_slice()))
+        };
+        Image::loaded(self.bias, headers, self.bytes())
+    }
+
+    /// The same, but without what its tables say of functions.
+    pub(crate) fn bare_image(&self) -> Image<'_> {
+        Image::new(self.bytes(), Vec::new(), Vec::new())
+    }
+
+    /// Its segments, with what is there.
+    fn bytes(&self) -> Vec<Segment<'_>> {
         let segments = self.segments().map(|(range, executable)| Segment {
             address: range.start,
             // SAFETY: The loader mapped it there, to be read. It stays while the loader's lock is
@@ -92,12 +130,7 @@ impl Object {
             },
             executable,
         });
-        // SAFETY: Headers are integers.
-        let headers = unsafe {
-            let at = self.headers.as_ptr().cast::<u8>();
-            slice::from_raw_parts(at, size_of_val(self.headers.as_slice()))
-        };
-        Image::loaded(self.bias, headers, segments.collect())
+        segments.collect()
     }
 
     /// Whether it is what `other` is.

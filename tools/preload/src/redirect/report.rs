@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What was redirected and what was not, if the user wants to know.
 
-use super::apply::Prepared;
+use super::Ready;
 use super::objects::Object;
 use crate::options;
 use crate::stats::{self, Counter};
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, Ordering};
-use rfutex_redirect::{Fate, Number, Plan};
+use rfutex_redirect::{Fate, Number};
 
 /// Whether there is to be one.
 static ENABLED: AtomicBool = AtomicBool::new(false);
@@ -23,14 +23,14 @@ pub(crate) fn is_enabled() -> bool {
 }
 
 /// Says what becomes of a library.
-pub(crate) fn prepared(object: &Object, result: &Result<Option<(Plan, Prepared)>, String>) {
+pub(crate) fn prepared(object: &Object, result: &Result<Option<Ready>, String>) {
     if !is_enabled() {
         return;
     }
     let name = object.name();
     match result {
         Ok(None) => (),
-        Ok(Some((plan, _))) => {
+        Ok(Some(Ready { plan, kept, .. })) => {
             let redirected = |site: &&rfutex_redirect::Site| site.fate != Fate::Other;
             let count = plan.sites.iter().filter(redirected).count();
             let unknown = plan
@@ -38,9 +38,10 @@ pub(crate) fn prepared(object: &Object, result: &Result<Option<(Plan, Prepared)>
                 .iter()
                 .filter(|site| site.number == Number::Unknown)
                 .count();
+            let before = if *kept { "; found out before" } else { "" };
             options::say(format_args!(
                 "{name}: {count} of {} system calls are redirected, {unknown} of them by the \
-                 number that they have when they are made",
+                 number that they have when they are made{before}",
                 plan.sites.len(),
             ));
             if !plan.outside.is_empty() {

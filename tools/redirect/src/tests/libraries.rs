@@ -62,6 +62,34 @@ fn everything_is_redirected(file: &[u8]) {
     let code = Code::new(&plan, 0x4000_0000, 0).expect("code");
     assert!(code.trampolines.len() <= plan.room());
     assert_eq!(code.patches.len(), plan.redirects.len());
+    plans_can_be_kept(&image, &plan);
+}
+
+/// The plan survives being kept, and what is not one of this library is not taken for one.
+#[track_caller]
+fn plans_can_be_kept(image: &Image<'_>, plan: &Plan) {
+    let words = plan.to_words(0).expect("nothing is refused");
+    let again = |words: &[u64], bias| Plan::from_words(words, image, bias, &ALL);
+    assert_eq!(again(&words, 0).as_ref(), Some(plan));
+    // A library is never where its file says.
+    let lower = plan.to_words(0x1000).expect("nothing is refused");
+    assert_ne!(lower, words);
+    assert_eq!(again(&lower, 0x1000).as_ref(), Some(plan));
+    for cut in [0, 1, words.len() / 2, words.len() - 1] {
+        assert_eq!(again(&words[..cut], 0), None, "{cut}");
+    }
+    assert_eq!(again(&[&words[..], &[0]].concat(), 0), None);
+    assert_eq!(again(&words, 1), None, "somewhere else");
+    assert_eq!(again(&words, 1 << 40), None, "where no code is");
+}
+
+#[test]
+fn what_is_refused_is_not_kept() {
+    // A jump to the instruction, which has no neighbour.
+    let code = [FUTEX, &[0xeb, 0], SYSCALL, RET].concat();
+    let plan = Plan::new(&image(&code, &[], &[]), &ALL);
+    assert_eq!(plan.refused().count(), 1, "{plan:?}");
+    assert_eq!(plan.to_words(0), None);
 }
 
 #[test]

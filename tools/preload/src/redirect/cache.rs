@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Plans that were made before, in a directory: to make one means to decode all of a library,
+//! which takes longer than many a program.
+//!
+//! A plan is found by what tells that a library is the same file as then: its number, its size,
+//! when it was changed, and its program headers. Nobody else may have written it: neither the
+//! directory nor a file in it is used if it belongs to another user than this one, or root. What
+//! is wrong about either is no error; the plan is then made anew.
+//!
+//! The system calls are made without the C library, in which some of them are places where a
+//! thread may be cancelled.
+
+use super::WANTED;
+use super::apply::call;
+use super::objects::Object;
+use core::ffi::{CStr, c_long};
+use core::mem::MaybeUninit;
+use core::ops::Range;
+use std::ffi::CString;
+use std::sync::OnceLock;
+
+/// What a file begins with; another number for another form.
+const VERSION: u64 = 0x7266_7574_6578_0001;
+
+/// With less code than this, a plan is made as fast as it is found.
+const WORTH: u64 = 64 << 10;
+
+/// The largest file that is looked at, in bytes.
+const LARGEST: usize = 1 << 20;
+
+/// A file that was changed less than so many seconds ago may change again without that showing.
+const SETTLED: i64 = 2;
+
+/// The directory.
+static DIRECTORY: OnceLock<CString> = OnceLock::new();
+
+/// Has plans looked for, and kept, in this directory.
+pub(crate) fn enable(directory: &[u8]) {
+    if let Ok(directory) = CString::new(directory)
+        && directory.as_bytes().starts_with(b"/")
+    {
+        // There is one environment.
+        let _ = DIRECTORY.set(directory);
+    }
+}
+
+/// An open file.
+struct File(c_long);
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // SAFETY: It is this file's number.
+        let _ = unsafe { call(libc::SYS_close, &[self.0]) };
+    }
+}
+
+const HERE: c_long = libc::AT_FDCWD as c_long;
+
+impl File {
+    /// Opens `name`, in the directory `at` if it is relative.
+    fn open(at: c_long, name: &CStr, flags: i32) -> Option<Self> {
+        let flags = flags | libc::O_CLOEXEC;
+        let name = name.as_ptr().addr() as c_long;
+        // SAFETY: Takes a string.
+        let file = unsafe { call(libc::SYS_openat, &[at, name, flags.into(), 0o644]) };
+        file.ok().map(Self)
+    }
+
+    fn status(&self) -> Option<libc::stat> {
+        status(self.0, c"", libc::AT_EMPTY_PATH)
+    }
+
+    /// Reads to the end, or `most` bytes.
+    fn read(&self, most: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; 16 << 10];
+        let mut length = 0;
+        loop {
+            if length == bytes.len() {
+                bytes.resize(2 * length, 0);
+            }
+            let rest = &mut bytes[length..];
+            let at = rest.as_mut_ptr().addr() as c_long;
+            // SAFETY: The kernel writes to these bytes.
+            let read = unsafe { call(libc::SYS_read, &[self.0, at, rest.len() as c_long]) };
+            length += read.ok()? as usize;
+            if read == Ok(0) || length >= most {
+                bytes.truncate(length);
+                return Some(bytes);
+            }
+        }
+    }
+}
+
+fn status(at: c_long, name: &CStr, flags: i32) -> Option<libc::stat> {
+    let mut status = MaybeUninit::<libc::stat>::uninit();
+    let (name, to) = (name.as_ptr().addr(), status.as_mut_ptr().addr());
+    let args = [at, name as c_long, to as c_long, flags.into()];
+    // SAFETY: Takes a string, and writes the status, which has the kernel's form.
+    unsafe {
+        call(libc::SYS_newfstatat, &args).ok()?;
+        Some(status.assume_init())
+    }
+}
+
+/// Whether nobody but this user or root can have written this.
+fn is_trusted(status: &libc::stat) -> bool {
+    // SAFETY: Touches nothing.
+    let own = unsafe { call(libc::SYS_geteuid, &[]) };
+    let owner = c_long::from(status.st_uid);
+    (owner == 0 || own == Ok(owner)) && status.st_mode & 0o022 == 0
+}
+
+/// The place of a plan.
+pub(super) struct Entry {
+    directory: File,
+    name: CString,
+    key: Vec<u64>,
+    /// When the library was changed, in seconds.
+    changed: i64,
+}
+
+impl Entry {
+    /// That of the plan for this library, and for the hook of what is at `breakpoint` in it.
+    /// `None` if there is none.
+    pub(super) fn of(object: &Object, breakpoint: Option<u64>) -> Option<Self> {
+        let code = object.code()?;
+        let directory = DIRECTORY.get().filter(|_| code.end - code.start >= WORTH)?;
+        let directory = File::open(HERE, directory, libc::O_PATH | libc::O_DIRECTORY)?;
+        is_trusted(&directory.status()?).then_some(())?;
+        let file = status(HERE, &object.file()?, 0)?;
+        // It may be another file under this name by now.
+        (mapped(code.start)? == file.st_ino).then_some(())?;
+        let mut key = vec![
+            VERSION,
+            file.st_dev,
+            file.st_ino,
+            file.st_size as u64,
+            file.st_mtime as u64,
+            file.st_mtime_nsec as u64,
+            file.st_ctime as u64,
+            file.st_ctime_nsec as u64,
+            breakpoint.map_or(0, |address| address.wrapping_sub(object.bias())),
+        ];
+        key.extend(WANTED.map(u64::from));
+        key.extend(object.header_words());
+        Some(Self {
+            directory,
+            name: CString::new(format!("{:016x}", sum(&key))).ok()?,
+            key,
+            changed: file.st_ctime,
+        })
+    }
+
+    /// What was kept there.
+    pub(super) fn load(&self) -> Option<Vec<u64>> {
+        let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let file = File::open(self.directory.0, &self.name, flags)?;
+        let status = file.status()?;
+        let regular = status.st_mode & libc::S_IFMT == libc::S_IFREG;
+        (regular && is_trusted(&status)).then_some(())?;
+        let bytes = file.read(LARGEST)?;
+        let chunks = bytes.chunks_exact(8);
+        chunks.remainder().is_empty().then_some(())?;
+        let word = |bytes: &[u8]| Some(u64::from_le_bytes(bytes.try_into().ok()?));
+        let words: Vec<_> = chunks.map(word).collect::<Option<_>>()?;
+        let (last, words) = words.split_last()?;
+        (sum(words) == *last).then_some(())?;
+        Some(words.strip_prefix(&self.key[..])?.to_vec())
+    }
+
+    /// Keeps `words` there, if that can be done.
+    pub(super) fn store(&self, words: &[u64]) {
+        if now().is_none_or(|now| now - self.changed < SETTLED) {
+            return;
+        }
+        let mut all = self.key.clone();
+        all.extend(words);
+        all.push(sum(&all));
+        let bytes: Vec<u8> = all.iter().flat_map(|word| word.to_le_bytes()).collect();
+        // SAFETY: Touches nothing.
+        let process = unsafe { call(libc::SYS_getpid, &[]) }.unwrap_or_default();
+        let name = self.name.to_string_lossy();
+        let Ok(temporary) = CString::new(format!("{name}.{process}")) else {
+            return;
+        };
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
+        let Some(file) = File::open(self.directory.0, &temporary, flags) else {
+            return;
+        };
+        let directory = self.directory.0;
+        let from = temporary.as_ptr().addr() as c_long;
+        let to = self.name.as_ptr().addr() as c_long;
+        let at = bytes.as_ptr().addr() as c_long;
+        // SAFETY: Reads the bytes, and takes strings.
+        unsafe {
+            let wrote = call(libc::SYS_write, &[file.0, at, bytes.len() as c_long]);
+            let whole = wrote == Ok(bytes.len() as c_long);
+            let kept = whole && call(libc::SYS_renameat, &[directory, from, directory, to]).is_ok();
+            if !kept {
+                let _ = call(libc::SYS_unlinkat, &[directory, from, 0]);
+            }
+        }
+    }
+}
+
+/// The number of the file that is mapped at `address`.
+fn mapped(address: u64) -> Option<u64> {
+    let maps = File::open(HERE, c"/proc/self/maps", libc::O_RDONLY)?;
+    let maps = maps.read(usize::MAX)?;
+    inode(core::str::from_utf8(&maps).ok()?, address)
+}
+
+/// The same, from the text of that file.
+fn inode(maps: &str, address: u64) -> Option<u64> {
+    maps.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let (start, end) = words.next()?.split_once('-')?;
+        let number = |word| u64::from_str_radix(word, 16).ok();
+        let range: Range<u64> = number(start)?..number(end)?;
+        let inode = words.nth(3)?.parse().ok()?;
+        range.contains(&address).then_some(inode)
+    })
+}
+
+/// The time, in seconds.
+fn now() -> Option<i64> {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let to = (&raw mut time).addr() as c_long;
+    // SAFETY: Writes the time.
+    unsafe { call(libc::SYS_clock_gettime, &[libc::CLOCK_REALTIME.into(), to]) }.ok()?;
+    Some(time.tv_sec)
+}
+
+/// A checksum (FNV-1a, word by word): against what was written in part, not against anybody.
+fn sum(words: &[u64]) -> u64 {
+    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    words.iter().fold(BASIS, |sum, &word| {
+        let mixed = (sum ^ word).wrapping_mul(PRIME);
+        mixed ^ mixed >> 32
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_file_is_mapped() {
+        let maps = "7f00-8000 r-xp 00000000 fe:00 77 /lib/a b.so\n8000-9000 rw-p 0 00:00 0 \n";
+        assert_eq!(inode(maps, 0x7f00), Some(77));
+        assert_eq!(inode(maps, 0x8000), Some(0));
+        assert_eq!(inode(maps, 0x9000), None);
+        assert_eq!(inode("nothing", 1), None);
+        let own = (which_file_is_mapped as *const ()).addr() as u64;
+        let exe = status(HERE, c"/proc/self/exe", 0).unwrap();
+        assert_eq!(mapped(own), Some(exe.st_ino));
+    }
+
+    #[test]
+    fn others_are_not_trusted() {
+        let mut own = status(HERE, c"/proc/self", 0).unwrap();
+        own.st_mode = 0o755;
+        assert!(is_trusted(&own));
+        own.st_mode = 0o775;
+        assert!(!is_trusted(&own));
+        own.st_mode = 0o700;
+        own.st_uid = own.st_uid.wrapping_add(1);
+        assert!(!is_trusted(&own));
+    }
+
+    #[test]
+    fn sums_differ() {
+        assert_ne!(sum(&[1, 2]), sum(&[2, 1]));
+        assert_ne!(sum(&[]), sum(&[0]));
+    }
+}
