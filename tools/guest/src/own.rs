@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Runs a program that the user brought: in the root directory and with the
-//! directory that the user asked for.
+//! Runs a program that is not ours: in the root directory and with the directory that
+//! the user, or a test, asked for.
 
 use std::ffi::CString;
 use std::fs;
@@ -32,17 +32,7 @@ const NO_COMMAND: i32 = 127;
 /// Runs `argv` in `place` to its end. Returns its exit status, or 128 and the
 /// number of the signal that killed it.
 pub fn run(argv: &[String], place: &Place) -> Result<i32> {
-    let root = match place.host_root {
-        Some(kind) => host_root(kind).context("the host's root directory")?,
-        None => PathBuf::from("/"),
-    };
-    let mut start = PathBuf::from("/");
-    if let Some(dir) = &place.dir {
-        bind(DIR, &below(&root, dir)).with_context(|| format!("mounting {dir}"))?;
-        start = PathBuf::from(dir);
-    }
-    let mut command = Command::new(&argv[0]);
-    command.args(&argv[1..]).envs(place.env.iter().cloned());
+    let mut command = in_place(argv, place, "/")?;
     if place.terminal {
         // virtme-ng's init opens it as it suits init; programs expect reads to wait.
         let flags = OFlag::from_bits_retain(fcntl(stdin(), FcntlArg::F_GETFL)?);
@@ -56,16 +46,13 @@ pub fn run(argv: &[String], place: &Place) -> Result<i32> {
         signal(Signal::SIGINT, SigHandler::SigIgn)?;
         signal(Signal::SIGQUIT, SigHandler::SigIgn)?;
     }
-    let root = CString::new(root.as_os_str().as_bytes())?;
-    let start = CString::new(start.as_os_str().as_bytes())?;
-    // SAFETY: Between fork and exec the closure makes four system calls, with strings
-    // that it owns, and allocates nothing.
+    // SAFETY: Between fork and exec the closure makes two system calls, and allocates
+    // nothing.
     unsafe {
-        command.pre_exec(move || {
+        command.pre_exec(|| {
             signal(Signal::SIGINT, SigHandler::SigDfl)?;
             signal(Signal::SIGQUIT, SigHandler::SigDfl)?;
-            chroot(root.as_c_str())?;
-            Ok(chdir(start.as_c_str())?)
+            Ok(())
         });
     }
     let mut child = match command.spawn() {
@@ -82,6 +69,34 @@ pub fn run(argv: &[String], place: &Place) -> Result<i32> {
     Ok(trial::exit_status(child.wait()?))
 }
 
+/// The command that runs `argv` in `place`. It begins in `start` if no directory was brought.
+pub fn in_place(argv: &[String], place: &Place, start: &str) -> Result<Command> {
+    let root = match place.host_root {
+        Some(kind) => host_root(kind).context("the host's root directory")?,
+        None => PathBuf::from("/"),
+    };
+    let start = match &place.dir {
+        Some(dir) => {
+            bind(DIR, &below(&root, dir)).with_context(|| format!("mounting {dir}"))?;
+            dir
+        }
+        None => start,
+    };
+    let start = CString::new(start)?;
+    let root = CString::new(root.as_os_str().as_bytes())?;
+    let mut command = Command::new(&argv[0]);
+    command.args(&argv[1..]).envs(place.env.iter().cloned());
+    // SAFETY: Between fork and exec the closure makes two system calls, with strings that
+    // it owns, and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            chroot(root.as_c_str())?;
+            Ok(chdir(start.as_c_str())?)
+        });
+    }
+    Ok(command)
+}
+
 /// Passes on, line by line, what the program writes to its standard error.
 fn pass_on(stderr: ChildStderr) -> Result<()> {
     let mut stderr = BufReader::new(stderr);
@@ -95,9 +110,13 @@ fn pass_on(stderr: ChildStderr) -> Result<()> {
     Ok(())
 }
 
-/// Makes a root directory of the host's, with what has to be the guest's in it.
+/// Makes a root directory of the host's, with what has to be the guest's in it, unless
+/// that was made before.
 fn host_root(kind: HostRoot) -> Result<PathBuf> {
     let root = Path::new(ROOT);
+    if root.exists() {
+        return Ok(root.to_owned());
+    }
     fs::create_dir_all(root)?;
     match kind {
         HostRoot::Writable => bind(HOST, root)?,

@@ -124,8 +124,8 @@ pub enum Stage {
         name: String,
         /// The program and its arguments.
         argv: Vec<String>,
-        /// What it finds in its environment besides.
-        env: Vec<(String, String)>,
+        /// What it finds around itself.
+        place: Place,
         /// How long it may take, in seconds.
         limit: u64,
     },
@@ -156,7 +156,7 @@ pub enum Stage {
     },
 }
 
-/// What a program of the user's finds around itself.
+/// What a program that is not ours finds around itself.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Place {
     /// Its root directory is the host's, which is mounted on [`HOST`], instead
@@ -167,7 +167,7 @@ pub struct Place {
     pub dir: Option<String>,
     /// What its environment has besides.
     pub env: Vec<(String, String)>,
-    /// Standard output and standard error are the user's terminal.
+    /// Standard output and standard error are the user's terminal; of no use to a test.
     pub terminal: bool,
 }
 

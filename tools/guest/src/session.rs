@@ -219,11 +219,10 @@ impl Session {
             Stage::Peer {
                 name,
                 argv,
-                env,
+                place,
                 limit,
             } => self.judged(&name, || {
-                let mut command = Command::new(&argv[0]);
-                command.args(&argv[1..]).envs(env).current_dir("/tmp");
+                let mut command = own::in_place(&argv, &place, "/tmp")?;
                 let ended = run(&mut command, Duration::from_secs(limit))?;
                 Ok(Attempt {
                     shown: true,

@@ -149,7 +149,7 @@ fn brought_program(dir: &Path, argv: &[String]) -> Option<PathBuf> {
 }
 
 /// The environment of a program in the host's root directory.
-fn environment(programs: &Path) -> Result<Vec<(String, String)>> {
+pub fn environment(programs: &Path) -> Result<Vec<(String, String)>> {
     let path = env::var("PATH").unwrap_or_default();
     let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
     let mut seen = HashSet::new();

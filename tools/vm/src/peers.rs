@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use rfutex_guest::plan::{Plan, Stage};
+use rfutex_guest::plan::{Place, Plan, Stage};
 
 use crate::Options;
 use crate::interrupt::Interrupt;
@@ -226,7 +226,10 @@ fn stages(
             stages.push(Stage::Peer {
                 name: format!("{name}/{side}/{program}"),
                 argv: argv.clone(),
-                env: environment(side),
+                place: Place {
+                    env: environment(side),
+                    ..Place::default()
+                },
                 limit: boot.limit(),
             });
         }
@@ -271,7 +274,7 @@ fn to_memory(boot: &Boot, directories: &BTreeSet<PathBuf>) -> Stage {
     Stage::Peer {
         name: format!("{}/copy", boot.name),
         argv: ["/bin/sh", "-c", &script].map(str::to_owned).to_vec(),
-        env: Vec::new(),
+        place: Place::default(),
         limit: boot.limit(),
     }
 }

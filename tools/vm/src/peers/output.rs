@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the programs print, understood.
 
-use std::collections::BTreeMap;
-
 use rfutex_guest::event::{Outcome, Verdict};
+
+use crate::calls::Calls;
 
 /// How a test ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,15 +11,6 @@ pub enum Status {
     Pass,
     Fail,
     Skip,
-}
-
-/// How often a program called futex by way of the library.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Calls {
-    /// On the device.
-    pub device: u64,
-    /// On to the kernel.
-    pub kernel: u64,
 }
 
 /// What one run of a program came to.
@@ -48,7 +39,7 @@ impl Run {
         Self {
             tests,
             figure: figure(&outcome.log),
-            calls: calls(&outcome.log),
+            calls: Calls::in_output(&outcome.log),
         }
     }
 
@@ -105,28 +96,6 @@ fn figure(output: &str) -> Option<String> {
     let words: Vec<_> = line.split_whitespace().collect();
     let at = words.iter().position(|word| *word == "ms")?;
     Some(format!("{} ms", words.get(at.checked_sub(1)?)?))
-}
-
-/// What the library says, of all processes together.
-fn calls(output: &str) -> Option<Calls> {
-    let mut total = None;
-    for line in output.lines() {
-        // Two processes may have begun a line at once.
-        let Some((_, counts)) = line.split_once("rfutex-preload: process ") else {
-            continue;
-        };
-        let words: Vec<_> = counts.split(' ').skip(1).collect();
-        let counts: BTreeMap<_, u64> = words
-            .chunks_exact(2)
-            .filter_map(|pair| Some((pair[0], pair[1].parse().ok()?)))
-            .collect();
-        let calls: &mut Calls = total.get_or_insert_default();
-        for operation in ["wait", "wake", "requeue", "wake_op", "waitv"] {
-            calls.device += counts.get(operation).copied().unwrap_or(0);
-        }
-        calls.kernel += counts.get("kernel").copied().unwrap_or(0);
-    }
-    total
 }
 
 #[cfg(test)]
@@ -198,6 +167,9 @@ mod tests {
             figure(" [thread  0] x\n\nAveraged 12345 operations/sec (+- 0.5%), total secs = 1\n"),
             Some("12345 op/s".to_owned())
         );
-        assert_eq!((figure("nothing"), calls("nothing")), (None, None));
+        assert_eq!(
+            (figure("nothing"), Calls::in_output("nothing")),
+            (None, None)
+        );
     }
 }

@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 use rfutex_guest::event::{Outcome, Verdict};
 
 use super::SIDES;
-use super::output::{Calls, Run, Status};
+use super::output::{Run, Status};
+use crate::calls::Calls;
 
 /// What a difference is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
