@@ -85,6 +85,10 @@ fuzz:
 	@tools/vm.sh $@ $(if $(MINUTES),--seconds $$(($(MINUTES) * 60))) $(if $(N),--seconds $(N)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(REPLAY),--replay $(call quote,$(REPLAY)))
 
+# TESTS=part of a name: only these. QUICK=1: count instructions, and no more.
+check-programs:
+	@tools/vm.sh programs $(if $(QUICK),--quick) $(if $(TESTS),$(TESTS:%=--only %))
+
 check-peers:
 	@tools/vm.sh peers $(if $(TESTS),$(TESTS:%=--only %))
 
@@ -150,6 +154,9 @@ help:
 	@echo
 	@echo 'More of that kind:'
 	@echo '  check-peers     - run the kernel'"'"'s futex selftests and perf bench futex on rfutex, too'
+	@echo '  check-programs  - run PostgreSQL, Redis, Java, Python and others on rfutex, and compare'
+	@echo '                    with futex(2) (TESTS=part of a name: only these;'
+	@echo '                    QUICK=1: only count instructions)'
 	@echo '  coverage        - run the tests on an instrumented module, and tell which of its lines'
 	@echo '                    none reaches (AGAIN=1: judge what the last run reached)'
 	@echo '  fuzz            - look for inputs that reach what none has reached, and fail'
@@ -207,5 +214,5 @@ mutants:
 	@tools/mutants.sh $(ONLY:%=--only %) $(if $(ALL),--all) $(if $(FRESH),--fresh)
 
 .PHONY: all modules modules_install headers_install stock-install install-tools kernel-with-rust \
-	rust-analyzer clean demo check coverage fuzz check-peers oracle kill bench bench-compare profile boots check-harness run gdb recording lint doc \
+	rust-analyzer clean demo check coverage fuzz check-peers check-programs oracle kill bench bench-compare profile boots check-harness run gdb recording lint doc \
 	help litmus builds matrix mutants

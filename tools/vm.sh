@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# vm.sh check|coverage|fuzz|peers|bench|bench-compare|profile|boots|demo|check-harness|run|recording|gdb [OPTION...]: prepares the kernel, the module
+# vm.sh check|coverage|fuzz|peers|programs|bench|bench-compare|profile|boots|demo|check-harness|run|recording|gdb [OPTION...]: prepares the kernel, the module
 # and the programs, then runs rfutex-vm, which boots the VM. The environment may
 # name a built kernel (NAMED_KDIR) or a kernel's source (KSRC).
 
@@ -10,7 +10,7 @@
 target=x86_64-unknown-linux-gnu
 # What the programs in the VM are built for.
 guest_target=$target
-usage() { die "usage: vm.sh check|coverage|fuzz|peers|bench|bench-compare|profile|boots|demo|check-harness|run|recording|gdb [OPTION...]"; }
+usage() { die "usage: vm.sh check|coverage|fuzz|peers|programs|bench|bench-compare|profile|boots|demo|check-harness|run|recording|gdb [OPTION...]"; }
 
 # counts OPTION...: whether make bench with these counts instructions. Without any that choose, it
 # does; but some experiments do not.
@@ -38,6 +38,8 @@ check) flavour=${FLAVOUR:-debug${RFUTEX_ARCH:+-$RFUTEX_ARCH}} builds='module lab
 check-harness | coverage) flavour=debug builds='module lab' packages='selftests samples ctl' ;;
 fuzz) flavour=debug builds=lab packages='selftests ctl' ;;
 peers) flavour=${FLAVOUR:-lean} builds=module packages= ;;
+# Instructions are counted on the one kernel; time goes by on the other, see below.
+programs) flavour=count builds=module packages=ctl ;;
 # Instructions are counted on one kernel; the rest is measured on another, see below.
 bench)
 	flavour=lean builds='module lab' packages=bench
@@ -65,7 +67,7 @@ build_modules() {
 	done
 }
 
-[ "$command" != gdb ] || "$TOOLS_KERNEL/packages.sh" gdb
+case $command in gdb | programs) "$TOOLS_KERNEL/packages.sh" "$command" ;; esac
 # What the build of a module is given besides.
 more=() options=()
 case ${RFUTEX_ARCH:-} in
@@ -91,12 +93,15 @@ fi
 # shellcheck disable=SC2086 # one word a build
 build_modules $builds
 kdir=$KDIR modules=$MODULES
-if [ "$command" = bench ] && [[ " $* " != *" --quick "* ]]; then
+if { [ "$command" = bench ] && [[ " $* " != *" --quick "* ]]; } || [ "$command" = programs ]; then
 	if [ "$flavour" != lean ]; then
 		kernel lean
-		build_modules module lab
+		# shellcheck disable=SC2086 # one word a build
+		build_modules $builds
 		options+=(--time-kdir "$KDIR" --time-modules "$MODULES")
 	fi
+fi
+if [ "$command" = bench ] && [[ " $* " != *" --quick "* ]]; then
 	# shellcheck source=tools/lines/build.sh
 	. "$TOP/tools/lines/build.sh"
 	plugin=$(lines_plugin)
@@ -121,7 +126,7 @@ else
 fi
 
 case $command/$guest_target in
-check/"$target" | check-harness/* | coverage/* | fuzz/* | run/* | recording/* | gdb/*)
+check/"$target" | check-harness/* | programs/* | coverage/* | fuzz/* | run/* | recording/* | gdb/*)
 	# shellcheck source=tools/preload/build.sh
 	. "$TOP/tools/preload/build.sh"
 	build_preload "$target"
@@ -136,6 +141,13 @@ if [ "$command" = peers ]; then
 	. "$TOP/tools/peers/build.sh"
 	built=$(peers_options "$target")
 	mapfile -t options <<<"$built"
+fi
+
+if [ "$command" = programs ]; then
+	# shellcheck source=tools/programs/build.sh
+	. "$TOP/tools/programs/build.sh"
+	built=$(build_programs_to_run)
+	options+=(--built "$built")
 fi
 
 if [ "$command" = bench-compare ]; then

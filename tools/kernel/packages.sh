@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# packages.sh [llvm VERSION|gdb|arm64]: makes sure that the programs which the builds and
+# packages.sh [llvm VERSION|gdb|arm64|programs]: makes sure that the programs which the builds and
 # the VM need are there; with "llvm", those of LLVM; with "gdb", the debugger; with
-# "arm64", what an emulated machine of that kind needs.
+# "arm64", what an emulated machine of that kind needs; with "programs", the programs that
+# are run on rfutex.
 # Installs Debian packages where there is apt; elsewhere says what is missing.
 
 . "$(dirname "$0")/lib.sh"
@@ -51,6 +52,18 @@ qemu-system-aarch64:qemu-system-arm
 pkg=libc6-dev-arm64-cross:libc6-dev-arm64-cross
 "
 fi
+if [ "${1:-}" = programs ]; then
+	needs="
+/usr/bin/python3:python3
+redis-server:redis-server
+redis-benchmark:redis-tools
+stress-ng:stress-ng
+pgbench:postgresql
+javac:default-jdk-headless
+setpriv:util-linux
+pkg=liblmdb-dev:liblmdb-dev
+"
+fi
 if [ "${1:-}" = llvm ]; then
 	llvm=$2
 	LLVM_BIN=/usr/lib/llvm-$llvm/bin
@@ -71,6 +84,7 @@ library_there() {
 	libcap-ng-dev) pkg-config --exists libcap-ng ;;
 	libseccomp-dev) pkg-config --exists libseccomp ;;
 	libclang-*) ls /usr/lib*/libclang.so* /usr/lib/llvm*/lib/libclang*.so* ;;
+	liblmdb-dev) [ -f /usr/include/lmdb.h ] ;;
 	libc6-dev-arm64-cross) [ -f /usr/aarch64-linux-gnu/lib/libc.a ] ;;
 	python3-venv) python3 -c 'import venv, ensurepip' ;;
 	esac >/dev/null 2>&1

@@ -3,6 +3,7 @@
 
 mod bench;
 mod boots;
+mod calls;
 mod check;
 mod coverage;
 mod fuzz;
@@ -16,6 +17,7 @@ mod kvm;
 mod own;
 mod peers;
 mod places;
+mod programs;
 mod qmp;
 mod recording;
 mod report;
@@ -149,6 +151,11 @@ enum Do {
         /// Run only programs that have this in their name (may be given more than once)
         #[arg(long, value_name = "PART")]
         only: Vec<String>,
+    },
+    /// Run programs that many people use on futex(2) and on rfutex, and compare
+    Programs {
+        #[command(flatten)]
+        choice: programs::Choice,
     },
     /// Measure rfutex and futex(2)
     Bench {
@@ -350,6 +357,11 @@ fn carry_out(cli: &Cli) -> Result<ExitCode> {
         }
         Do::Peers { built, only } => {
             let table = peers::run(options, &places, &interrupt, built, only)?;
+            println!("{table}");
+            Ok(exit_code(table.good()))
+        }
+        Do::Programs { choice } => {
+            let table = programs::run(options, &places, &interrupt, choice)?;
             println!("{table}");
             Ok(exit_code(table.good()))
         }

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What the scripts share that run a program in the VM, beginning in an empty directory.
+# Each prints a line "result: ...", which programs.toml has, and only what it has seen
+# the program do is in it.
+
+set -euo pipefail
+# Where the other files of this directory are, and what was built for it.
+# shellcheck disable=SC2034 # the scripts use it
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+work=$(mktemp -d /tmp/program.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+processors=$(nproc)
+
+# measured COMMAND...: runs it, and says how long it took and for how much of that a
+# processor was busy, in hundredths of a second. On a machine that counts time in
+# instructions, both are instructions, but for the time in which nothing was done.
+measured() {
+	local began idle_before ended idle_after elapsed
+	read -r began idle_before </proc/uptime
+	"$@"
+	read -r ended idle_after </proc/uptime
+	elapsed=$((10#${ended/./} - 10#${began/./}))
+	echo "measured: elapsed $elapsed busy $((elapsed * processors - (10#${idle_after/./} - 10#${idle_before/./})))"
+}
+
+# until_is COMMAND...: waits until COMMAND succeeds, for a minute at most.
+until_is() {
+	local end=$((SECONDS + 60))
+	until "$@" >/dev/null 2>&1; do
+		[ "$SECONDS" -lt "$end" ] || { echo "after a minute: no $*" >&2; return 1; }
+		sleep 0.1
+	done
+}

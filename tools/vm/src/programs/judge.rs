@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What one run of a program came to.
+
+use rfutex_guest::event::{Outcome, Verdict};
+
+use crate::calls::Calls;
+
+/// A run, as far as it can be compared.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    /// What was wrong, one sentence each, whatever it is compared with.
+    pub wrong: Vec<String>,
+    /// What the script says that the program did.
+    pub result: String,
+    /// How long what is measured took, in hundredths of a second.
+    pub elapsed: u64,
+    /// And for how much of that a processor was busy.
+    pub busy: u64,
+    /// What the library counted, if it was there.
+    pub calls: Option<Calls>,
+}
+
+impl Run {
+    /// Understands what became of a program.
+    pub fn new(outcome: &Outcome) -> Self {
+        let mut wrong = Vec::new();
+        if outcome.verdict != Verdict::Passed {
+            wrong.extend(outcome.why.iter().cloned());
+        }
+        let line = |mark: &str| {
+            let lines = outcome.log.lines();
+            let mut found = lines.filter_map(|line| line.strip_prefix(mark));
+            found.next().map(str::to_owned)
+        };
+        let measured = line("measured: ").unwrap_or_default();
+        let words: Vec<_> = measured.split(' ').collect();
+        let (elapsed, busy) = match words[..] {
+            ["elapsed", elapsed, "busy", busy] => (elapsed.parse().ok(), busy.parse().ok()),
+            _ => (None, None),
+        };
+        if elapsed.is_none() || busy.is_none() {
+            wrong.push("nothing was measured".to_owned());
+        }
+        Self {
+            wrong,
+            result: line("result: ").unwrap_or_default(),
+            elapsed: elapsed.unwrap_or_default(),
+            busy: busy.unwrap_or_default(),
+            calls: Calls::in_output(&outcome.log),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(verdict: Verdict, log: &str) -> Run {
+        Run::new(&Outcome {
+            name: "x".to_owned(),
+            verdict,
+            seconds: 0.0,
+            why: vec!["why".to_owned()],
+            splats: Vec::new(),
+            log: log.to_owned(),
+        })
+    }
+
+    #[test]
+    fn what_a_script_says() {
+        let log = "x\nmeasured: elapsed 120 busy 99\nresult: 7 of 7\n\
+            rfutex-preload: process 5 wait 1 wake 2 requeue 0 wake_op 0 waitv 0 kernel 6 reopened 7\n";
+        let good = run(Verdict::Passed, log);
+        assert_eq!((good.elapsed, good.busy), (120, 99));
+        assert_eq!(good.result, "7 of 7");
+        let calls = Calls {
+            device: 3,
+            kernel: 6,
+        };
+        assert_eq!(good.calls, Some(calls));
+        assert!(good.wrong.is_empty());
+        assert_eq!(run(Verdict::Failed, log).wrong, ["why"]);
+        for bad in ["", "measured: elapsed 1", "measured: elapsed x busy 1"] {
+            assert_eq!(run(Verdict::Passed, bad).wrong.len(), 1, "{bad}");
+        }
+    }
+}

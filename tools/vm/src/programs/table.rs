@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0
+//! All sides beside each other, and what is wrong.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rfutex_guest::event::{Outcome, Verdict};
+
+use super::judge::Run;
+use super::list::Program;
+use super::{Boot, Side, test};
+
+/// The columns: those of instructions are from one boot, those of time from the other.
+const HEAD: [&str; 8] = [
+    "Program",
+    "Instructions on futex(2), in 10^9",
+    "by page",
+    "by VMA",
+    "Seconds on futex(2)",
+    "by page",
+    "by VMA",
+    "Calls on the device, and to the kernel",
+];
+
+/// Everything that was run.
+#[derive(Debug, Default)]
+pub struct Table {
+    programs: Vec<Program>,
+    /// By the names of the tests.
+    runs: BTreeMap<String, Run>,
+    /// The machines that were booted.
+    boots: Vec<Boot>,
+    /// What was wrong besides.
+    wrong: Vec<String>,
+}
+
+impl Table {
+    pub fn new(programs: Vec<Program>) -> Self {
+        Self {
+            programs,
+            ..Self::default()
+        }
+    }
+
+    /// The programs.
+    pub fn programs(&self) -> &[Program] {
+        &self.programs
+    }
+
+    /// Adds what became of the tests of one boot.
+    pub(super) fn add(&mut self, boot: Boot, outcomes: &[Outcome]) {
+        self.boots.push(boot);
+        for outcome in outcomes {
+            let runs = Side::ALL.iter().flat_map(|&side| {
+                let names = self.programs.iter();
+                names.map(move |program| test(boot, side, &program.name))
+            });
+            if runs.into_iter().any(|name| name == outcome.name) {
+                self.runs.insert(outcome.name.clone(), Run::new(outcome));
+            } else if outcome.verdict == Verdict::Failed {
+                let why = outcome.why.join("; ");
+                self.wrong.push(format!("{}: {why}", outcome.name));
+            }
+        }
+    }
+
+    /// True if something was run, and nothing is wrong.
+    pub fn good(&self) -> bool {
+        !self.programs.is_empty() && !self.boots.is_empty() && self.objections().is_empty()
+    }
+
+    fn run(&self, boot: Boot, side: Side, program: &Program) -> Option<&Run> {
+        self.runs.get(&test(boot, side, &program.name))
+    }
+
+    /// Everything that is wrong, one sentence each.
+    fn objections(&self) -> Vec<String> {
+        let mut wrong = self.wrong.clone();
+        for program in &self.programs {
+            for &boot in &self.boots {
+                for side in Side::ALL {
+                    let name = test(boot, side, &program.name);
+                    let Some(run) = self.runs.get(&name) else {
+                        wrong.push(format!("{name}: it did not run"));
+                        continue;
+                    };
+                    let mut about = run.wrong.clone();
+                    if run.result != program.result {
+                        about.push(format!(
+                            "its result is \"{}\", not \"{}\"",
+                            run.result, program.result
+                        ));
+                    }
+                    about.extend(calls(program, side, run).map(str::to_owned));
+                    wrong.extend(about.iter().map(|why| format!("{name}: {why}")));
+                }
+            }
+            for side in [Side::Page, Side::Vma] {
+                let ratio = self.ratio(Boot::Instructions, side, program);
+                if let Some(ratio) = ratio.filter(|&ratio| ratio > program.most) {
+                    let (side, most) = (side.name(), program.most);
+                    wrong.push(format!(
+                        "{}: {ratio:.3} instructions by {side} for one on futex(2), more than {most:.2}",
+                        program.name
+                    ));
+                }
+            }
+        }
+        wrong
+    }
+
+    /// What a program costs on a side: instructions or time, in hundredths of a second.
+    fn cost(&self, boot: Boot, side: Side, program: &Program) -> Option<f64> {
+        let run = self.run(boot, side, program)?;
+        let cost = match boot {
+            Boot::Instructions => run.busy,
+            Boot::Time => run.elapsed,
+        };
+        (cost > 0).then_some(cost as f64)
+    }
+
+    /// The same, for one on futex(2).
+    fn ratio(&self, boot: Boot, side: Side, program: &Program) -> Option<f64> {
+        let theirs = self.cost(boot, Side::Futex, program)?;
+        Some(self.cost(boot, side, program)? / theirs)
+    }
+
+    /// The columns of a program, but for its name.
+    fn row(&self, program: &Program) -> [String; 7] {
+        let theirs = |boot, unit: f64| {
+            let cost = self.cost(boot, Side::Futex, program);
+            cost.map_or_else(String::new, |cost| format!("{:.2}", cost / unit))
+        };
+        let ours = |boot, side| {
+            let ratio = self.ratio(boot, side, program);
+            ratio.map_or_else(String::new, |ratio| format!("{ratio:.3}"))
+        };
+        let calls = self
+            .run(Boot::Time, Side::Page, program)
+            .or_else(|| self.run(Boot::Instructions, Side::Page, program))
+            .and_then(|run| run.calls)
+            .unwrap_or_default();
+        [
+            theirs(Boot::Instructions, 100.0),
+            ours(Boot::Instructions, Side::Page),
+            ours(Boot::Instructions, Side::Vma),
+            theirs(Boot::Time, 100.0),
+            ours(Boot::Time, Side::Page),
+            ours(Boot::Time, Side::Vma),
+            format!("{}, {}", calls.device, calls.kernel),
+        ]
+    }
+
+    /// Writes it to a file, for the documentation.
+    pub fn keep(&self, file: &Path) -> Result<()> {
+        let quote = |cells: &[&str]| {
+            let cells = cells
+                .iter()
+                .map(|cell| format!("\"{}\"", cell.replace('"', "\"\"")));
+            cells.collect::<Vec<_>>().join(", ") + "\n"
+        };
+        let [name, rest @ ..] = HEAD;
+        let mut head = vec![name, "What it does"];
+        head.extend(rest);
+        head.push("Why");
+        let mut text = quote(&head);
+        for program in &self.programs {
+            let row = self.row(program);
+            let mut cells = vec![program.name.as_str(), &program.what];
+            cells.extend(row.iter().map(String::as_str));
+            cells.push(&program.why);
+            text += &quote(&cells);
+        }
+        fs::write(file, text).with_context(|| file.display().to_string())
+    }
+}
+
+/// What is wrong with the calls of a program.
+fn calls(program: &Program, side: Side, run: &Run) -> Option<&'static str> {
+    let on_device = run.calls.is_some_and(|calls| calls.device > 0);
+    match (side.is_redirected(), run.calls) {
+        (false, Some(_)) => Some("the library was in it"),
+        (false, None) => None,
+        (true, _) if program.device && !on_device => Some("it made no calls on the device"),
+        (true, _) if !program.device && on_device => {
+            Some("it made calls on the device, and is said to make none")
+        }
+        (true, _) => None,
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines = vec![HEAD.map(str::to_owned)];
+        for program in &self.programs {
+            let [a, b, c, d, e, f, g] = self.row(program);
+            lines.push([program.name.clone(), a, b, c, d, e, f, g]);
+        }
+        let width = |column: usize| lines.iter().map(|line| line[column].len()).max();
+        let widths: [usize; 8] = std::array::from_fn(|column| width(column).unwrap_or(0));
+        for line in &lines {
+            let mut text = String::new();
+            for (cell, width) in line.iter().zip(widths) {
+                write!(text, "{cell:width$}  ")?;
+            }
+            writeln!(f, "{}", text.trim_end())?;
+        }
+        let wrong = self.objections();
+        for line in &wrong {
+            writeln!(f, "wrong: {line}")?;
+        }
+        write!(f, "{} programs, {} wrong", self.programs.len(), wrong.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(device: bool) -> Program {
+        Program {
+            name: "p".to_owned(),
+            what: "what".to_owned(),
+            result: "7".to_owned(),
+            most: 1.05,
+            why: String::new(),
+            device,
+        }
+    }
+
+    fn outcome(side: Side, verdict: Verdict, busy: u64, result: &str, rest: &str) -> Outcome {
+        Outcome {
+            name: test(Boot::Instructions, side, "p"),
+            verdict,
+            seconds: 0.0,
+            why: Vec::new(),
+            splats: Vec::new(),
+            log: format!("measured: elapsed 500 busy {busy}\nresult: {result}\n{rest}"),
+        }
+    }
+
+    const USED: &str =
+        "rfutex-preload: process 1 wait 1 wake 0 requeue 0 wake_op 0 waitv 0 kernel 0 reopened 0\n";
+    const UNUSED: &str =
+        "rfutex-preload: process 1 wait 0 wake 0 requeue 0 wake_op 0 waitv 0 kernel 9 reopened 0\n";
+
+    /// The table of a program whose run by page is this one, and all else is well.
+    fn table(device: bool, page: Outcome) -> Table {
+        let used = if device { USED } else { UNUSED };
+        let well = |side, used| outcome(side, Verdict::Passed, 400, "7", used);
+        let mut table = Table::new(vec![program(device)]);
+        table.add(
+            Boot::Instructions,
+            &[
+                well(Side::WarmUp, used),
+                well(Side::Futex, ""),
+                page,
+                well(Side::Vma, used),
+            ],
+        );
+        table
+    }
+
+    use Verdict::{Failed, Passed};
+
+    #[test]
+    fn all_is_well() {
+        let page = outcome(Side::Page, Passed, 420, "7", USED);
+        let table = table(true, page);
+        assert!(table.good(), "{table}");
+        assert!(!Table::default().good(), "nothing was run");
+    }
+
+    #[test]
+    fn what_is_wrong() {
+        let bad = |verdict, busy, result: &str, rest: &str, word: &str| {
+            let table = table(true, outcome(Side::Page, verdict, busy, result, rest));
+            assert!(!table.good(), "{word}");
+            assert!(table.to_string().contains(word), "{table}");
+        };
+        bad(Passed, 421, "7", USED, "1.052 instructions");
+        bad(Passed, 400, "8", USED, "its result is \"8\"");
+        bad(Passed, 400, "7", UNUSED, "no calls on the device");
+        bad(Passed, 400, "7", "", "no calls on the device");
+        bad(Failed, 400, "", USED, "its result is \"\"");
+    }
+
+    #[test]
+    fn programs_without_calls_on_the_device() {
+        let page = |calls| outcome(Side::Page, Passed, 400, "7", calls);
+        assert!(table(false, page(UNUSED)).good());
+        assert!(table(false, page("")).good());
+        assert!(!table(false, page(USED)).good());
+    }
+
+    #[test]
+    fn what_did_not_run_is_wrong_and_so_is_a_splat() {
+        let mut table = Table::new(vec![program(true)]);
+        table.add(Boot::Time, &[]);
+        assert!(table.to_string().contains("2 cpus/vma/p: it did not run"));
+        let splat = Outcome {
+            name: "1 cpu/resolver=1/rmmod".to_owned(),
+            why: vec!["kernel: WARNING: x".to_owned()],
+            ..outcome(Side::Page, Failed, 0, "", "")
+        };
+        table.add(Boot::Instructions, &[splat]);
+        assert!(table.to_string().contains("kernel: WARNING: x"), "{table}");
+    }
+
+    #[test]
+    fn the_table_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("programs.csv");
+        let page = outcome(Side::Page, Passed, 380, "7", USED);
+        table(true, page).keep(&file).unwrap();
+        let text = fs::read_to_string(file).unwrap();
+        let rows: Vec<_> = text.lines().collect();
+        assert_eq!(rows.len(), 2);
+        let row = r#""p", "what", "4.00", "0.950", "1.000", "", "", "", "1, 0", """#;
+        assert_eq!(rows[1], row);
+    }
+}
