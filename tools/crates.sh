@@ -44,12 +44,15 @@ keep() {
 	done
 }
 
+# The last that were kept will do, though they may be those of another Cargo.lock.
 take() {
 	local dir
-	dir=$CACHE/$(entry)
-	[ ! -e "$TOP/build/target" ] && entry_ok "$dir" || return 0
-	zstd -q -d -c "$dir/crates.tar.zst" | tar -x -C "$TOP/build"
-	say crates "taken from the cache"
+	[ ! -e "$TOP/build/target" ] || return 0
+	for dir in "$CACHE"/crates-*; do
+		entry_ok "$dir" || continue
+		zstd -q -d -c "$dir/crates.tar.zst" | tar -x -C "$TOP/build"
+		say crates "taken from the cache"
+	done
 }
 
 environment
