@@ -82,7 +82,6 @@ void privileged(void)
 {
 	char *program = getenv("PRIVILEGED_PROGRAM");
 	char *const arguments[] = { program, "mutex", NULL };
-	extern char **environ;
 	pid_t child;
 
 	assert(program);
@@ -93,31 +92,37 @@ void privileged(void)
 	condvar();
 }
 
-#define ALLOW(number) \
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1), \
-	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+/* What the library needs once it is in use; and the C library, for threads and their ends. */
+static const int allowed[] = {
+	SYS_ioctl, SYS_rt_sigprocmask, SYS_futex, SYS_clone3, SYS_clone, SYS_mmap, SYS_munmap,
+	SYS_mprotect, SYS_madvise, SYS_rseq, SYS_set_robust_list, SYS_exit, SYS_exit_group,
+	SYS_sched_yield, SYS_getpid, SYS_gettid, SYS_tgkill, SYS_write,
+};
+
+#define ALLOWED (sizeof(allowed) / sizeof(*allowed))
 
 /*
- * From here on, what is not needed for threads, or by the library once it is in use, kills the
- * process. Among these are openat, memfd_create and everything else that needs a name.
+ * From here on, everything else kills the process: openat, memfd_create and all that needs a
+ * name among it.
  */
 static void enter_sandbox(void)
 {
-	struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		/* The library's. */
-		ALLOW(SYS_ioctl), ALLOW(SYS_rt_sigprocmask),
-		/* The C library's, for threads and their ends. */
-		ALLOW(SYS_futex), ALLOW(SYS_clone3), ALLOW(SYS_clone), ALLOW(SYS_mmap),
-		ALLOW(SYS_munmap), ALLOW(SYS_mprotect), ALLOW(SYS_madvise), ALLOW(SYS_rseq),
-		ALLOW(SYS_set_robust_list), ALLOW(SYS_exit), ALLOW(SYS_exit_group),
-		ALLOW(SYS_sched_yield),
-		/* Which of these a wait is for that is not private; and the last word. */
-		ALLOW(SYS_getpid), ALLOW(SYS_tgkill), ALLOW(SYS_write), ALLOW(SYS_gettid),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-	};
-	struct sock_fprog program = { sizeof(filter) / sizeof(*filter), filter };
+	struct sock_filter filter[2 * ALLOWED + 2];
+	struct sock_fprog program = { 0, filter };
+	const struct sock_filter number =
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+	const struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	const struct sock_filter kill = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
 
+	filter[program.len++] = number;
+	for (size_t i = 0; i < ALLOWED; i++) {
+		const struct sock_filter compare =
+			BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, allowed[i], 0, 1);
+
+		filter[program.len++] = compare;
+		filter[program.len++] = allow;
+	}
+	filter[program.len++] = kill;
 	must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0));
 }
