@@ -27,6 +27,18 @@ measured() {
 	echo "measured: elapsed $elapsed busy $((elapsed * processors - (10#${idle_after/./} - 10#${idle_before/./})))"
 }
 
+# as_user NAME: sets "user" to what runs a command as that user, to whom the directory belongs.
+# The library keeps nothing in a directory of root's for him, so he has one of his own, which
+# stays until the machine ends.
+as_user() {
+	local kept=/tmp/kept-$1
+	[ -d "$kept" ] || install -d -m 700 -o "$1" "$kept"
+	chown "$1" "$work"
+	# shellcheck disable=SC2034 # the scripts use it
+	user=(setpriv --reuid="$1" --regid="$(id -g "$1")" --clear-groups
+		env HOME="$work" RFUTEX_PRELOAD_CACHE="$kept")
+}
+
 # until_is COMMAND...: waits until COMMAND succeeds, for a minute at most.
 until_is() {
 	local end=$((SECONDS + 60))

@@ -4,11 +4,10 @@
 # to be what it says it did.
 . "$(dirname "$0")/lib.sh"
 
-clients=8 each=100
+clients=8 each=250
 PATH=$(echo /usr/lib/postgresql/*/bin):$PATH
 # It refuses to be root.
-user=(setpriv --reuid=postgres --regid=postgres --clear-groups env HOME="$work")
-chown postgres "$work"
+as_user postgres
 
 sql() { "${user[@]}" psql -h "$work" -d postgres -X -A -t -q -c "$1"; }
 bench() { "${user[@]}" pgbench -h "$work" -n -c "$clients" -j 4 -t "$each" postgres; }

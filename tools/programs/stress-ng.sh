@@ -6,8 +6,7 @@
 declare -A least=([futex]=20000 [mutex]=5000 [pthread]=300)
 # As one who may not have a thread run before all others: the first one of "mutex" would
 # otherwise do everything before the next is there, which is then said to be a failure.
-chmod 777 "$work"
-user=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+as_user nobody
 stress() {
 	local name options=()
 	for name in "${!least[@]}"; do
