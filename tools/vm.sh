@@ -93,19 +93,19 @@ fi
 # shellcheck disable=SC2086 # one word a build
 build_modules $builds
 kdir=$KDIR modules=$MODULES
-if { [ "$command" = bench ] && [[ " $* " != *" --quick "* ]]; } || [ "$command" = programs ]; then
+if [[ $command = @(bench|programs) && " $* " != *" --quick "* ]]; then
 	if [ "$flavour" != lean ]; then
 		kernel lean
 		# shellcheck disable=SC2086 # one word a build
 		build_modules $builds
 		options+=(--time-kdir "$KDIR" --time-modules "$MODULES")
 	fi
-fi
-if [ "$command" = bench ] && [[ " $* " != *" --quick "* ]]; then
-	# shellcheck source=tools/lines/build.sh
-	. "$TOP/tools/lines/build.sh"
-	plugin=$(lines_plugin)
-	options+=(--lines "$plugin")
+	if [ "$command" = bench ]; then
+		# shellcheck source=tools/lines/build.sh
+		. "$TOP/tools/lines/build.sh"
+		plugin=$(lines_plugin)
+		options+=(--lines "$plugin")
+	fi
 fi
 # build_programs TARGET PACKAGE...
 build_programs() {

@@ -4,9 +4,6 @@
 # Builds, below build/programs, what `make check-programs` runs that is not a package.
 # Sourced, after setup, by vm.sh.
 
-# shellcheck source=tools/preload/build.sh
-. "$TOP/tools/preload/build.sh"
-
 # build_programs_to_run: prints the directory.
 build_programs_to_run() {
 	local to=$TOP/build/programs source=$TOP/tools/programs/src
