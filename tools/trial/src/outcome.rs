@@ -31,3 +31,17 @@ pub struct Outcome {
     /// program that is not ours, the output in any case.
     pub log: String,
 }
+
+impl Outcome {
+    /// One of which no more is known than how it ended.
+    pub fn new(name: &str, verdict: Verdict) -> Self {
+        Self {
+            name: name.to_owned(),
+            verdict,
+            seconds: 0.0,
+            why: Vec::new(),
+            splats: Vec::new(),
+            log: String::new(),
+        }
+    }
+}

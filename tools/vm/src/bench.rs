@@ -39,6 +39,7 @@ use lines::Told;
 pub use profile::Operation;
 use results::Results;
 use symbols::Symbols;
+pub use table::new as columns;
 
 /// Seconds. A clock that counts instructions leaps when the guest is idle: a file
 /// that the host is slow to read may take it minutes. The host's limits hold.

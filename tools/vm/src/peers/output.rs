@@ -104,12 +104,8 @@ mod tests {
 
     fn run(verdict: Verdict, log: &str) -> Run {
         Run::new(&Outcome {
-            name: "x".to_owned(),
-            verdict,
-            seconds: 0.0,
-            why: Vec::new(),
-            splats: Vec::new(),
             log: log.to_owned(),
+            ..Outcome::new("x", verdict)
         })
     }
 

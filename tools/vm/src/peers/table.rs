@@ -322,12 +322,8 @@ mod tests {
         let outcomes: Vec<_> = outcomes
             .iter()
             .map(|(name, verdict, log)| Outcome {
-                name: (*name).to_owned(),
-                verdict: *verdict,
-                seconds: 0.0,
-                why: Vec::new(),
-                splats: Vec::new(),
                 log: (*log).to_owned(),
+                ..Outcome::new(name, *verdict)
             })
             .collect();
         table.add("m", &outcomes);
@@ -390,12 +386,8 @@ mod tests {
     fn splats_and_the_harness() {
         let mut bad = table(&[("m/futex(2)/q", Passed, ""), ("m/rfutex/q", Passed, USED)]);
         let outcome = |name: &str, why: &str| Outcome {
-            name: name.to_owned(),
-            verdict: Failed,
-            seconds: 0.0,
             why: vec![why.to_owned()],
-            splats: Vec::new(),
-            log: String::new(),
+            ..Outcome::new(name, Failed)
         };
         assert!(bad.good());
         bad.add("m", &[outcome("m/rmmod", "still there")]);

@@ -57,12 +57,9 @@ mod tests {
 
     fn run(verdict: Verdict, log: &str) -> Run {
         Run::new(&Outcome {
-            name: "x".to_owned(),
-            verdict,
-            seconds: 0.0,
             why: vec!["why".to_owned()],
-            splats: Vec::new(),
             log: log.to_owned(),
+            ..Outcome::new("x", verdict)
         })
     }
 

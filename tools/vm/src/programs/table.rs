@@ -2,8 +2,9 @@
 //! All sides beside each other, and what is wrong.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::fs;
+use std::iter;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -12,6 +13,7 @@ use rfutex_guest::event::{Outcome, Verdict};
 use super::judge::Run;
 use super::list::Program;
 use super::{Boot, Side, test};
+use crate::bench::columns;
 
 /// The columns: those of instructions are from one boot, those of time from the other.
 const HEAD: [&str; 8] = [
@@ -194,20 +196,12 @@ fn calls(program: &Program, side: Side, run: &Run) -> Option<&'static str> {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut lines = vec![HEAD.map(str::to_owned)];
+        let mut lines = columns(&HEAD, HEAD.len());
         for program in &self.programs {
-            let [a, b, c, d, e, f, g] = self.row(program);
-            lines.push([program.name.clone(), a, b, c, d, e, f, g]);
+            let row = self.row(program);
+            lines.add_row(iter::once(&program.name).chain(&row));
         }
-        let width = |column: usize| lines.iter().map(|line| line[column].len()).max();
-        let widths: [usize; 8] = std::array::from_fn(|column| width(column).unwrap_or(0));
-        for line in &lines {
-            let mut text = String::new();
-            for (cell, width) in line.iter().zip(widths) {
-                write!(text, "{cell:width$}  ")?;
-            }
-            writeln!(f, "{}", text.trim_end())?;
-        }
+        writeln!(f, "{}", lines.trim_fmt())?;
         let wrong = self.objections();
         for line in &wrong {
             writeln!(f, "wrong: {line}")?;
@@ -233,12 +227,8 @@ mod tests {
 
     fn outcome(side: Side, verdict: Verdict, busy: u64, result: &str, rest: &str) -> Outcome {
         Outcome {
-            name: test(Boot::Instructions, side, "p"),
-            verdict,
-            seconds: 0.0,
-            why: Vec::new(),
-            splats: Vec::new(),
             log: format!("measured: elapsed 500 busy {busy}\nresult: {result}\n{rest}"),
+            ..Outcome::new(&test(Boot::Instructions, side, "p"), verdict)
         }
     }
 
