@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Puts the new code where the old one is.
 //!
-//! Nothing that can be executed is ever written to. A copy of the code is written to a file in
-//! memory, with the jumps in it and the trampolines behind it. Then the file is mapped over the
-//! code, all of it in one system call: whoever executes code there executes the old one or the new
-//! one. As a process that may not execute what it has written finds that out with the trampolines,
-//! which are mapped first, nothing of the library has changed then.
+//! Nothing that can be executed is ever written to. A copy of the pages in which something changes
+//! is written to a file in memory, with the jumps in it, and the trampolines behind them. Then the
+//! parts of that file are mapped over the code. Nobody executes any of the library's code while
+//! this is done, so it does not matter that one part comes after another. As a process that may not
+//! execute what it has written finds that out with the trampolines, which are mapped first, nothing
+//! of the library has changed then.
 
 use super::objects::Object;
 use crate::kernel;
 use core::ffi::{c_long, c_void};
-use rfutex_redirect::Code;
+use core::ops::Range;
+use rfutex_redirect::{Code, Patch};
 use std::sync::Mutex;
 
 /// The size of a page, in bytes.
@@ -27,7 +29,7 @@ unsafe extern "C" {
 #[derive(Debug)]
 struct Mapped {
     bias: u64,
-    trampolines: core::ops::Range<u64>,
+    trampolines: Range<u64>,
     /// The unwind tables, where unwinders look at them.
     tables: Box<[u8]>,
 }
@@ -40,9 +42,9 @@ static MAPPED: Mutex<Vec<Mapped>> = Mutex::new(Vec::new());
 pub(crate) struct Prepared {
     bias: u64,
     file: File,
-    /// What is replaced, of which the copy is at the beginning of the file.
-    code: core::ops::Range<u64>,
-    trampolines: core::ops::Range<u64>,
+    /// What is replaced, of which the copies follow each other from the beginning of the file.
+    parts: Vec<Range<u64>>,
+    trampolines: Range<u64>,
     tables: Vec<u8>,
 }
 
@@ -99,13 +101,18 @@ impl File {
         Ok(())
     }
 
+    fn write_bytes(&self, bytes: &[u8], to: u64) -> Result<(), String> {
+        // SAFETY: They can be read.
+        unsafe { self.write(bytes.as_ptr().addr() as u64, bytes.len() as u64, to) }
+    }
+
     /// Maps the part of the file that begins at `offset`, to be executed, at `range`, in place of
     /// what is there.
     ///
     /// # Safety
     ///
     /// The part is good code for whoever executes any at `range`.
-    unsafe fn map(&self, range: &core::ops::Range<u64>, offset: u64) -> Result<(), String> {
+    unsafe fn map(&self, range: &Range<u64>, offset: u64) -> Result<(), String> {
         let length = range.end - range.start;
         // SAFETY: The caller's promise.
         unsafe { map(range.start, length, EXECUTABLE, FIXED, self.0, offset) }
@@ -137,7 +144,7 @@ unsafe fn map(
 /// # Safety
 ///
 /// Nobody uses what is there.
-unsafe fn unmap(range: &core::ops::Range<u64>) {
+unsafe fn unmap(range: &Range<u64>) {
     let length = (range.end - range.start) as c_long;
     // SAFETY: The caller's promise.
     let _ = unsafe { call(libc::SYS_munmap, &[range.start as c_long, length]) };
@@ -149,7 +156,7 @@ fn refused(what: &'static str) -> impl Fn(i32) -> String {
 }
 
 /// Reserves `length` bytes so near to `code` that a jump reaches all of both.
-fn reserve(code: &core::ops::Range<u64>, length: u64) -> Result<core::ops::Range<u64>, String> {
+fn reserve(code: &Range<u64>, length: u64) -> Result<Range<u64>, String> {
     /// The farthest distance, with some to spare, and the steps in which room is looked for.
     const FARTHEST: u64 = (1 << 31) - (1 << 24);
     const STEP: u64 = 1 << 20;
@@ -176,6 +183,24 @@ fn reserve(code: &core::ops::Range<u64>, length: u64) -> Result<core::ops::Range
     Err("there is no room for trampolines near it".to_owned())
 }
 
+/// The first byte of a page.
+fn whole(address: u64) -> u64 {
+    address / PAGE * PAGE
+}
+
+/// What is changed, from the first byte to the last, of pages so near to each other that they are
+/// copied with those between them: to map one more part costs more than to copy a few pages.
+fn changed(patches: &mut [Patch]) -> impl Iterator<Item = (Range<u64>, &[Patch])> {
+    const NEAR: u64 = 4 * PAGE;
+    patches.sort_unstable_by_key(|patch| patch.address);
+    let end = |patch: &Patch| patch.address + patch.bytes.len() as u64;
+    let together = move |a: &Patch, b: &Patch| whole(b.address) <= end(a) + NEAR;
+    patches.chunk_by(together).map(move |chunk| {
+        let (first, last) = (&chunk[0], &chunk[chunk.len() - 1]);
+        (first.address..end(last), chunk)
+    })
+}
+
 impl Prepared {
     /// Makes `object` ready. `code` makes the code for trampolines at an address, which need no
     /// more than `room` bytes.
@@ -184,43 +209,38 @@ impl Prepared {
         room: usize,
         code: impl FnOnce(u64) -> Result<Code, String>,
     ) -> Result<Self, String> {
-        let whole = |address: u64| address / PAGE * PAGE;
         let around = object.code().ok_or("it has no code")?;
         let trampolines = reserve(&around, (room as u64).next_multiple_of(PAGE))?;
-        let made = code(trampolines.start).and_then(|code| {
-            let first = code.patches.iter().map(|patch| patch.address).min();
-            let ends = code
-                .patches
-                .iter()
-                .map(|patch| patch.address + patch.bytes.len() as u64);
-            let (first, last) = first
-                .zip(ends.max())
-                .ok_or("there is nothing to redirect")?;
-            if !object.is_one_piece(first..last) {
-                return Err("its code is not in one piece".to_owned());
-            }
-            let pages = whole(first)..last.next_multiple_of(PAGE);
-            let length = pages.end - pages.start;
+        let made = code(trampolines.start).and_then(|mut code| {
             let file = File::new()?;
-            // SAFETY: These pages are the library's code, and can be read.
-            unsafe { file.write(pages.start, length, 0) }?;
-            let own = |bytes: &[u8], to| {
-                // SAFETY: They are bytes of ours.
-                unsafe { file.write(bytes.as_ptr().addr() as u64, bytes.len() as u64, to) }
-            };
-            for patch in &code.patches {
-                own(&patch.bytes, patch.address - pages.start)?;
+            let mut parts = Vec::new();
+            let mut length = 0;
+            for (changed, patches) in changed(&mut code.patches) {
+                if !object.is_one_piece(changed.clone()) {
+                    return Err("its code is not in one piece".to_owned());
+                }
+                let pages = whole(changed.start)..changed.end.next_multiple_of(PAGE);
+                // SAFETY: These pages are the library's code, and can be read.
+                unsafe { file.write(pages.start, pages.end - pages.start, length) }?;
+                for patch in patches {
+                    file.write_bytes(&patch.bytes, patch.address - pages.start + length)?;
+                }
+                length += pages.end - pages.start;
+                parts.push(pages);
             }
-            own(&code.trampolines, length)?;
+            if parts.is_empty() {
+                return Err("there is nothing to redirect".to_owned());
+            }
+            file.write_bytes(&code.trampolines, length)?;
             // SAFETY: Nobody executes anything there yet.
             unsafe { file.map(&trampolines, length) }?;
-            Ok((file, pages, code.eh_frame))
+            Ok((file, parts, code.eh_frame))
         });
         match made {
-            Ok((file, pages, tables)) => Ok(Self {
+            Ok((file, parts, tables)) => Ok(Self {
                 bias: object.bias(),
                 file,
-                code: pages,
+                parts,
                 trampolines,
                 tables,
             }),
@@ -237,9 +257,13 @@ impl Prepared {
         let tables = self.tables.into_boxed_slice();
         // SAFETY: They are well-formed and stay where they are until `forget`.
         unsafe { __register_frame(tables.as_ptr().cast()) };
-        // SAFETY: It is what is there, but for jumps to code that does the same, and for system
-        // calls that it is about; no thread is in what is replaced.
-        unsafe { self.file.map(&self.code, 0) }?;
+        let mut offset = 0;
+        for part in &self.parts {
+            // SAFETY: It is what is there, but for jumps to code that does the same, and for system
+            // calls that it is about; no thread is in any part of the library.
+            unsafe { self.file.map(part, offset) }?;
+            offset += part.end - part.start;
+        }
         if let Ok(mut mapped) = MAPPED.try_lock() {
             mapped.push(Mapped {
                 bias: self.bias,
@@ -268,5 +292,36 @@ pub(crate) fn forget(object: Object) {
             __deregister_frame(gone.tables.as_ptr().cast());
             unmap(&gone.trampolines);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_with_changes_are_copied() {
+        let patch = |address, length| Patch {
+            address,
+            bytes: vec![0; length],
+        };
+        // The first ends on a page that has another one, the third begins far away, and the last
+        // is just too far from it to be copied with it.
+        let mut patches = [
+            patch(0x10_fffe, 5),
+            patch(0x90_0010, 5),
+            patch(0x11_0800, 2),
+            patch(0x90_6000, 5),
+            patch(0x11_4ffe, 2),
+        ];
+        let parts: Vec<_> = changed(&mut patches)
+            .map(|(range, patches)| (range, patches.len()))
+            .collect();
+        let expected = [
+            (0x10_fffe..0x11_5000, 3),
+            (0x90_0010..0x90_0015, 1),
+            (0x90_6000..0x90_6005, 1),
+        ];
+        assert_eq!(parts, expected);
     }
 }
