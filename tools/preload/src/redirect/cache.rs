@@ -3,7 +3,7 @@
 //! which takes longer than many a program.
 //!
 //! A plan is found by what tells that a library is the same file as then: its number, its size,
-//! when it was changed, and its program headers. Nobody else may have written it: neither the
+//! when it was changed, and its program headers; and by what made the plan. Nobody else may have written it: neither the
 //! directory nor a file in it is used if it belongs to another user than this one, or root. What
 //! is wrong about either is no error; the plan is then made anew.
 //!
@@ -19,8 +19,8 @@ use core::ops::Range;
 use std::ffi::CString;
 use std::sync::OnceLock;
 
-/// What a file begins with; another number for another form.
-const VERSION: u64 = 0x7266_7574_6578_0001;
+/// What a file begins with: which planner the plan was made by, and its form. See `build.rs`.
+const PLANNER: u64 = include!(concat!(env!("OUT_DIR"), "/version"));
 
 /// With less code than this, a plan is made as fast as it is found.
 const WORTH: u64 = 64 << 10;
@@ -131,7 +131,7 @@ impl Entry {
         // It may be another file under this name by now.
         (mapped(code.start)? == file.st_ino).then_some(())?;
         let mut key = vec![
-            VERSION,
+            PLANNER,
             file.st_dev,
             file.st_ino,
             file.st_size as u64,
