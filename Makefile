@@ -85,9 +85,10 @@ fuzz:
 	@tools/vm.sh $@ $(if $(MINUTES),--seconds $$(($(MINUTES) * 60))) $(if $(N),--seconds $(N)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(REPLAY),--replay $(call quote,$(REPLAY)))
 
-# TESTS=part of a name: only these. QUICK=1: count instructions, and no more.
+# TESTS=part of a name: only these. QUICK=1: count instructions, and no more. AGAIN=1: run nothing,
+# but judge again what ran last.
 check-programs:
-	@tools/vm.sh programs $(if $(QUICK),--quick) $(if $(TESTS),$(TESTS:%=--only %))
+	@tools/vm.sh programs $(if $(QUICK),--quick) $(if $(AGAIN),--again) $(if $(TESTS),$(TESTS:%=--only %))
 
 check-peers:
 	@tools/vm.sh peers $(if $(TESTS),$(TESTS:%=--only %))
@@ -156,7 +157,7 @@ help:
 	@echo '  check-peers     - run the kernel'"'"'s futex selftests and perf bench futex on rfutex, too'
 	@echo '  check-programs  - run PostgreSQL, Redis, Java, Python and others on rfutex, and compare'
 	@echo '                    with futex(2) (TESTS=part of a name: only these;'
-	@echo '                    QUICK=1: only count instructions)'
+	@echo '                    QUICK=1: only count instructions; AGAIN=1: judge what ran last)'
 	@echo '  coverage        - run the tests on an instrumented module, and tell which of its lines'
 	@echo '                    none reaches (AGAIN=1: judge what the last run reached)'
 	@echo '  fuzz            - look for inputs that reach what none has reached, and fail'

@@ -120,10 +120,14 @@ impl Places {
         Ok(root)
     }
 
+    /// The preloaded library.
+    pub fn preload_library(&self) -> PathBuf {
+        self.preload.join("preload/librfutex_preload.so")
+    }
+
     /// Adds the preloaded library to a root, where `rfutexctl` looks for it.
     pub fn add_preload(&self, root: &Root) -> Result<()> {
-        let library = self.preload.join("preload/librfutex_preload.so");
-        root.add_dynamic(&library, "/bin")?;
+        root.add_dynamic(&self.preload_library(), "/bin")?;
         Ok(())
     }
 }

@@ -3,15 +3,18 @@
 //! rfutex, side by side.
 
 mod judge;
+mod kept;
 mod list;
 mod table;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use rfutex_guest::event::Verdict;
 use rfutex_guest::plan::{HOST, HostRoot, Place, Plan, Stage};
 
 use crate::Options;
@@ -23,6 +26,8 @@ use crate::root::Root;
 use crate::session::{Places, guest_module};
 use crate::vng::{Limits, Share};
 
+use judge::Run;
+use kept::Kept;
 use list::Program;
 pub use table::Table;
 
@@ -37,6 +42,9 @@ pub struct Choice {
     /// Count instructions only
     #[arg(long)]
     quick: bool,
+    /// Run nothing, but judge again what they came to when they ran last
+    #[arg(long)]
+    again: bool,
     /// Run only programs that have this in their name (may be given more than once)
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
@@ -127,8 +135,8 @@ fn test(boot: Boot, side: Side, program: &str) -> String {
     format!("{}/{}/{program}", boot.name(), side.name())
 }
 
-/// Runs everything, and returns the table. If that is all there is, and good, it is also
-/// kept in Documentation.
+/// Runs the chosen programs, and returns their table. If, with what all others came to when they
+/// ran last, the table of all is good, it is kept in Documentation.
 pub fn run(
     options: &Options,
     places: &Places,
@@ -137,49 +145,103 @@ pub fn run(
 ) -> Result<Table> {
     let top = std::path::absolute(&options.top)?;
     let scripts = top.join("tools/programs");
-    let mut list = list::read(&scripts)?;
+    let all = list::read(&scripts)?;
     let wanted = |name: &str| choice.only.iter().any(|part| name.contains(part.as_str()));
-    list.retain(|program| choice.only.is_empty() || wanted(&program.name));
+    let chosen: Vec<_> = all
+        .iter()
+        .filter(|program| choice.only.is_empty() || wanted(&program.name))
+        .cloned()
+        .collect();
+    let boots: &[Boot] = match choice.quick {
+        true => &[Boot::Instructions],
+        false => &Boot::ALL,
+    };
     let time = choice.time.places(places)?;
+    let places = |boot| match boot {
+        Boot::Instructions => places,
+        Boot::Time => time.as_ref().unwrap_or(places),
+    };
+    let mut files = BTreeMap::new();
+    for program in &all {
+        for boot in Boot::ALL {
+            let sum = kept::sum(&parts(places(boot), &scripts, choice, program))?;
+            files.extend(table::tests(&[boot], program).map(|test| (test, sum)));
+        }
+    }
+    let mut kept = Kept::load(places(Boot::Time).build.join("programs.json"), files)?;
+    let mut wrong = Vec::new();
+    for &boot in boots.iter().filter(|_| !choice.again) {
+        let report = in_vm(options, places(boot), interrupt, choice, boot, &chosen)?;
+        let mut others = Vec::new();
+        for outcome in report.outcomes() {
+            let of_program = kept.add(&outcome.name, || Run::new(outcome));
+            if !of_program && outcome.verdict == Verdict::Failed {
+                others.push(format!("{}: {}", outcome.name, outcome.why.join("; ")));
+            }
+        }
+        // What ran in a machine that was not well says nothing later.
+        if others.is_empty() {
+            kept.write()?;
+        }
+        wrong.extend(others);
+    }
+    let whole = Table::new(&all, &Boot::ALL, |test| kept.run(test));
+    if wrong.is_empty() && whole.good() {
+        whole.keep(&top.join("Documentation/programs.csv"))?;
+    }
+    Ok(Table::new(&chosen, boots, |test| kept.run(test)).with(wrong))
+}
+
+/// What the run of a program depends on, besides the programs of the system.
+fn parts(places: &Places, scripts: &Path, choice: &Choice, program: &Program) -> Vec<PathBuf> {
+    vec![
+        places.kdir.join(".config"),
+        places.modules.join(MODULE).join("rfutex.ko"),
+        places.preload_library(),
+        choice.built.clone(),
+        scripts.join("lib.sh"),
+        scripts.join("src"),
+        scripts.join(format!("{}.sh", program.name)),
+    ]
+}
+
+/// Runs these programs in a machine, on all sides.
+fn in_vm(
+    options: &Options,
+    places: &Places,
+    interrupt: &Interrupt,
+    choice: &Choice,
+    boot: Boot,
+    list: &[Program],
+) -> Result<Report> {
     let limits = Limits {
         silence: Duration::from_secs(30 * 60),
         total: Duration::from_secs(4 * 60 * 60),
     };
-    let mut table = Table::new(list);
-    let boots = Boot::ALL.into_iter();
-    for boot in boots.filter(|&boot| !choice.quick || boot == Boot::Instructions) {
-        let places = match boot {
-            Boot::Instructions => places,
-            Boot::Time => time.as_ref().unwrap_or(places),
-        };
-        let root = root(places, &scripts, &choice.built)?;
-        let mut session = options.session(places, interrupt, limits)?;
-        match boot {
-            Boot::Instructions => session.count_instructions(),
-            Boot::Time => session.choose_accelerator(&root)?,
-        }
-        // An emulated clock is reliable, but seems not to be when the host is slow.
-        session.machine.append.push("tsc=reliable".to_owned());
-        session.machine.memory = session.machine.memory.max(MEMORY);
-        session.machine.shares.push(Share {
-            host: PathBuf::from("/"),
-            guest: HOST,
-            writable: false,
-        });
-        let plan = Plan {
-            limit: boot.limit(),
-            stages: stages(boot, table.programs(), &places.programs)?,
-            ..Plan::default()
-        };
-        let mut report = Report::default();
-        let name = format!("programs-{}", boot.name().replace(' ', ""));
-        session.run(&root, &plan, &name, &mut report)?;
-        table.add(boot, report.outcomes());
+    let scripts = options.top.join("tools/programs");
+    let root = root(places, &scripts, &choice.built)?;
+    let mut session = options.session(places, interrupt, limits)?;
+    match boot {
+        Boot::Instructions => session.count_instructions(),
+        Boot::Time => session.choose_accelerator(&root)?,
     }
-    if choice.only.is_empty() && !choice.quick && table.good() {
-        table.keep(&top.join("Documentation/programs.csv"))?;
-    }
-    Ok(table)
+    // An emulated clock is reliable, but seems not to be when the host is slow.
+    session.machine.append.push("tsc=reliable".to_owned());
+    session.machine.memory = session.machine.memory.max(MEMORY);
+    session.machine.shares.push(Share {
+        host: PathBuf::from("/"),
+        guest: HOST,
+        writable: false,
+    });
+    let plan = Plan {
+        limit: boot.limit(),
+        stages: stages(boot, list, &places.programs)?,
+        ..Plan::default()
+    };
+    let mut report = Report::default();
+    let name = format!("programs-{}", boot.name().replace(' ', ""));
+    session.run(&root, &plan, &name, &mut report)?;
+    Ok(report)
 }
 
 /// The guest's root.

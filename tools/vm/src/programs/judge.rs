@@ -2,11 +2,12 @@
 //! What one run of a program came to.
 
 use rfutex_guest::event::{Outcome, Verdict};
+use serde::{Deserialize, Serialize};
 
 use crate::calls::Calls;
 
 /// A run, as far as it can be compared.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Run {
     /// What was wrong, one sentence each, whatever it is compared with.
     pub wrong: Vec<String>,

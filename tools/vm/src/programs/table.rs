@@ -8,7 +8,6 @@ use std::iter;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use rfutex_guest::event::{Outcome, Verdict};
 
 use super::judge::Run;
 use super::list::Program;
@@ -27,46 +26,44 @@ const HEAD: [&str; 8] = [
     "Calls on the device, and to the kernel",
 ];
 
-/// Everything that was run.
+/// Runs of programs.
 #[derive(Debug, Default)]
 pub struct Table {
     programs: Vec<Program>,
+    /// The machines in which they were to run.
+    boots: Vec<Boot>,
     /// By the names of the tests.
     runs: BTreeMap<String, Run>,
-    /// The machines that were booted.
-    boots: Vec<Boot>,
     /// What was wrong besides.
     wrong: Vec<String>,
 }
 
 impl Table {
-    pub fn new(programs: Vec<Program>) -> Self {
-        Self {
-            programs,
+    /// The table of these programs, in these machines: of the runs that `run` finds.
+    pub(super) fn new<'r>(
+        programs: &[Program],
+        boots: &[Boot],
+        run: impl Fn(&str) -> Option<&'r Run>,
+    ) -> Self {
+        let mut table = Self {
+            programs: programs.to_vec(),
+            boots: boots.to_vec(),
             ..Self::default()
-        }
-    }
-
-    /// The programs.
-    pub fn programs(&self) -> &[Program] {
-        &self.programs
-    }
-
-    /// Adds what became of the tests of one boot.
-    pub(super) fn add(&mut self, boot: Boot, outcomes: &[Outcome]) {
-        self.boots.push(boot);
-        for outcome in outcomes {
-            let runs = Side::ALL.iter().flat_map(|&side| {
-                let names = self.programs.iter();
-                names.map(move |program| test(boot, side, &program.name))
-            });
-            if runs.into_iter().any(|name| name == outcome.name) {
-                self.runs.insert(outcome.name.clone(), Run::new(outcome));
-            } else if outcome.verdict == Verdict::Failed {
-                let why = outcome.why.join("; ");
-                self.wrong.push(format!("{}: {why}", outcome.name));
+        };
+        for program in programs {
+            for name in tests(boots, program) {
+                if let Some(run) = run(&name) {
+                    table.runs.insert(name, run.clone());
+                }
             }
         }
+        table
+    }
+
+    /// Adds what was wrong in a machine, other than with a program.
+    pub(super) fn with(mut self, wrong: Vec<String>) -> Self {
+        self.wrong.extend(wrong);
+        self
     }
 
     /// True if something was run, and nothing is wrong.
@@ -180,6 +177,14 @@ impl Table {
     }
 }
 
+/// The tests of a program in these machines.
+pub(super) fn tests(boots: &[Boot], program: &Program) -> impl Iterator<Item = String> {
+    boots.iter().flat_map(move |&boot| {
+        let sides = Side::ALL.into_iter();
+        sides.map(move |side| test(boot, side, &program.name))
+    })
+}
+
 /// What is wrong with the calls of a program.
 fn calls(program: &Program, side: Side, run: &Run) -> Option<&'static str> {
     let on_device = run.calls.is_some_and(|calls| calls.device > 0);
@@ -213,6 +218,7 @@ impl fmt::Display for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rfutex_guest::event::{Outcome, Verdict};
 
     fn program(device: bool) -> Program {
         Program {
@@ -241,17 +247,17 @@ mod tests {
     fn table(device: bool, page: Outcome) -> Table {
         let used = if device { USED } else { UNUSED };
         let well = |side, used| outcome(side, Verdict::Passed, 400, "7", used);
-        let mut table = Table::new(vec![program(device)]);
-        table.add(
-            Boot::Instructions,
-            &[
-                well(Side::WarmUp, used),
-                well(Side::Futex, ""),
-                page,
-                well(Side::Vma, used),
-            ],
-        );
-        table
+        let outcomes = [
+            well(Side::WarmUp, used),
+            well(Side::Futex, ""),
+            page,
+            well(Side::Vma, used),
+        ];
+        let runs = outcomes.map(|outcome| (outcome.name.clone(), Run::new(&outcome)));
+        let runs = BTreeMap::from(runs);
+        Table::new(&[program(device)], &[Boot::Instructions], |name| {
+            runs.get(name)
+        })
     }
 
     use Verdict::{Failed, Passed};
@@ -288,15 +294,11 @@ mod tests {
 
     #[test]
     fn what_did_not_run_is_wrong_and_so_is_a_splat() {
-        let mut table = Table::new(vec![program(true)]);
-        table.add(Boot::Time, &[]);
-        assert!(table.to_string().contains("2 cpus/vma/p: it did not run"));
-        let splat = Outcome {
-            name: "1 cpu/resolver=1/rmmod".to_owned(),
-            why: vec!["kernel: WARNING: x".to_owned()],
-            ..outcome(Side::Page, Failed, 0, "", "")
-        };
-        table.add(Boot::Instructions, &[splat]);
+        let nothing = Table::new(&[program(true)], &[Boot::Time], |_| None);
+        assert!(nothing.to_string().contains("2 cpus/vma/p: it did not run"));
+        let page = outcome(Side::Page, Passed, 400, "7", USED);
+        let table = table(true, page).with(vec!["kernel: WARNING: x".to_owned()]);
+        assert!(!table.good());
         assert!(table.to_string().contains("kernel: WARNING: x"), "{table}");
     }
 
