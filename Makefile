@@ -154,7 +154,8 @@ help:
 	@echo '                    BRIEF=1: as CI runs them, some only once, or less often)'
 	@echo
 	@echo 'More of that kind:'
-	@echo '  check-peers     - run the kernel'"'"'s futex selftests and perf bench futex on rfutex, too'
+	@echo '  check-peers     - run the kernel'"'"'s futex selftests, perf bench futex and the C library'"'"'s'
+	@echo '                    tests of threads on rfutex, too (TESTS=part of a name: only these)'
 	@echo '  check-programs  - run PostgreSQL, Redis, Java, Python and others on rfutex, and compare'
 	@echo '                    with futex(2) (TESTS=part of a name: only these;'
 	@echo '                    QUICK=1: only count instructions; AGAIN=1: judge what ran last)'

@@ -37,7 +37,7 @@ case $command in
 check) flavour=${FLAVOUR:-debug${RFUTEX_ARCH:+-$RFUTEX_ARCH}} builds='module lab' packages='selftests samples ctl' ;;
 check-harness | coverage) flavour=debug builds='module lab' packages='selftests samples ctl' ;;
 fuzz) flavour=debug builds=lab packages='selftests ctl' ;;
-peers) flavour=${FLAVOUR:-lean} builds=module packages= ;;
+peers) flavour=${FLAVOUR:-lean} builds=module packages=ctl ;;
 # Instructions are counted on the one kernel; time goes by on the other, see below.
 programs) flavour=count builds=module packages=ctl ;;
 # Instructions are counted on one kernel; the rest is measured on another, see below.
@@ -67,7 +67,7 @@ build_modules() {
 	done
 }
 
-case $command in gdb | programs) "$TOOLS_KERNEL/packages.sh" "$command" ;; esac
+case $command in gdb | peers | programs) "$TOOLS_KERNEL/packages.sh" "$command" ;; esac
 # What the build of a module is given besides.
 more=() options=()
 case ${RFUTEX_ARCH:-} in

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# packages.sh [llvm VERSION|gdb|arm64|programs]: makes sure that the programs which the builds and
-# the VM need are there; with "llvm", those of LLVM; with "gdb", the debugger; with
-# "arm64", what an emulated machine of that kind needs; with "programs", the programs that
-# are run on rfutex.
+# packages.sh [llvm VERSION|gdb|arm64|peers|programs]: makes sure that the programs which the
+# builds and the VM need are there; with "llvm", those of LLVM; with "gdb", the debugger; with
+# "arm64", what an emulated machine of that kind needs; with "peers", what the tests of others
+# are built with; with "programs", the programs that are run on rfutex.
 # Installs Debian packages where there is apt; elsewhere says what is missing.
 
 . "$(dirname "$0")/lib.sh"
@@ -50,6 +50,12 @@ if [ "${1:-}" = arm64 ]; then
 aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
 qemu-system-aarch64:qemu-system-arm
 pkg=libc6-dev-arm64-cross:libc6-dev-arm64-cross
+"
+fi
+if [ "${1:-}" = peers ]; then
+	needs="
+gawk:gawk
+dpkg-source:dpkg-dev
 "
 fi
 if [ "${1:-}" = programs ]; then

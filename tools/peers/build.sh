@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Builds what `make check-peers` runs: the preloaded library and its own tests,
-# here; and from the kernel's source, into the cache,
-# its futex selftests and perf. Prints the options that name them to rfutex-vm,
+# Builds what `make check-peers` runs: the preloaded library and its own tests, here; and
+# into the cache, from the kernel's source, its futex selftests and perf, and from glibc's,
+# its tests of threads. Prints the options that name them to rfutex-vm,
 # one word a line. Sourced, after setup, by vm.sh.
 
 # The system's headers are older than the tests: they get the kernel's own.
@@ -66,17 +66,20 @@ kernel_peers() {
 	make_entry "peers-$hash" build_kernel_peers "$source"
 }
 
+# shellcheck source=tools/peers/glibc.sh
+. "$TOP/tools/peers/glibc.sh"
 # shellcheck source=tools/preload/build.sh
 . "$TOP/tools/preload/build.sh"
 
 # peers_options TARGET: builds everything and prints the options that name it to
 # rfutex-vm, one a line. TARGET is what cargo calls the host.
 peers_options() {
-	local kernel preload=$TOP/build/preload/$1
+	local kernel glibc preload=$TOP/build/preload/$1
 	kernel=$(kernel_peers)
+	glibc=$(glibc_tests)
 	build_preload "$1"
 	build_preload_tests "$1"
-	printf -- '--%s\n' "selftests=$kernel/selftests" "perf=$kernel/perf" \
+	printf -- '--%s\n' "selftests=$kernel/selftests" "perf=$kernel/perf" "nptl=$glibc" \
 		"preload=$preload/preload/librfutex_preload.so" \
 		"preload-tracer=$preload/preload/librfutex_preload_tracer.so" \
 		"preload-check=$preload/release/rfutex-preload-check" \

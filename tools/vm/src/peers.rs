@@ -2,6 +2,7 @@
 //! `make check-peers`: test programs of others, on futex(2) and with the
 //! preloaded library on rfutex, side by side.
 
+mod nptl;
 mod output;
 mod table;
 
@@ -20,6 +21,7 @@ use crate::root::Root;
 use crate::session::{Places, guest_module, programs};
 use crate::vng::Limits;
 
+use nptl::Nptl;
 pub use table::Table;
 
 /// What the programs are run on: the kernel's futex, and ours.
@@ -56,6 +58,9 @@ pub struct Built {
     /// perf
     #[arg(long, value_name = "FILE")]
     perf: PathBuf,
+    /// The directory of glibc's tests of threads
+    #[arg(long, value_name = "DIR")]
+    nptl: PathBuf,
     /// librfutex_preload.so
     #[arg(long, value_name = "FILE")]
     preload: PathBuf,
@@ -108,6 +113,12 @@ fn selftests(built: &Built) -> Result<Vec<PathBuf>> {
     Ok(programs)
 }
 
+/// What was built of others.
+struct Peers {
+    selftests: Vec<PathBuf>,
+    nptl: Nptl,
+}
+
 /// Runs everything and prints the table.
 pub fn run(
     options: &Options,
@@ -117,12 +128,15 @@ pub fn run(
     only: &[String],
 ) -> Result<Table> {
     let top = std::path::absolute(&options.top)?;
-    let mut table = Table::new(&top.join("Documentation/preload.rst"))?;
-    let selftests = selftests(built)?;
-    let (root, directories) = root(places, built, &selftests)?;
+    let peers = Peers {
+        selftests: selftests(built)?,
+        nptl: Nptl::read(&built.nptl)?,
+    };
+    let mut table = Table::new(&top.join("Documentation/preload.rst"), &peers.nptl.left_out)?;
+    let (root, directories) = root(places, built, &peers)?;
     let limits = Limits {
         silence: Duration::from_secs(600),
-        total: Duration::from_secs(60 * 60),
+        total: Duration::from_secs(2 * 60 * 60),
     };
     for boot in &BOOTS {
         let mut session = options.session(places, interrupt, limits)?;
@@ -135,7 +149,7 @@ pub fn run(
         let mut report = Report::default();
         let plan = Plan {
             limit: boot.limit(),
-            stages: stages(boot, &directories, &selftests, only),
+            stages: stages(boot, &directories, &peers, only),
             ..Plan::default()
         };
         session.run(&root, &plan, "peers", &mut report)?;
@@ -146,17 +160,15 @@ pub fn run(
 
 /// The guest's root with all programs, and the libraries that they need; and
 /// the directories in which these are.
-fn root(
-    places: &Places,
-    built: &Built,
-    selftests: &[PathBuf],
-) -> Result<(Root, BTreeSet<PathBuf>)> {
+fn root(places: &Places, built: &Built, peers: &Peers) -> Result<(Root, BTreeSet<PathBuf>)> {
     let root = places.root(&[])?;
+    let rfutexctl = places.programs.join("rfutexctl");
+    root.add_file(&rfutexctl, &format!("{DIRECTORY}/rfutexctl"))?;
     let module = PathBuf::from(guest_module(MODULE));
     let mut directories = BTreeSet::from([PathBuf::from(DIRECTORY)]);
     directories.extend(module.parent().map(Path::to_owned));
     let theirs = programs(&built.preload_programs)?;
-    let programs = selftests.iter().chain(&theirs).chain([
+    let programs = peers.selftests.iter().chain(&theirs).chain([
         &built.perf,
         &built.preload,
         &built.preload_tracer,
@@ -170,6 +182,7 @@ fn root(
                 .filter_map(|library| Some(library.parent()?.to_owned())),
         );
     }
+    directories.extend(peers.nptl.add(&root, &built.nptl)?);
     for (side, preload) in [("futex(2)", ""), ("rfutex", PRELOADED)] {
         let script = format!("#!/bin/sh\n{preload}exec {DIRECTORY}/rfutex-preload-check \"$@\"\n");
         root.add_script(&format!("peers/check-{side}"), &script)?;
@@ -184,13 +197,13 @@ const PRELOADED: &str = "export LD_PRELOAD=/peers/librfutex_preload.so RFUTEX_PR
 fn stages(
     boot: &Boot,
     directories: &BTreeSet<PathBuf>,
-    selftests: &[PathBuf],
+    peers: &Peers,
     only: &[String],
 ) -> Vec<Stage> {
     let wanted = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(part));
     let mut programs: Vec<(String, Vec<String>)> = Vec::new();
     if boot.counting {
-        for program in selftests {
+        for program in &peers.selftests {
             let name = program.file_name().unwrap_or_default().to_string_lossy();
             let mut argv = vec![format!("{DIRECTORY}/{name}")];
             let given = ARGUMENTS.iter().filter(|(program, _)| *program == name);
@@ -233,6 +246,9 @@ fn stages(
                 limit: boot.limit(),
             });
         }
+    }
+    if boot.counting {
+        stages.extend(peers.nptl.stages(boot, wanted));
     }
     // Its tests have names like this.
     let (all, tests): (bool, Vec<_>) = (

@@ -5,6 +5,9 @@ use rfutex_guest::event::{Outcome, Verdict};
 
 use crate::calls::Calls;
 
+/// What is said of a test of glibc's that cannot be run where it is.
+const UNSUPPORTED: &str = "exit status: 77";
+
 /// How a test ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -33,7 +36,11 @@ impl Run {
         if tests.is_empty() || !(passed || failures) || !complete(&outcome.log, tests.len()) {
             // What the program says itself; it may have ended before the rest.
             let whole = passed && complete(&outcome.log, tests.len());
-            let status = if whole { Status::Pass } else { Status::Fail };
+            let status = match whole {
+                true => Status::Pass,
+                false if outcome.why == [UNSUPPORTED] => Status::Skip,
+                false => Status::Fail,
+            };
             tests.push((String::new(), status));
         }
         Self {
@@ -143,6 +150,22 @@ mod tests {
             run(Verdict::Passed, "1..1\nok 1 global.a\n").status(""),
             None
         );
+    }
+
+    #[test]
+    fn what_glibc_calls_unsupported() {
+        let status = |why: &[&str]| {
+            let why = why.iter().map(|&why| why.to_owned()).collect();
+            let outcome = Outcome {
+                why,
+                ..Outcome::new("x", Verdict::Failed)
+            };
+            Run::new(&outcome).status("")
+        };
+        assert_eq!(status(&["exit status: 77"]), Some(Status::Skip));
+        assert_eq!(status(&["exit status: 1"]), Some(Status::Fail));
+        let more = ["exit status: 77", "left behind: x"];
+        assert_eq!(status(&more), Some(Status::Fail));
     }
 
     #[test]

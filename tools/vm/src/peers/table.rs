@@ -9,8 +9,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use rfutex_guest::event::{Outcome, Verdict};
 
-use super::SIDES;
 use super::output::{Run, Status};
+use super::{SIDES, nptl};
 use crate::calls::Calls;
 
 /// What a difference is.
@@ -69,6 +69,8 @@ pub struct Table {
     programs: Vec<(String, String, Runs)>,
     /// What was wrong besides: splats, and tests of the harness.
     wrong: Vec<String>,
+    /// The tests of glibc's that were not built, a line for each reason.
+    left_out: Vec<String>,
 }
 
 /// A line of the table.
@@ -81,10 +83,12 @@ struct Row {
 }
 
 impl Table {
-    /// An empty one; `document` has the intended differences.
-    pub fn new(document: &Path) -> Result<Self> {
+    /// An empty one; `document` has the intended differences, and `left_out` says what was not
+    /// built of glibc's tests.
+    pub fn new(document: &Path, left_out: &[String]) -> Result<Self> {
         Ok(Self {
             intended: Intended::read(document)?,
+            left_out: left_out.to_vec(),
             ..Self::default()
         })
     }
@@ -178,6 +182,7 @@ impl Table {
                 rows.push(row(machine, program, test, cells, same, &calls));
             }
         }
+        wrong.extend(self.nptl_without_device());
         // With a choice of tests, rows of the table may have nothing to do.
         wrong.extend(
             unused
@@ -190,6 +195,23 @@ impl Table {
                 .map(|name| format!("{name}: in the table of differences for nothing")),
         );
         (rows, wrong)
+    }
+
+    /// The tests of glibc's that ran on rfutex, and how many of them used the device.
+    fn nptl(&self) -> (usize, usize) {
+        let ours = self.programs.iter().filter_map(|(_, program, [_, ours])| {
+            let ours = ours.as_ref().filter(|_| is_nptl(program))?;
+            Some(ours.calls.is_some_and(|calls| calls.device > 0))
+        });
+        let used: Vec<_> = ours.collect();
+        (used.len(), used.iter().filter(|&&used| used).count())
+    }
+
+    /// Not every test of glibc's has threads that wait, so none has to use the device. But if
+    /// there are any, and none did, they were not redirected.
+    fn nptl_without_device(&self) -> Option<String> {
+        let (ran, used) = self.nptl();
+        (ran > 0 && used == 0).then(|| format!("none of {ran} tests of nptl used the device"))
     }
 
     /// The calls of a program for the table, and what is wrong with them: each
@@ -214,7 +236,7 @@ impl Table {
             unused.remove(program);
         }
         let why = match (calls.device > 0, kernel_only) {
-            (false, false) => Some("never used the device"),
+            (false, false) if !is_nptl(program) => Some("never used the device"),
             (true, true) => Some("used the device, but the table says that it does not"),
             _ => None,
         };
@@ -226,6 +248,11 @@ impl Table {
         let (rows, wrong) = self.judge();
         !rows.is_empty() && wrong.is_empty()
     }
+}
+
+/// Whether it is one of glibc's tests.
+fn is_nptl(program: &str) -> bool {
+    program.starts_with(nptl::NAME)
 }
 
 /// How the table of differences names a test.
@@ -291,6 +318,13 @@ impl fmt::Display for Table {
             }
             text += line[4];
             writeln!(f, "{}", text.trim_end())?;
+        }
+        let (ran, used) = self.nptl();
+        if ran > 0 {
+            writeln!(f, "nptl: {used} of {ran} tests used the device")?;
+            for line in &self.left_out {
+                writeln!(f, "nptl: left out: {line}")?;
+            }
         }
         let count = |same| rows.iter().filter(|row| row.same == same).count();
         for line in &wrong {
@@ -380,6 +414,28 @@ mod tests {
             base("m/rfutex/a::c"),
         ];
         assert!(table(&trials).good());
+    }
+
+    #[test]
+    fn tests_of_glibc_are_redirected() {
+        let theirs = |name| (name, Passed, "");
+        let idle = [
+            theirs("m/futex(2)/nptl a"),
+            ("m/rfutex/nptl a", Passed, UNUSED),
+        ];
+        assert!(!table(&idle).good(), "none used the device");
+        let busy = [
+            theirs("m/futex(2)/nptl b"),
+            ("m/rfutex/nptl b", Passed, USED),
+        ];
+        let mut both = table(&[idle, busy].concat());
+        assert!(both.good(), "one did");
+        both.left_out = vec!["2 are static: c d".to_owned()];
+        let text = both.to_string();
+        assert!(text.contains("1 of 2 tests used the device"), "{text}");
+        assert!(text.contains("left out: 2 are static: c d"), "{text}");
+        let silent = [idle[0], ("m/rfutex/nptl a", Passed, ""), busy[0], busy[1]];
+        assert!(!table(&silent).good(), "no word from the library");
     }
 
     #[test]
