@@ -9,8 +9,8 @@ build_programs_to_run() {
 	local to=$TOP/build/programs source=$TOP/tools/programs/src
 	mkdir -p "$to"
 	locked with_spinner programs "$TOP/build/programs-to-run.log" bash -euc "
-		cc -O2 -Wall -Wextra -o '$to/lmdb' '$source/lmdb.c' -llmdb -pthread
-		javac -Xlint:all -d '$to' '$source/Threads.java'
+		cc -O2 -Wall -Wextra -o '$to/lmdb' '$source/lmdb/lmdb.c' -llmdb -pthread
+		javac -Xlint:all -d '$to' '$source/java/Threads.java'
 		cargo fetch -q --locked --manifest-path '$source/rust/Cargo.toml'"
 	printf '%s\n' "$to"
 }

@@ -187,22 +187,24 @@ pub fn run(
     }
     let whole = Table::new(&all, &Boot::ALL, |test| kept.run(test));
     if wrong.is_empty() && whole.good() {
-        whole.keep(&top.join("Documentation/programs.csv"))?;
+        whole.keep(&top.join("Documentation/programs.rst"))?;
     }
     Ok(Table::new(&chosen, boots, |test| kept.run(test)).with(wrong))
 }
 
 /// What the run of a program depends on, besides the programs of the system.
 fn parts(places: &Places, scripts: &Path, choice: &Choice, program: &Program) -> Vec<PathBuf> {
-    vec![
+    let mut parts = vec![
         places.kdir.join(".config"),
         places.modules.join(MODULE).join("rfutex.ko"),
         places.preload_library(),
         choice.built.clone(),
         scripts.join("lib.sh"),
-        scripts.join("src"),
         scripts.join(format!("{}.sh", program.name)),
-    ]
+    ];
+    let source = scripts.join("src").join(&program.name);
+    parts.extend(Some(source).filter(|source| source.exists()));
+    parts
 }
 
 /// Runs these programs in a machine, on all sides.

@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 THREADS = 8
-ROUNDS = 200
+ROUNDS = 1000
 
 # Often enough that threads are interrupted in all places.
 sys.setswitchinterval(0.0005)

@@ -6,7 +6,7 @@ import sqlite3
 import sys
 import threading
 
-PROCESSES, THREADS, ROWS = 3, 3, 40
+PROCESSES, THREADS, ROWS = 3, 3, 600
 PATH = sys.argv[1]
 
 
