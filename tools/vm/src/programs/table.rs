@@ -26,6 +26,9 @@ const HEAD: [&str; 8] = [
     "Calls on the device, and to the kernel",
 ];
 
+/// What is below this line of a page, [`Table::keep`] has written.
+const WRITTEN: &str = ".. What follows is written by make check-programs.\n";
+
 /// Runs of programs.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -153,27 +156,32 @@ impl Table {
         ]
     }
 
-    /// Writes it to a file, for the documentation.
-    pub fn keep(&self, file: &Path) -> Result<()> {
-        let quote = |cells: &[&str]| {
-            let cells = cells
-                .iter()
-                .map(|cell| format!("\"{}\"", cell.replace('"', "\"\"")));
-            cells.collect::<Vec<_>>().join(", ") + "\n"
+    /// Writes it to a page of the documentation, with what the programs do and why they may take
+    /// more than others, in place of what was there.
+    pub fn keep(&self, page: &Path) -> Result<()> {
+        let context = || page.display().to_string();
+        let text = fs::read_to_string(page).with_context(context)?;
+        let (before, _) = text.split_once(WRITTEN).with_context(context)?;
+        let line = |cells: &mut dyn Iterator<Item = &str>| {
+            let cells: Vec<_> = cells.map(|cell| format!("\"{cell}\"")).collect();
+            format!("   {}\n", cells.join(", "))
         };
-        let [name, rest @ ..] = HEAD;
-        let mut head = vec![name, "What it does"];
-        head.extend(rest);
-        head.push("Why");
-        let mut text = quote(&head);
+        let mut text = format!("{before}{WRITTEN}\n.. csv-table::\n   :header-rows: 1\n\n");
+        text += &line(&mut HEAD.into_iter());
         for program in &self.programs {
             let row = self.row(program);
-            let mut cells = vec![program.name.as_str(), &program.what];
-            cells.extend(row.iter().map(String::as_str));
-            cells.push(&program.why);
-            text += &quote(&cells);
+            text += &line(&mut iter::once(&program.name).chain(&row).map(String::as_str));
         }
-        fs::write(file, text).with_context(|| file.display().to_string())
+        for Program {
+            name, what, why, ..
+        } in &self.programs
+        {
+            text += &format!("\n``{name}``\n   {what}.\n");
+            if !why.is_empty() {
+                text += &format!("   {why}\n");
+            }
+        }
+        fs::write(page, text).with_context(context)
     }
 }
 
@@ -305,13 +313,25 @@ mod tests {
     #[test]
     fn the_table_is_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("programs.csv");
-        let page = outcome(Side::Page, Passed, 380, "7", USED);
-        table(true, page).keep(&file).unwrap();
-        let text = fs::read_to_string(file).unwrap();
-        let rows: Vec<_> = text.lines().collect();
-        assert_eq!(rows.len(), 2);
-        let row = r#""p", "what", "4.00", "0.950", "1.000", "", "", "", "1, 0", """#;
-        assert_eq!(rows[1], row);
+        let page = dir.path().join("programs.rst");
+        let run = outcome(Side::Page, Passed, 380, "7", USED);
+        let mut table = table(true, run);
+        let write = |text: &str| fs::write(&page, text).unwrap();
+        write("Nothing is to be written here.\n");
+        assert!(table.keep(&page).is_err());
+
+        write(&format!("Before.\n\n{WRITTEN}The old table.\n"));
+        table.keep(&page).unwrap();
+        let text = fs::read_to_string(&page).unwrap();
+        assert!(text.starts_with("Before.\n"), "{text}");
+        assert!(!text.contains("old"), "{text}");
+        let row = "\n   \"p\", \"4.00\", \"0.950\", \"1.000\", \"\", \"\", \"\", \"1, 0\"\n";
+        assert!(text.contains(row), "{text}");
+        assert!(text.ends_with("\n\n``p``\n   what.\n"), "{text}");
+
+        table.programs[0].why = "Because.".to_owned();
+        table.keep(&page).unwrap();
+        let text = fs::read_to_string(&page).unwrap();
+        assert!(text.ends_with("\n   what.\n   Because.\n"), "{text}");
     }
 }
