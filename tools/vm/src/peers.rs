@@ -79,30 +79,49 @@ pub struct Built {
 struct Boot {
     /// The first part of the names of its tests.
     name: &'static str,
-    cpus: u32,
-    /// A processor that counts time in instructions: whoever else uses the host,
-    /// a program that sleeps "long enough" has slept long enough.
-    counting: bool,
+    clock: Clock,
+    /// Whether it runs glibc's tests, and nothing else.
+    nptl: bool,
+}
+
+/// How time goes by in a machine.
+enum Clock {
+    /// As it does, on so many processors.
+    Real(u32),
+    /// By the instructions of its only processor, each of which takes as many nanoseconds as two
+    /// to this power: whoever else uses the host, a program that sleeps "long enough" has slept
+    /// long enough.
+    Instructions(u32),
 }
 
 impl Boot {
+    fn counts(&self) -> bool {
+        matches!(self.clock, Clock::Instructions(_))
+    }
+
     /// How long one program may take, in seconds. If these are instructions, many
     /// go by while the host is asked for something, however little that is.
     fn limit(&self) -> u64 {
-        if self.counting { 3600 } else { 300 }
+        if self.counts() { 3600 } else { 300 }
     }
 }
 
-const BOOTS: [Boot; 2] = [
+const BOOTS: [Boot; 3] = [
     Boot {
         name: "1 cpu",
-        cpus: 1,
-        counting: true,
+        clock: Clock::Instructions(0),
+        nptl: false,
+    },
+    // Some of these go on for twenty seconds.
+    Boot {
+        name: "slow cpu",
+        clock: Clock::Instructions(3),
+        nptl: true,
     },
     Boot {
         name: "2 cpus",
-        cpus: 2,
-        counting: false,
+        clock: Clock::Real(2),
+        nptl: false,
     },
 ];
 
@@ -140,11 +159,12 @@ pub fn run(
     };
     for boot in &BOOTS {
         let mut session = options.session(places, interrupt, limits)?;
-        if boot.counting {
-            session.count_instructions();
-        } else {
-            session.machine.cpus = boot.cpus;
-            session.choose_accelerator(&root)?;
+        match boot.clock {
+            Clock::Instructions(shift) => session.use_clock_of_instructions(shift),
+            Clock::Real(cpus) => {
+                session.machine.cpus = cpus;
+                session.choose_accelerator(&root)?;
+            }
         }
         let mut report = Report::default();
         let plan = Plan {
@@ -202,7 +222,7 @@ fn stages(
 ) -> Vec<Stage> {
     let wanted = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(part));
     let mut programs: Vec<(String, Vec<String>)> = Vec::new();
-    if boot.counting {
+    if boot.counts() && !boot.nptl {
         for program in &peers.selftests {
             let name = program.file_name().unwrap_or_default().to_string_lossy();
             let mut argv = vec![format!("{DIRECTORY}/{name}")];
@@ -212,7 +232,7 @@ fn stages(
         }
     }
     for (bench, robust) in BENCHES {
-        if boot.counting || *robust {
+        if !boot.nptl && (boot.counts() || *robust) {
             let arguments = ["bench", "futex"].into_iter().chain(bench.split(' '));
             let argv = [format!("{DIRECTORY}/perf")]
                 .into_iter()
@@ -247,7 +267,7 @@ fn stages(
             });
         }
     }
-    if boot.counting {
+    if boot.nptl {
         stages.extend(peers.nptl.stages(boot, wanted));
     }
     // Its tests have names like this.
@@ -255,7 +275,7 @@ fn stages(
         wanted("rfutex-preload-check"),
         only.iter().filter(|part| part.contains("::")).collect(),
     );
-    if all || !tests.is_empty() {
+    if !boot.nptl && (all || !tests.is_empty()) {
         for (side, without) in SIDES.iter().zip([vec!["preload".to_owned()], Vec::new()]) {
             stages.push(Stage::Trials {
                 build: format!("{name}/{side}"),

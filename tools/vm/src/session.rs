@@ -36,7 +36,7 @@ const COMMAND_LINE: &[&str] = &[
 ];
 
 /// QEMU's options for a processor that counts time in instructions.
-const COUNTING: &str = "-icount shift=0,sleep=off";
+const COUNTING: &str = "-icount sleep=off,shift=";
 
 /// The same for several. While all of them are idle, time goes by as it does on the host: there is
 /// work for the host then, and if time leapt, it would only deal with their clocks.
@@ -223,10 +223,16 @@ impl Session<'_> {
     /// Decides for one emulated processor that counts time in instructions:
     /// whatever else the host does, the guest sees nothing of it.
     pub fn count_instructions(&mut self) {
+        self.use_clock_of_instructions(0);
+    }
+
+    /// Decides for one emulated processor, each instruction of which takes as many nanoseconds as
+    /// two to the power of `shift`: a program that goes on for some seconds ends sooner.
+    pub fn use_clock_of_instructions(&mut self, shift: u32) {
         self.use_emulation();
         self.machine.cpus = 1;
         let given = self.machine.qemu_opts.take().unwrap_or_default();
-        self.machine.qemu_opts = Some(format!("{given} {COUNTING}").trim().to_owned());
+        self.machine.qemu_opts = Some(format!("{given} {COUNTING}{shift}").trim().to_owned());
     }
 
     /// Decides for many emulated processors, of which one runs at a time, and whose clock is the
