@@ -152,7 +152,8 @@ mod tests {
             })
             .collect();
         let script = "/nptl/b.out".to_owned();
-        let redirected = [&[script.clone()], &RUN.map(str::to_owned)[..]].concat();
+        let mut redirected = vec![script.clone()];
+        redirected.extend(RUN.map(str::to_owned));
         assert_eq!(
             peers,
             [
