@@ -164,14 +164,15 @@ pub fn run(
     let mut files = BTreeMap::new();
     for program in &all {
         for boot in Boot::ALL {
-            let sum = kept::sum(&parts(places(boot), &scripts, choice, program))?;
+            let sum = kept::sum(&parts(places(boot), &scripts, &choice.built, program))?;
             files.extend(table::tests(&[boot], program).map(|test| (test, sum)));
         }
     }
     let mut kept = Kept::load(places(Boot::Time).build.join("programs.json"), files)?;
     let mut wrong = Vec::new();
     for &boot in boots.iter().filter(|_| !choice.again) {
-        let report = in_vm(options, places(boot), interrupt, choice, boot, &chosen)?;
+        let root = root(places(boot), &scripts, &choice.built)?;
+        let report = in_vm(options, places(boot), interrupt, &root, boot, &chosen)?;
         let mut others = Vec::new();
         for outcome in report.outcomes() {
             let of_program = kept.add(&outcome.name, || Run::new(outcome));
@@ -193,12 +194,12 @@ pub fn run(
 }
 
 /// What the run of a program depends on, besides the programs of the system.
-fn parts(places: &Places, scripts: &Path, choice: &Choice, program: &Program) -> Vec<PathBuf> {
+fn parts(places: &Places, scripts: &Path, built: &Path, program: &Program) -> Vec<PathBuf> {
     let mut parts = vec![
         places.kdir.join(".config"),
         places.modules.join(MODULE).join("rfutex.ko"),
         places.preload_library(),
-        choice.built.clone(),
+        built.to_owned(),
         scripts.join("lib.sh"),
         scripts.join(format!("{}.sh", program.name)),
     ];
@@ -212,7 +213,7 @@ fn in_vm(
     options: &Options,
     places: &Places,
     interrupt: &Interrupt,
-    choice: &Choice,
+    root: &Root,
     boot: Boot,
     list: &[Program],
 ) -> Result<Report> {
@@ -220,12 +221,10 @@ fn in_vm(
         silence: Duration::from_secs(30 * 60),
         total: Duration::from_secs(4 * 60 * 60),
     };
-    let scripts = options.top.join("tools/programs");
-    let root = root(places, &scripts, &choice.built)?;
     let mut session = options.session(places, interrupt, limits)?;
     match boot {
         Boot::Instructions => session.count_instructions(),
-        Boot::Time => session.choose_accelerator(&root)?,
+        Boot::Time => session.choose_accelerator(root)?,
     }
     // An emulated clock is reliable, but seems not to be when the host is slow.
     session.machine.append.push("tsc=reliable".to_owned());
@@ -242,7 +241,7 @@ fn in_vm(
     };
     let mut report = Report::default();
     let name = format!("programs-{}", boot.name().replace(' ', ""));
-    session.run(&root, &plan, &name, &mut report)?;
+    session.run(root, &plan, &name, &mut report)?;
     Ok(report)
 }
 

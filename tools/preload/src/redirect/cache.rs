@@ -3,9 +3,9 @@
 //! which takes longer than many a program.
 //!
 //! A plan is found by what tells that a library is the same file as then: its number, its size,
-//! when it was changed, and its program headers; and by what made the plan. Nobody else may have written it: neither the
-//! directory nor a file in it is used if it belongs to another user than this one, or root. What
-//! is wrong about either is no error; the plan is then made anew.
+//! when it was changed, and its program headers; and by what made the plan. Nobody else may have
+//! written it: neither the directory nor a file in it is used if it belongs to another user than
+//! this one, or root. What is wrong about either is no error; the plan is then made anew.
 //!
 //! The system calls are made without the C library, in which some of them are places where a
 //! thread may be cancelled.
