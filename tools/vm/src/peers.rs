@@ -178,9 +178,18 @@ pub fn run(
     Ok(table)
 }
 
+/// Where in the guest's root is what runs.
+#[derive(Clone)]
+struct Directories {
+    /// What glibc's tests need besides.
+    of_nptl: BTreeSet<PathBuf>,
+    /// What all machines need.
+    of_all: BTreeSet<PathBuf>,
+}
+
 /// The guest's root with all programs, and the libraries that they need; and
 /// the directories in which these are.
-fn root(places: &Places, built: &Built, peers: &Peers) -> Result<(Root, BTreeSet<PathBuf>)> {
+fn root(places: &Places, built: &Built, peers: &Peers) -> Result<(Root, Directories)> {
     let root = places.root(&[])?;
     let rfutexctl = places.programs.join("rfutexctl");
     root.add_file(&rfutexctl, &format!("{DIRECTORY}/rfutexctl"))?;
@@ -202,27 +211,51 @@ fn root(places: &Places, built: &Built, peers: &Peers) -> Result<(Root, BTreeSet
                 .filter_map(|library| Some(library.parent()?.to_owned())),
         );
     }
-    directories.extend(peers.nptl.add(&root, &built.nptl)?);
+    let of_nptl = peers.nptl.add(&root, &built.nptl)?;
     for (side, preload) in [("futex(2)", ""), ("rfutex", PRELOADED)] {
         let script = format!("#!/bin/sh\n{preload}exec {DIRECTORY}/rfutex-preload-check \"$@\"\n");
         root.add_script(&format!("peers/check-{side}"), &script)?;
     }
-    Ok((root, directories))
+    let of_all = directories;
+    Ok((root, Directories { of_nptl, of_all }))
 }
 
 /// Makes a shell put the library before programs.
 const PRELOADED: &str = "export LD_PRELOAD=/peers/librfutex_preload.so RFUTEX_PRELOAD=require\n";
 
 /// What the guest does in one boot.
-fn stages(
-    boot: &Boot,
-    directories: &BTreeSet<PathBuf>,
-    peers: &Peers,
-    only: &[String],
-) -> Vec<Stage> {
+fn stages(boot: &Boot, directories: &Directories, peers: &Peers, only: &[String]) -> Vec<Stage> {
     let wanted = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(part));
+    let build = boot.name.to_owned();
+    let mut directories = directories.clone();
+    let tests = if boot.nptl {
+        directories.of_all.append(&mut directories.of_nptl);
+        peers.nptl.stages(boot, wanted)
+    } else {
+        let mut tests = programs_of(boot, peers, wanted);
+        tests.extend(trials_of(boot, only, wanted("rfutex-preload-check")));
+        tests
+    };
+    let mut stages = vec![
+        Stage::Boot,
+        to_memory(boot, &directories.of_all),
+        Stage::Load {
+            build: build.clone(),
+            module: guest_module(MODULE),
+            parameters: Vec::new(),
+            suites: Vec::new(),
+            without_suites: false,
+        },
+    ];
+    stages.extend(tests);
+    stages.push(Stage::Unload { build });
+    stages
+}
+
+/// The kernel's selftests and perf, each on both sides.
+fn programs_of(boot: &Boot, peers: &Peers, wanted: impl Fn(&str) -> bool) -> Vec<Stage> {
     let mut programs: Vec<(String, Vec<String>)> = Vec::new();
-    if boot.counts() && !boot.nptl {
+    if boot.counts() {
         for program in &peers.selftests {
             let name = program.file_name().unwrap_or_default().to_string_lossy();
             let mut argv = vec![format!("{DIRECTORY}/{name}")];
@@ -232,7 +265,7 @@ fn stages(
         }
     }
     for (bench, robust) in BENCHES {
-        if !boot.nptl && (boot.counts() || *robust) {
+        if boot.counts() || *robust {
             let arguments = ["bench", "futex"].into_iter().chain(bench.split(' '));
             let argv = [format!("{DIRECTORY}/perf")]
                 .into_iter()
@@ -240,24 +273,11 @@ fn stages(
             programs.push((format!("perf bench futex {bench}"), argv.collect()));
         }
     }
-    let name = boot.name;
-    let module = guest_module(MODULE);
-    let build = name.to_owned();
-    let mut stages = vec![
-        Stage::Boot,
-        to_memory(boot, directories),
-        Stage::Load {
-            build: build.clone(),
-            module,
-            parameters: Vec::new(),
-            suites: Vec::new(),
-            without_suites: false,
-        },
-    ];
+    let mut stages = Vec::new();
     for (program, argv) in programs.into_iter().filter(|(program, _)| wanted(program)) {
         for side in SIDES {
             stages.push(Stage::Peer {
-                name: format!("{name}/{side}/{program}"),
+                name: format!("{}/{side}/{program}", boot.name),
                 argv: argv.clone(),
                 place: Place {
                     env: environment(side),
@@ -267,31 +287,29 @@ fn stages(
             });
         }
     }
-    if boot.nptl {
-        stages.extend(peers.nptl.stages(boot, wanted));
-    }
-    // Its tests have names like this.
-    let (all, tests): (bool, Vec<_>) = (
-        wanted("rfutex-preload-check"),
-        only.iter().filter(|part| part.contains("::")).collect(),
-    );
-    if !boot.nptl && (all || !tests.is_empty()) {
-        for (side, without) in SIDES.iter().zip([vec!["preload".to_owned()], Vec::new()]) {
-            stages.push(Stage::Trials {
-                build: format!("{name}/{side}"),
-                program: format!("{DIRECTORY}/check-{side}"),
-                without,
-                only: tests
-                    .iter()
-                    .filter(|_| !all)
-                    .map(|&part| part.clone())
-                    .collect(),
-                or_none: false,
-            });
-        }
-    }
-    stages.push(Stage::Unload { build });
     stages
+}
+
+/// The preloaded library's own tests, on both sides: `all` of them, or those in `only`, whose
+/// names have two colons.
+fn trials_of(boot: &Boot, only: &[String], all: bool) -> Vec<Stage> {
+    let tests: Vec<_> = only.iter().filter(|part| part.contains("::")).collect();
+    if !all && tests.is_empty() {
+        return Vec::new();
+    }
+    let sides = SIDES.iter().zip([vec!["preload".to_owned()], Vec::new()]);
+    let stage = |(side, without)| Stage::Trials {
+        build: format!("{}/{side}", boot.name),
+        program: format!("{DIRECTORY}/check-{side}"),
+        without,
+        only: tests
+            .iter()
+            .filter(|_| !all)
+            .map(|&part| part.clone())
+            .collect(),
+        or_none: false,
+    };
+    sides.map(stage).collect()
 }
 
 /// Copies directories of the guest's root to its memory. A processor that counts
