@@ -188,6 +188,8 @@ fn mentions() {
     for line in lines {
         let said = match &line[1..] {
             words @ ["help", ..] => super::run(words),
+            // What follows the program's name would be for the program.
+            ["run", ..] => super::run(&["run", "--help"]),
             words => super::run(&[words, &["--help"]].concat()),
         };
         assert_eq!(said.status, Some(0), "{line:?}: {said:?}");
