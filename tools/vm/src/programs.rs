@@ -120,6 +120,15 @@ impl Boot {
         }
     }
 
+    /// How often each program runs. Seconds vary with what else the host does: the fewest say
+    /// the most.
+    fn runs(self) -> usize {
+        match self {
+            Self::Instructions => 1,
+            Self::Time => 3,
+        }
+    }
+
     /// How long one program may take, in seconds. If these are instructions, many go by
     /// while the host is asked for something: the host's limits hold.
     fn limit(self) -> u64 {
@@ -133,6 +142,22 @@ impl Boot {
 /// The name of a test.
 fn test(boot: Boot, side: Side, program: &str) -> String {
     format!("{}/{}/{program}", boot.name(), side.name())
+}
+
+/// What comes before the number of a run in a name.
+const RUN: &str = ", run ";
+
+/// The name of the same in a later run; `run` counts from zero.
+fn in_run(run: usize, name: &str) -> String {
+    match run {
+        0 => name.to_owned(),
+        _ => format!("{name}{RUN}{}", run + 1),
+    }
+}
+
+/// What is called `name` in some run, as the first has it.
+fn in_any_run(name: &str) -> &str {
+    name.split_once(RUN).map_or(name, |(name, _)| name)
 }
 
 /// Runs the chosen programs, and returns their table. If, with what all others came to when they
@@ -173,12 +198,17 @@ pub fn run(
     for &boot in boots.iter().filter(|_| !choice.again) {
         let root = root(places(boot), &scripts, &choice.built)?;
         let report = in_vm(options, places(boot), interrupt, &root, boot, &chosen)?;
-        let mut others = Vec::new();
+        let (mut runs, mut others) = (BTreeMap::<_, Vec<Run>>::new(), Vec::new());
         for outcome in report.outcomes() {
-            let of_program = kept.add(&outcome.name, || Run::new(outcome));
-            if !of_program && outcome.verdict == Verdict::Failed {
+            let test = in_any_run(&outcome.name);
+            if kept.knows(test) {
+                runs.entry(test).or_default().push(Run::new(outcome));
+            } else if outcome.verdict == Verdict::Failed {
                 others.push(format!("{}: {}", outcome.name, outcome.why.join("; ")));
             }
+        }
+        for (test, runs) in runs {
+            kept.add(test, Run::of_several(runs));
         }
         // What ran in a machine that was not well says nothing later.
         if others.is_empty() {
@@ -282,29 +312,33 @@ fn stages(boot: Boot, list: &[Program], ours: &Path) -> Result<Vec<Stage>> {
          chmod -R a+rX {DIRECTORY}; mkdir -m 755 {CACHE}"
     );
     let mut stages = vec![Stage::Boot, script("copy", copy)];
-    for (parameter, sides) in LOADS {
-        let build = format!("{}/{parameter}", boot.name());
-        stages.push(Stage::Load {
-            build: build.clone(),
-            module: guest_module(MODULE),
-            parameters: vec![parameter.to_owned()],
-            suites: Vec::new(),
-            without_suites: false,
-        });
-        // As everybody may call futex(2).
-        let name = format!("{parameter}/everybody");
-        stages.push(script(&name, "chmod 666 /dev/rfutex".to_owned()));
-        for program in list {
-            for &side in sides {
-                stages.push(Stage::Peer {
-                    name: test(boot, side, &program.name),
-                    argv: argv(side, &program.name),
-                    place: place(side, ours)?,
-                    limit: boot.limit(),
-                });
+    for run in 0..boot.runs() {
+        for (parameter, sides) in LOADS {
+            let build = in_run(run, &format!("{}/{parameter}", boot.name()));
+            stages.push(Stage::Load {
+                build: build.clone(),
+                module: guest_module(MODULE),
+                parameters: vec![parameter.to_owned()],
+                suites: Vec::new(),
+                without_suites: false,
+            });
+            // As everybody may call futex(2).
+            let name = in_run(run, &format!("{parameter}/everybody"));
+            stages.push(script(&name, "chmod 666 /dev/rfutex".to_owned()));
+            // What is warm is warm in later runs.
+            let warm = |side| run > 0 && side == Side::WarmUp;
+            for program in list {
+                for &side in sides.iter().filter(|&&side| !warm(side)) {
+                    stages.push(Stage::Peer {
+                        name: in_run(run, &test(boot, side, &program.name)),
+                        argv: argv(side, &program.name),
+                        place: place(side, ours)?,
+                        limit: boot.limit(),
+                    });
+                }
             }
+            stages.push(Stage::Unload { build });
         }
-        stages.push(Stage::Unload { build });
     }
     Ok(stages)
 }

@@ -50,6 +50,23 @@ impl Run {
             calls: Calls::in_output(&outcome.log),
         }
     }
+
+    /// What several runs of the same came to. What was wrong in one of them is wrong; what it cost
+    /// is the least that it did.
+    pub fn of_several(runs: Vec<Self>) -> Self {
+        let mut wrong: Vec<_> = runs.iter().flat_map(|run| run.wrong.clone()).collect();
+        for pair in runs.windows(2) {
+            let [before, after] = [&pair[0].result, &pair[1].result];
+            if before != after {
+                wrong.push(format!("its result was \"{before}\", and then \"{after}\""));
+            }
+        }
+        let shortest = runs.into_iter().min_by_key(|run| run.elapsed);
+        Self {
+            wrong,
+            ..shortest.unwrap_or_default()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -81,5 +98,21 @@ mod tests {
         for bad in ["", "measured: elapsed 1", "measured: elapsed x busy 1"] {
             assert_eq!(run(Verdict::Passed, bad).wrong.len(), 1, "{bad}");
         }
+    }
+
+    #[test]
+    fn the_shortest_of_several() {
+        let log =
+            |elapsed, result| format!("measured: elapsed {elapsed} busy 9\nresult: {result}\n");
+        let several = |logs: &[String]| {
+            Run::of_several(logs.iter().map(|log| run(Verdict::Passed, log)).collect())
+        };
+        let good = several(&[log(120, "7"), log(90, "7"), log(100, "7")]);
+        assert_eq!((good.elapsed, good.result.as_str()), (90, "7"));
+        assert!(good.wrong.is_empty(), "{good:?}");
+        let differ = several(&[log(90, "7"), log(100, "8")]);
+        assert_eq!(differ.wrong, ["its result was \"7\", and then \"8\""]);
+        let failed = several(&[log(90, "7"), "result: 7\n".to_owned()]);
+        assert_eq!(failed.wrong, ["nothing was measured"]);
     }
 }
