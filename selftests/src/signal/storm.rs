@@ -3,7 +3,7 @@
 //! waiter has got.
 
 use crate::harness::storm::{signal_again, wait_and_count};
-use crate::harness::{Handler, Mapping, PAGE, Task, fx};
+use crate::harness::{Handler, Mapping, PAGE, Task, effort, fx};
 use crate::memory::RegionWord;
 use nix::sys::signal::{SaFlags, Signal};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ fn storm(flags: SaFlags, after: Option<Duration>) {
         let stop = Arc::new(AtomicBool::new(false));
         let storm = signal_again(&stop, &handler, tids);
         let mut counted = 0;
-        while counted < WAKES {
+        while counted < effort(WAKES) {
             counted += fx().wake(word, 1 + counted % 3, !0).expect("wake");
         }
         // The waiters must be there for the signals.

@@ -2,7 +2,7 @@
 //! Operations on words in an arena.
 
 use super::{arena, nr_waiters, waiter, with_arena, word};
-use crate::harness::{Child, Mapping, PAGE, Task, until};
+use crate::harness::{Child, Mapping, PAGE, Task, effort, until};
 use rfutex::{
     Arena, Compare, Error, Key, Op, Rfutex, Table, Target, WaitEntry, WaitOptions, WakeEntry, Word,
 };
@@ -123,13 +123,13 @@ fn waiter_for(table: &Table, word: Word<'static>, val: u64) -> Task<Result<(), E
 
 /// Threads that add by calls, and threads that add in memory, lose nothing of each other.
 fn wake_op_is_atomic() {
-    const TIMES: u64 = 2000;
+    let times: u64 = effort(2000);
     let arena = Arc::new(arena(1));
     let tasks = [true, false, true, false].map(|by_call| {
         let arena = arena.clone();
         Task::spawn(move || {
             let memory: &AtomicU32 = arena.get(4).expect("it is in the arena");
-            for _ in 0..TIMES {
+            for _ in 0..times {
                 if by_call {
                     let never = Compare::Less(1 << 31);
                     let added = target(4, 4);
@@ -144,7 +144,7 @@ fn wake_op_is_atomic() {
     });
     tasks.into_iter().for_each(|task| task.join());
     let sum: &AtomicU32 = arena.get(4).expect("it is in the arena");
-    assert_eq!(u64::from(sum.load(Ordering::Relaxed)), 4 * TIMES);
+    assert_eq!(u64::from(sum.load(Ordering::Relaxed)), 4 * times);
     let beside: &AtomicU32 = arena.get(8).expect("it is in the arena");
     assert_eq!(beside.load(Ordering::Relaxed), 0);
 }

@@ -3,7 +3,7 @@
 
 use super::{Instance, Memory, Record};
 use crate::harness::storm::{again, wait_and_count};
-use crate::harness::{Task, fx, past};
+use crate::harness::{Task, effort, fx, past};
 use crate::memory::RegionWord;
 use crate::watch::set;
 use rfutex::{Error, WaitEntry, WakeEntry, WatchOptions, Word};
@@ -64,7 +64,7 @@ fn all_events_on() {
     let tasks = threads(&stop, words);
     let begun = Instant::now();
     let mut seen = BTreeMap::new();
-    while begun.elapsed() < TIME {
+    while begun.elapsed() < effort(TIME) {
         std::thread::sleep(Duration::from_millis(200));
         // Whoever reads what is written all the time comes to no end.
         instance.write("tracing_on", 0);

@@ -3,7 +3,7 @@
 
 use super::Ring;
 use crate::harness::storm::again;
-use crate::harness::{Mapping, PAGE, Task, fx, nr_waiters};
+use crate::harness::{Mapping, PAGE, Task, effort, fx, nr_waiters};
 use libc::ECANCELED;
 use rfutex::raw::uapi::*;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ fn everything_at_once() {
             }
         })
     });
-    std::thread::sleep(STORM);
+    std::thread::sleep(effort(STORM));
     stop.store(true, Ordering::SeqCst);
     waiters.into_iter().for_each(Task::join);
     wakers.into_iter().for_each(Task::join);

@@ -3,7 +3,7 @@
 
 use super::{add, add_repeat, counts, events, set};
 use crate::harness::storm::again;
-use crate::harness::{EPOLL_WAIT, LIMIT, Mapping, PAGE, Task, fx, until, until_in_syscall};
+use crate::harness::{EPOLL_WAIT, LIMIT, Mapping, PAGE, Task, effort, fx, until, until_in_syscall};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::select::{FdSet, select};
 use nix::unistd::{Pid, getpid};
@@ -222,7 +222,7 @@ fn during_wakes(map: &Arc<Mapping>, mut f: impl FnMut(usize)) {
     });
     let begun = Instant::now();
     let mut round = 0;
-    while begun.elapsed() < STORM || round < 100 {
+    while begun.elapsed() < effort(STORM) || round < 100 {
         f(round);
         round += 1;
         assert!(begun.elapsed() < LIMIT);

@@ -3,7 +3,7 @@
 
 use super::{add, add_repeat, counts, set};
 use crate::harness::{
-    Child, Mapping, PAGE, fx, nr_waiters, receive_file, send_file, until, until_queued,
+    Child, Mapping, PAGE, effort, fx, nr_waiters, receive_file, send_file, until, until_queued,
 };
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
@@ -140,10 +140,11 @@ const ROUNDS: u32 = 300;
 fn child_reads_while_the_parent_arms() {
     let map = Mapping::shared(PAGE);
     let set = Watches::new(fx()).expect("a watch set");
+    let rounds = effort(ROUNDS);
     let child = Child::run(|| {
         let mut next = 0;
         let mut some = [Event::default(); 3];
-        while next < ROUNDS {
+        while next < rounds {
             let nr = set.read(&mut some).expect("events");
             for event in &some[..nr] {
                 assert_eq!((event.cookie, event.woken), (next.into(), 1));
@@ -151,7 +152,7 @@ fn child_reads_while_the_parent_arms() {
             }
         }
     });
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         add(&set, map.word(0), round.into());
         assert_eq!(fx().wake_all(map.word(0)), Ok(1));
     }
@@ -163,17 +164,18 @@ fn child_reads_while_the_parent_arms() {
 fn parent_reads_while_children_arm() {
     let map = Mapping::private(PAGE);
     let set = Watches::new(fx()).expect("a watch set");
+    let rounds = effort(ROUNDS);
     let children = [1u64, 2].map(|child| {
         let (set, word) = (&set, map.word(0).private());
         Child::run(move || {
-            for round in 0..ROUNDS {
+            for round in 0..rounds {
                 add(set, word, child << 32 | u64::from(round));
                 assert_eq!(fx().wake_all(word), Ok(1));
             }
         })
     });
     let mut next = [0, 0];
-    while next != [ROUNDS; 2] {
+    while next != [rounds; 2] {
         let mut event = [Event::default()];
         assert_eq!(set.read(&mut event), Ok(1));
         let child = (event[0].cookie >> 32) as usize - 1;

@@ -5,7 +5,7 @@ use super::epoll::{epoll_of, ready, sleeps};
 use super::{EVENT, add, add_repeat, counts, events, read_to, readable, set};
 use crate::harness::storm::again;
 use crate::harness::{
-    EPOLL_WAIT, Fault, Handler, LIMIT, Mapping, PAGE, Task, fx, signal_thread, until,
+    EPOLL_WAIT, Fault, Handler, LIMIT, Mapping, PAGE, Task, effort, fx, signal_thread, until,
     until_in_syscall,
 };
 use crate::memory::{Region, Uffd, rw};
@@ -164,7 +164,7 @@ fn signal_against_wake() {
     };
     let readers = [disturbed.tid(), undisturbed.tid()];
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(3) || round.load(SeqCst) < 50 {
+    while begun.elapsed() < effort(Duration::from_secs(3)) || round.load(SeqCst) < 50 {
         let nr = round.fetch_add(1, SeqCst) + 1;
         add(&set, map.word(0), nr);
         for tid in readers {
