@@ -20,6 +20,9 @@ pub const NAME: &str = "nptl ";
 /// What redirects them.
 const RUN: [&str; 4] = ["/peers/rfutexctl", "run", "--require", "--"];
 
+/// What one of them opens by name, beside the C library itself.
+const OPENED: &str = "libpthread.so.0";
+
 /// By how much their time limits are longer than on a processor of its own speed.
 const TIMEOUTFACTOR: &str = "5";
 
@@ -62,6 +65,12 @@ impl Nptl {
             let libraries = root.add_dynamic(&file, DIRECTORY)?;
             let theirs = libraries.iter().filter_map(|library| library.parent());
             directories.extend(theirs.filter(|&at| at != dir).map(Path::to_owned));
+        }
+        for at in &directories {
+            let file = at.join(OPENED);
+            if file.exists() {
+                root.add_file(&file, &file.to_string_lossy())?;
+            }
         }
         Ok(directories)
     }

@@ -8,6 +8,12 @@ use crate::calls::Calls;
 /// What is said of a test of glibc's that cannot be run where it is.
 const UNSUPPORTED: &str = "exit status: 77";
 
+/// How it is said that processes were there when a program had ended.
+const LEFT: &str = "left behind: ";
+
+/// The test that there are none.
+const LEAVES_NONE: &str = "leaves no processes";
+
 /// How a test ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -30,7 +36,10 @@ pub struct Run {
 impl Run {
     /// Understands what became of a program.
     pub fn new(outcome: &Outcome) -> Self {
-        let passed = outcome.verdict == Verdict::Passed;
+        let (left, why): (Vec<_>, Vec<_>) =
+            outcome.why.iter().partition(|why| why.starts_with(LEFT));
+        // What it leaves behind is not what it has to say.
+        let passed = outcome.verdict == Verdict::Passed || (why.is_empty() && !left.is_empty());
         let mut tests = tap(&outcome.log);
         let failures = tests.iter().any(|(_, status)| *status == Status::Fail);
         if tests.is_empty() || !(passed || failures) || !complete(&outcome.log, tests.len()) {
@@ -38,10 +47,13 @@ impl Run {
             let whole = passed && complete(&outcome.log, tests.len());
             let status = match whole {
                 true => Status::Pass,
-                false if outcome.why == [UNSUPPORTED] => Status::Skip,
+                false if why == [UNSUPPORTED] => Status::Skip,
                 false => Status::Fail,
             };
             tests.push((String::new(), status));
+        }
+        if !left.is_empty() {
+            tests.push((LEAVES_NONE.to_owned(), Status::Fail));
         }
         Self {
             tests,
@@ -164,8 +176,31 @@ mod tests {
         };
         assert_eq!(status(&["exit status: 77"]), Some(Status::Skip));
         assert_eq!(status(&["exit status: 1"]), Some(Status::Fail));
-        let more = ["exit status: 77", "left behind: x"];
+        let more = ["exit status: 77", "still running"];
         assert_eq!(status(&more), Some(Status::Fail));
+    }
+
+    #[test]
+    fn processes_that_are_left_behind() {
+        let run = |why: &[&str], log: &str| {
+            Run::new(&Outcome {
+                why: why.iter().map(|&why| why.to_owned()).collect(),
+                log: log.to_owned(),
+                ..Outcome::new("x", Verdict::Failed)
+            })
+        };
+        let left = run(&["left behind: x", "left behind: y"], "");
+        assert_eq!(left.status(""), Some(Status::Pass));
+        assert_eq!(left.status(LEAVES_NONE), Some(Status::Fail));
+        let failed = run(&["exit status: 1", "left behind: x"], "");
+        assert_eq!(failed.status(""), Some(Status::Fail));
+        assert_eq!(failed.status(LEAVES_NONE), Some(Status::Fail));
+        let unsupported = run(&["exit status: 77", "left behind: x"], "");
+        assert_eq!(unsupported.status(""), Some(Status::Skip));
+        let others = run(&["left behind: x"], "1..1\nok 1 global.a\n");
+        assert_eq!(others.status("a"), Some(Status::Pass));
+        assert_eq!(others.status(LEAVES_NONE), Some(Status::Fail));
+        assert_eq!(others.status(""), None);
     }
 
     #[test]
