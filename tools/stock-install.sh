@@ -20,6 +20,22 @@ headers=/usr/src/linux-headers-$release
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL MO LLVM RUSTUP_TOOLCHAIN RUST_LIB_SRC
 
+# get PACKAGE[=VERSION]...: makes sure that these are installed. If they are, no network is
+# needed.
+get() {
+	local package version lacking=()
+	for package; do
+		version=$(installed "${package%%=*}") || version=
+		case $package in
+		*=*) [ "$version" = "${package#*=}" ] ;;
+		*) [ -n "$version" ] ;;
+		esac || lacking+=("$package")
+	done
+	[ "${#lacking[@]}" != 0 ] || return 0
+	with_spinner apt "$CACHE/packages.log" apt-get update -q
+	apt_install "$CACHE/packages.log" "${lacking[@]}"
+}
+
 # option NAME: its value in the kernel's configuration, without quotes.
 option() { sed -n "s/^CONFIG_$1=//p" "$headers/.config" | tr -d '"'; }
 
@@ -70,11 +86,10 @@ have apt-get || die "make stock-install is for Debian's own kernels"
 series=$(printf '%s' "$release" | cut -d . -f 1,2)
 [[ " $KERNELS" = *" $series."* ]] || die "the kernel $release is of none of the versions that are known here: $KERNELS"
 
-with_spinner apt "$CACHE/packages.log" apt-get update -q
 # shellcheck disable=SC2086 # one word a package
-apt_alone apt_install "$CACHE/packages.log" "linux-headers-$release" $packages
+apt_alone get "linux-headers-$release" $packages
 version=$(dpkg-query -W -f '${source:Version}' "linux-headers-$release")
-apt_alone apt_install "$CACHE/packages.log" "linux-source-$series=$version"
+apt_alone get "linux-source-$series=$version"
 
 [ "$(option RUST)" = y ] || die "the kernel $release was built without Rust (CONFIG_RUST)"
 rustc=$(rustc --version)

@@ -155,6 +155,14 @@ with_spinner() {
 # run installs: dpkg's own lock does not wait, but fails.
 apt_alone() { alone "$CACHE/locks/apt.lock" "installing packages" "$@"; }
 
+# installed PACKAGE: prints the version of Debian's package that is installed; false if none is.
+installed() {
+	local status
+	# shellcheck disable=SC2016 # it is dpkg-query that expands them
+	status=$(dpkg-query -W -f '${db:Status-Status} ${Version}' "$1" 2>/dev/null) || return
+	[ "${status%% *}" = installed ] && printf '%s\n' "${status#* }"
+}
+
 # apt_install LOG PACKAGE...
 apt_install() {
 	with_spinner apt "$1" as_root env DEBIAN_FRONTEND=noninteractive \

@@ -100,7 +100,7 @@ present() {
 	case $1 in
 	pkg=*)
 		if have dpkg-query; then
-			[ "$(dpkg-query -W -f '${db:Status-Status}' "${1#pkg=}" 2>/dev/null)" = installed ]
+			installed "${1#pkg=}" >/dev/null
 		else
 			library_there "${1#pkg=}"
 		fi ;;
