@@ -64,8 +64,7 @@ macro_rules! trials {
             vec![
                 $(crate::harness::trial(concat!(module_path!(), "::", stringify!($name)), $name),)*
                 $($(
-                    crate::harness::trial(concat!(module_path!(), "::", stringify!($lab)), $lab)
-                        .with_kind("lab"),
+                    crate::harness::lab_trial(concat!(module_path!(), "::", stringify!($lab)), $lab),
                 )*)?
             ]
         }
@@ -74,11 +73,24 @@ macro_rules! trials {
 
 /// The test `run` under its full path, less the name of the crate.
 pub fn trial(path: &str, run: fn()) -> Trial {
-    let name = path.split_once("::").map_or(path, |(_crate, name)| name);
-    named_trial(name, run)
+    named_trial(without_crate(path), run)
 }
 
-/// A test that is called `name`. It is skipped if the kernel lacks what it needs
+/// The same of one that needs the lab build.
+pub fn lab_trial(path: &str, run: fn()) -> Trial {
+    let run = move || {
+        Feature::Lab.need();
+        run();
+    };
+    named_trial(without_crate(path), run).with_kind("lab")
+}
+
+/// A path without the name of the crate.
+fn without_crate(path: &str) -> &str {
+    path.split_once("::").map_or(path, |(_crate, path)| path)
+}
+
+/// A test that is called `name`. It is skipped if what it needs is lacking
 /// ([`Feature::need`]).
 pub fn named_trial(
     name: impl Into<String>,

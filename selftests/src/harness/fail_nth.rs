@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Failures that the kernel provokes: each allocation, and each access to user memory, of a call.
 
+use super::Feature;
 use crate::memory::Setting;
 use rfutex::Error;
 use std::fs::File;
@@ -38,9 +39,10 @@ impl FailNth {
     /// The most places in a call.
     const MOST: u32 = 1000;
 
-    /// Makes everything ready.
+    /// Makes everything ready. Skips the test if the kernel provokes no failures.
     #[track_caller]
     pub fn new() -> Self {
+        Feature::FaultInjection.need();
         let setting = |(name, value)| {
             let path = format!("/sys/kernel/debug/{name}");
             Setting::set(path, value)

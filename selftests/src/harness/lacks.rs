@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What some kernels lack that tests use.
+//! What some kernels, or builds of the module, lack that tests use.
 
 use std::fmt;
 use std::panic;
 
-/// What tells us what the kernel was built without. The harness takes it from the
-/// kernel's configuration (`tools/vm/src/kernels.rs`), so what is only broken is not
-/// taken for what is not there.
+/// What tells us what is lacking. The harness takes it from the kernel's configuration
+/// (`tools/vm/src/kernels.rs`), so what is only broken is not taken for what is not there.
 const VARIABLE: &str = "RFUTEX_LACKS";
 
-/// What a kernel may lack.
+/// What a kernel may lack, or the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Feature {
     /// Transparent huge pages.
     Thp,
+    /// Failures that the kernel provokes.
+    FaultInjection,
+    /// What only the lab build of the module has.
+    Lab,
 }
 
 impl Feature {
@@ -21,17 +24,19 @@ impl Feature {
     fn name(self) -> &'static str {
         match self {
             Self::Thp => "thp",
+            Self::FaultInjection => "fault-injection",
+            Self::Lab => "lab",
         }
     }
 
-    /// Whether the kernel was built without it.
+    /// Whether it is lacking.
     pub fn is_lacking(self) -> bool {
         let lacks = std::env::var(VARIABLE).unwrap_or_default();
         lacks.split_whitespace().any(|name| name == self.name())
     }
 
-    /// Ends the test, as one that is skipped, if the kernel was built without it. To be
-    /// called in the thread that runs the test.
+    /// Ends the test, as one that is skipped, if it is lacking. To be called in the thread
+    /// that runs the test.
     pub fn need(self) {
         if self.is_lacking() {
             // No hook prints this: nothing is wrong.
@@ -46,9 +51,10 @@ pub struct Lacking(Feature);
 
 impl fmt::Display for Lacking {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.0 {
-            Feature::Thp => "transparent huge pages",
-        };
-        write!(f, "this kernel has no {what}")
+        f.write_str(match self.0 {
+            Feature::Thp => "this kernel has no transparent huge pages",
+            Feature::FaultInjection => "this kernel has no fault injection",
+            Feature::Lab => "the module is not its lab build",
+        })
     }
 }

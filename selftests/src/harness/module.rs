@@ -7,6 +7,9 @@ use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module}
 use std::ffi::CString;
 use std::fs::File;
 
+/// What finit_module is told of a file that is compressed (`MODULE_INIT_COMPRESSED_FILE`).
+const COMPRESSED: ModuleInitFlags = ModuleInitFlags::from_bits_retain(4);
+
 /// What is set for the tests where they are run one by one: what the module was loaded from and with.
 #[track_caller]
 fn told(name: &str) -> String {
@@ -18,7 +21,12 @@ fn load(parameters: &str) {
     let path = told("RFUTEX_MODULE");
     let module = File::open(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let parameters = CString::new(parameters).expect("no zero");
-    finit_module(&module, &parameters, ModuleInitFlags::empty()).expect("finit_module");
+    let flags = if path.ends_with(".ko") {
+        ModuleInitFlags::empty()
+    } else {
+        COMPRESSED
+    };
+    finit_module(&module, &parameters, flags).expect("finit_module");
 }
 
 /// Takes the module out, if nobody uses it.
