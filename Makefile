@@ -70,7 +70,7 @@ clean:
 	$(if $(wildcard $(KDIR)/Makefile),+$(KBUILD) clean)
 	rm -rf build rust-project.json
 
-# FLAVOUR=debug-rt, KERNEL=7.2, ARCH=arm64: on that kernel. TESTS=part of a name: only these.
+# FLAVOUR=debug-rt, FLAVOUR=stock, KERNEL=7.2, ARCH=arm64: on that kernel. TESTS=part of a name: only these.
 # BRIEF=1: what hardly depends on hold is tested once, and what is repeated to find a race is
 # repeated less.
 demo check check-harness:
@@ -150,7 +150,8 @@ help:
 	@echo 'Two commands that prepare everything themselves, in a cache outside the checkout:'
 	@echo '  demo            - show in a VM what the module does'
 	@echo '  check           - run all tests in a VM (TESTS=part of a name: only these;'
-	@echo '                    FLAVOUR=debug-rt, KERNEL=7.2 or ARCH=arm64: on another kernel;'
+	@echo '                    FLAVOUR=debug-rt, KERNEL=7.2 or ARCH=arm64: on another kernel,'
+	@echo '                    FLAVOUR=stock or stock-rt: on one of Debian'"'"'s own;'
 	@echo '                    BRIEF=1: as CI runs them, some only once, or less often)'
 	@echo
 	@echo 'More of that kind:'

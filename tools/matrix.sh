@@ -22,6 +22,8 @@ rows=(
 	"7.3 with PREEMPT_RT|tests|check FLAVOUR=debug-rt"
 	"7.3 on arm64|tests, emulated|check ARCH=arm64"
 	"7.2|tests|check KERNEL=7.2"
+	"7.3 of Debian|tests|check FLAVOUR=stock"
+	"7.3 of Debian with PREEMPT_RT|tests|check FLAVOUR=stock-rt"
 )
 for file in "$TOOLS_KERNEL"/config/builds/*.config; do
 	name=$(basename "$file" .config)

@@ -80,7 +80,19 @@ arm64)
 	guest_target=$ARM64_TARGET more=(ARCH=arm64) ;;
 *) die "ARCH=$RFUTEX_ARCH is not known; there is ARCH=arm64" ;;
 esac
-setup "$flavour"
+case $flavour in
+stock | stock-rt)
+	[ "$command/${RFUTEX_ARCH:-}" = check/ ] ||
+		die "FLAVOUR=$flavour is known to make check alone, and without ARCH="
+	# shellcheck source=tools/kernel/stock.sh
+	. "$TOOLS_KERNEL/stock.sh"
+	environment
+	stock_kernel "${flavour#stock}"
+	options+=(--stock "$STOCK_ROOT" --release "$STOCK_RELEASE")
+	# The one that was installed.
+	builds= ;;
+*) setup "$flavour" ;;
+esac
 if [ "${RFUTEX_ARCH:-}" = arm64 ]; then
 	arm64_std
 	tools=$(arm64_tools)

@@ -12,6 +12,18 @@
 DEBIAN_KEYRING=${DEBIAN_KEYRING:-/usr/share/keyrings/debian-archive-keyring.gpg}
 DEBIAN_SNAPSHOT=${DEBIAN_SNAPSHOT:-https://snapshot.debian.org}
 
+# debian_mirror WHAT: the address of the mirror to have WHAT from, as apt is configured.
+debian_mirror() {
+	local mirror=${DEBIAN_MIRROR:-}
+	have apt-get || die "no apt here to download $1 with"
+	# shellcheck disable=SC2016 # it is apt that expands them
+	[ -n "$mirror" ] ||
+		mirror=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' 'Created-By: Packages' |
+			awk '$2 == "main" && $1 !~ /security/ && !n++ { print $1 }')
+	[ -n "$mirror" ] || die "apt has no Debian mirror configured"
+	printf '%s\n' "$mirror"
+}
+
 # own_apt TYPE MIRROR SUITE: has apt use a state and a cache of our own from now on, and
 # read that suite there and nothing else: packages (deb) or their sources (deb-src).
 own_apt() {
@@ -49,13 +61,8 @@ debian_fetch() { alone "$CACHE/locks/debian.lock" "downloading a package" debian
 # under its lock. Whoever asks whether it worked turns -e off in it, so each
 # step that may fail says so itself.
 debian_download() {
-	local dir=$1 package=$2 pattern=$3 version found='' mirror=${DEBIAN_MIRROR:-}
-	have apt-get || die "no apt here to download $package with"
-	# shellcheck disable=SC2016 # it is apt that expands them
-	[ -n "$mirror" ] ||
-		mirror=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' 'Created-By: Packages' |
-			awk '$2 == "main" && $1 !~ /security/ && !n++ { print $1 }')
-	[ -n "$mirror" ] || die "apt has no Debian mirror configured"
+	local dir=$1 package=$2 pattern=$3 version found='' mirror
+	mirror=$(debian_mirror "$package") || exit
 	own_apt deb "$mirror" "$DEBIAN_SUITE"
 	for version in $(apt-cache madison "$package" | awk '{ print $3 }'); do
 		# shellcheck disable=SC2254 # it is a pattern

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# packages.sh [llvm VERSION|gdb|arm64|peers|programs]: makes sure that the programs which the
-# builds and the VM need are there; with "llvm", those of LLVM; with "gdb", the debugger; with
-# "arm64", what an emulated machine of that kind needs; with "peers", what the tests of others
-# are built with; with "programs", the programs that are run on rfutex.
+# packages.sh [llvm VERSION|gdb|arm64|peers|programs|stock]: makes sure that the programs which
+# the builds and the VM need are there; with "llvm", those of LLVM; with "gdb", the debugger;
+# with "arm64", what an emulated machine of that kind needs; with "peers", what the tests of
+# others are built with; with "programs", the programs that are run on rfutex; with "stock",
+# what makes a root directory of Debian's.
 # Installs Debian packages where there is apt; elsewhere says what is missing.
 
 . "$(dirname "$0")/lib.sh"
@@ -69,6 +70,9 @@ javac:default-jdk-headless
 setpriv:util-linux
 pkg=liblmdb-dev:liblmdb-dev
 "
+fi
+if [ "${1:-}" = stock ]; then
+	needs=debootstrap:debootstrap
 fi
 if [ "${1:-}" = llvm ]; then
 	llvm=$2

@@ -22,6 +22,16 @@ pub fn insmod(file: &str) -> Command {
     command
 }
 
+/// The command that loads the module `file`; one that is `installed` is found by modprobe.
+pub fn loader(file: &str, installed: bool) -> Command {
+    if !installed {
+        return insmod(file);
+    }
+    let mut command = Command::new("modprobe");
+    command.arg("rfutex");
+    command
+}
+
 /// Checks that a loaded module is there for users.
 pub fn is_there() -> Result<()> {
     File::open(DEVICE).with_context(|| format!("{DEVICE} cannot be opened"))?;

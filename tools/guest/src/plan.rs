@@ -38,7 +38,8 @@ pub struct Plan {
     /// loaded.
     #[serde(default)]
     pub first_failure: bool,
-    /// What the kernel was built without, though tests use it. Such a test is skipped.
+    /// What the kernel or the module was built without, though tests use it. Such a test is
+    /// skipped.
     #[serde(default)]
     pub lacks: Vec<String>,
     /// Whether tests repeat less often what they repeat to find a race.
@@ -63,6 +64,9 @@ pub enum Stage {
         build: String,
         /// The module's file.
         module: String,
+        /// It is installed, and modprobe finds it.
+        #[serde(default)]
+        installed: bool,
         /// Module parameters, each `name=value`.
         #[serde(default)]
         parameters: Vec<String>,

@@ -35,7 +35,7 @@ const PARAMETERS: &str = "RFUTEX_PARAMETERS";
 /// What tells a test which file the module was loaded from.
 const MODULE: &str = "RFUTEX_MODULE";
 
-/// What tells a test what the kernel was built without: words with blanks between.
+/// What tells a test what the kernel or the module was built without: words with blanks between.
 const LACKS: &str = "RFUTEX_LACKS";
 
 /// What is set for a test that is to repeat less.
@@ -116,7 +116,7 @@ pub struct Session {
     coverage: Option<Coverage>,
     /// The KUnit suites of the kernel itself.
     own_suites: Vec<String>,
-    /// What the kernel was built without.
+    /// What the kernel or the module was built without.
     lacks: String,
     /// Whether tests repeat less.
     brief: bool,
@@ -152,6 +152,7 @@ impl Session {
             Stage::Load {
                 build,
                 module,
+                installed,
                 parameters,
                 suites,
                 without_suites,
@@ -159,9 +160,9 @@ impl Session {
                 self.parameters = parameters.join(" ");
                 self.covered(&module)?;
                 self.module = module;
-                let mut insmod = module::insmod(&self.module);
+                let mut loader = module::loader(&self.module, installed);
                 kunit::run_at_load(!without_suites)?;
-                self.load(&build, insmod.args(parameters), &suites)?;
+                self.load(&build, loader.args(parameters), &suites)?;
                 // A test may load it again.
                 Ok(kunit::run_at_load(false)?)
             }
@@ -362,14 +363,13 @@ impl Session {
     }
 
     /// Loads a module, and reports the KUnit cases that ran as it came in.
-    fn load(&mut self, build: &str, insmod: &mut Command, wanted: &[String]) -> Result<()> {
+    fn load(&mut self, build: &str, loader: &mut Command, wanted: &[String]) -> Result<()> {
         self.failed = false;
-        let name = format!("{build}/insmod");
+        let name = format!("{build}/{}", loader.get_program().display());
         Event::Started { name: name.clone() }.emit()?;
         let known = kunit::suites();
-        let mut insmod = Attempt::from(run(insmod, self.limit)?);
-        insmod
-            .wrong
+        let mut load = Attempt::from(run(loader, self.limit)?);
+        load.wrong
             .extend(module::is_there().err().map(|error| format!("{error:#}")));
 
         let mut log = kunit::attribute(self.kmsg.drain()?);
@@ -416,10 +416,10 @@ impl Session {
                 self.end(&name, attempt, &logged.messages)?;
             }
         }
-        // What belongs to no case that KUnit reports is insmod's.
+        // What belongs to no case that KUnit reports is the loader's.
         let mut rest = log.rest;
         rest.extend(log.cases.into_values().flat_map(|logged| logged.messages));
-        self.end(&name, insmod, &rest)
+        self.end(&name, load, &rest)
     }
 
     /// Runs those trials of a test program that are wanted, one by one. That

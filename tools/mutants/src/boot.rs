@@ -49,6 +49,7 @@ impl Boot {
             stages.push(Stage::Load {
                 build: build(),
                 module: format!("/lib/modules/{id}/rfutex.ko"),
+                installed: false,
                 parameters: vec!["buckets=512".to_owned()],
                 suites: Vec::new(),
                 without_suites: false,

@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rfutex_guest::plan::{Plan, Stage};
 
 use crate::coverage::Reached;
@@ -14,7 +14,7 @@ use crate::report::{Phases, Report};
 use crate::root::Root;
 use crate::samples::Samples;
 use crate::session::{Places, Session};
-use crate::{Options, host, kernels, results, stages, suites};
+use crate::{Options, host, kernels, results, stages, stock, suites};
 
 /// One run of all tests.
 pub struct Check<'a> {
@@ -61,24 +61,34 @@ impl<'a> Check<'a> {
     /// side, each with a VM of its own.
     pub fn all(&self, only: &[String], only_module: bool) -> Result<Checked> {
         let mut report = Report::default();
-        let mut reached = Vec::new();
         let prepared = kernels::good_for_tests(self.places).and_then(|()| self.kvm_works());
         let kvm = match prepared {
             Ok(kvm) => kvm,
             Err(error) => {
                 report.close(Err(error))?;
+                let reached = Vec::new();
                 return Ok(Checked { report, reached });
             }
         };
+        if self.places.stock.is_some() {
+            let lane = Lane::new(self, kvm).carry_out(|lane| lane.stock(only))?;
+            return self.checked([lane]);
+        }
         let lanes = thread::scope(|scope| {
             let inode = scope.spawn(|| Lane::new(self, kvm).carry_out(|lane| lane.inode(only)));
             let nothing = scope
                 .spawn(|| Lane::new(self, kvm).carry_out(|lane| lane.nothing(only, only_module)));
             [inode, nothing].map(|lane| lane.join().unwrap_or_else(|panic| resume_unwind(panic)))
         });
-        let mut phases = Phases::default();
+        let [inode, nothing] = lanes;
+        self.checked([inode?, nothing?])
+    }
+
+    /// What became of all lanes together.
+    fn checked(&self, lanes: impl IntoIterator<Item = Lane<'a>>) -> Result<Checked> {
+        let (mut report, mut phases, mut reached) =
+            (Report::default(), Phases::default(), Vec::new());
         for lane in lanes {
-            let lane = lane?;
             report.join(lane.report);
             phases.join(lane.phases);
             reached.extend(lane.reached);
@@ -102,6 +112,11 @@ impl<'a> Check<'a> {
         let mut limits = self.options.limits();
         if self.coverage {
             limits.total *= 4;
+        }
+        if self.places.stock.is_some() {
+            // What the guest runs first says nothing to us until it has ended.
+            limits.silence += stock::LIMIT;
+            limits.total += stock::LIMIT;
         }
         self.options.session(self.places, self.interrupt, limits)
     }
@@ -156,24 +171,31 @@ impl<'a> Lane<'a> {
         self.in_vm("vm", &root, stages)
     }
 
+    /// `make stock-install` for one of Debian's own kernels while that runs; and the selftests and
+    /// the samples on the module that it installs.
+    fn stock(&mut self, only: &[String]) -> Result<()> {
+        let (options, places) = (self.check.options, self.check.places);
+        let stock = places.stock.as_ref().context("a kernel of Debian's")?;
+        let root = places.root_for_selftests()?;
+        self.build_samples(only)?;
+        let samples = self.add_samples(&root, only)?;
+        let top = std::path::absolute(&options.top)?;
+        let install = stock.install(&top)?;
+        let stages = stages::stock(install, &stock.module()?, samples, only);
+        self.in_vm("stock", &root, stages)
+    }
+
     /// The tests of the programs; then the selftests on a module whose waiters hold
     /// nothing, and some of them and the samples on the module as a user has it.
     fn nothing(&mut self, only: &[String], only_module: bool) -> Result<()> {
-        let (options, places) = (self.check.options, self.check.places);
-        let samples = self.samples(only);
         if only.is_empty() && !only_module {
+            let samples = self.samples(only);
             self.phase("host", |lane| lane.host(&samples))?;
-        } else if self.has_samples(only)? {
-            self.phase("samples", |lane| {
-                samples.build(lane.limit(), lane.check.interrupt, &mut lane.report)
-            })?;
-        }
-        let root = places.root_for_selftests()?;
-        let samples = if self.has_samples(only)? {
-            samples.add(&root, options.limit)?
         } else {
-            Vec::new()
-        };
+            self.build_samples(only)?;
+        }
+        let root = self.check.places.root_for_selftests()?;
+        let samples = self.add_samples(&root, only)?;
         let mut stages = stages::nothing(samples, only, self.check.brief);
         if only.is_empty() && self.check.coverage {
             stages.extend(stages::fuzz());
@@ -208,6 +230,25 @@ impl<'a> Lane<'a> {
     fn has_samples(&self, only: &[String]) -> Result<bool> {
         let architecture = kernels::architecture(self.check.places)?;
         Ok(architecture.foreign().is_none() && self.samples(only).any()?)
+    }
+
+    /// Builds those that are to run.
+    fn build_samples(&mut self, only: &[String]) -> Result<()> {
+        if !self.has_samples(only)? {
+            return Ok(());
+        }
+        let samples = self.samples(only);
+        self.phase("samples", |lane| {
+            samples.build(lane.limit(), lane.check.interrupt, &mut lane.report)
+        })
+    }
+
+    /// Adds them to `root`. The tests that run them.
+    fn add_samples(&self, root: &Root, only: &[String]) -> Result<Vec<Stage>> {
+        if !self.has_samples(only)? {
+            return Ok(Vec::new());
+        }
+        self.samples(only).add(root, self.check.options.limit)
     }
 
     fn phase(&mut self, name: &str, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {

@@ -43,19 +43,41 @@ const NEEDS: &[&str] = &[
     "KASAN",
 ];
 
+/// The same of one of Debian's own kernels, which is no debug kernel: that the VM boots with it,
+/// and what the tests themselves look at.
+const NEEDS_OF_STOCK: &[&str] = &["VIRTIO_FS", "OVERLAY_FS", "DEBUG_FS", "CGROUPS", "RUST"];
+
+/// What a module lacks that was built for such a kernel: it is one as a user has it.
+const LAB: &str = "lab";
+
 /// What a kernel may lack that some tests use, by the name that the selftests have for it
-/// (`harness/lacks.rs`): and the options by which a kernel has it, and cannot have it. A
-/// kernel that could have it and has not is refused.
-const FEATURES: &[Feature] = &[Feature {
-    name: "thp",
-    option: "TRANSPARENT_HUGEPAGE",
-    excluded_by: "PREEMPT_RT",
-}];
+/// (`harness/lacks.rs`): the option by which a kernel has it, and which kernels need not
+/// have it. Any other that has not is refused.
+const FEATURES: &[Feature] = &[
+    Feature {
+        name: "thp",
+        option: "TRANSPARENT_HUGEPAGE",
+        excluded: Excluded::By("PREEMPT_RT"),
+    },
+    Feature {
+        name: "fault-injection",
+        option: "FAULT_INJECTION",
+        excluded: Excluded::FromStock,
+    },
+];
 
 struct Feature {
     name: &'static str,
     option: &'static str,
-    excluded_by: &'static str,
+    excluded: Excluded,
+}
+
+/// Which kernels need not have a feature.
+enum Excluded {
+    /// Those with this option.
+    By(&'static str),
+    /// Debian's own.
+    FromStock,
 }
 
 /// What the kernel runs on.
@@ -82,31 +104,48 @@ pub fn command_line(places: &Places) -> Result<Vec<String>> {
 
 /// Refuses a kernel in which the tests could not run or would see nothing.
 pub fn good_for_tests(places: &Places) -> Result<()> {
-    let built_in = places.built_in()?;
+    let (built, needs) = match places.stock {
+        Some(_) => (places.built()?, NEEDS_OF_STOCK),
+        None => (places.built_in()?, NEEDS),
+    };
     let could_have = FEATURES
         .iter()
-        .filter(|feature| !built_in.contains(feature.excluded_by))
+        .filter(|feature| match feature.excluded {
+            Excluded::By(option) => !built.contains(option),
+            Excluded::FromStock => places.stock.is_none(),
+        })
         .map(|feature| feature.option);
-    let lacks: Vec<_> = NEEDS
+    let lacks: Vec<_> = needs
         .iter()
         .copied()
         .chain(could_have)
-        .filter(|&option| !built_in.contains(option))
+        .filter(|&option| !built.contains(option))
         .collect();
+    let remedy = match places.stock {
+        Some(_) => "",
+        None => ": the tests need a debug kernel (without KDIR= one is built)",
+    };
     ensure!(
         lacks.is_empty(),
-        "the kernel in {} lacks {}: the tests need a debug kernel (without KDIR= one is built)",
+        "the kernel in {} lacks {}{remedy}",
         places.kdir.display(),
         lacks.join(", ")
     );
     Ok(())
 }
 
-/// What the kernel lacks that some tests use: those are skipped.
+/// Whether the kernel patches its own code while it runs.
+pub fn patches_itself(places: &Places) -> Result<bool> {
+    Ok(places.built_in()?.contains("JUMP_LABEL"))
+}
+
+/// What the kernel, or the module for it, lacks that some tests use: those are skipped.
 pub fn lacks(places: &Places) -> Result<Vec<String>> {
-    let built_in = places.built_in()?;
+    let built = places.built()?;
     let lacking = FEATURES
         .iter()
-        .filter(|feature| !built_in.contains(feature.option));
-    Ok(lacking.map(|feature| feature.name.to_owned()).collect())
+        .filter(|feature| !built.contains(feature.option))
+        .map(|feature| feature.name);
+    let lab = places.stock.is_some().then_some(LAB);
+    Ok(lacking.chain(lab).map(str::to_owned).collect())
 }

@@ -29,6 +29,7 @@ mod screen;
 mod session;
 mod splats;
 mod stages;
+mod stock;
 mod suites;
 mod terminal;
 mod vng;
@@ -45,6 +46,7 @@ use interrupt::Interrupt;
 use own::{Brought, Job};
 use report::Report;
 use session::{Places, Session};
+use stock::Stock;
 use terminal::Terminal;
 use vng::{Limits, Machine};
 
@@ -82,6 +84,12 @@ struct Options {
     /// The directory with busybox and bash for a guest of another architecture
     #[arg(long, value_name = "DIR")]
     guest_tools: Option<PathBuf>,
+    /// A root directory of Debian's, with the kernel RELEASE in it, of which the headers are in KDIR
+    #[arg(long, value_name = "DIR", requires = "release")]
+    stock: Option<PathBuf>,
+    /// The release of that kernel
+    #[arg(long, value_name = "RELEASE", requires = "stock")]
+    release: Option<String>,
     /// Processors of the VM
     #[arg(long, value_name = "N", default_value_t = 2, global = true)]
     cpus: u32,
@@ -255,6 +263,10 @@ impl Options {
             programs: full(&self.programs)?,
             cache: full(&self.cache)?,
             guest_tools: self.guest_tools.as_ref().map(full).transpose()?,
+            stock: match (&self.stock, &self.release) {
+                (Some(root), Some(release)) => Some(Stock::new(full(root)?, release)),
+                _ => None,
+            },
         })
     }
 
@@ -266,6 +278,8 @@ impl Options {
     ) -> Result<Session<'a>> {
         let mut append = kernels::command_line(places)?;
         append.extend(self.append.iter().cloned());
+        let top = std::path::absolute(&self.top)?;
+        let shares = places.stock.as_ref().map(|stock| stock.shares(&top));
         let machine = Machine {
             image: places.image()?,
             architecture: kernels::architecture(places)?,
@@ -274,9 +288,10 @@ impl Options {
             append,
             qemu_opts: self.qemu_opts.clone(),
             virtme: words("--virtme", self.virtme.as_deref())?,
-            shares: Vec::new(),
+            shares: shares.unwrap_or_default(),
             input: None,
             kvm: false,
+            patches_itself: kernels::patches_itself(places)?,
         };
         Ok(Session {
             places,

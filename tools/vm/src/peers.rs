@@ -242,6 +242,7 @@ fn stages(boot: &Boot, directories: &Directories, peers: &Peers, only: &[String]
         Stage::Load {
             build: build.clone(),
             module: guest_module(MODULE),
+            installed: false,
             parameters: Vec::new(),
             suites: Vec::new(),
             without_suites: false,

@@ -12,6 +12,7 @@ use rfutex_guest::plan::COVERAGE_MODULE;
 
 use crate::kernels::{self, Architecture};
 use crate::root::Root;
+use crate::stock::Stock;
 
 /// The module that keeps what is reached of instrumented ones, below the
 /// directory of the modules, if those are.
@@ -34,11 +35,16 @@ pub struct Places {
     pub cache: PathBuf,
     /// Where busybox and bash for the guest are, if the host's are of no use there.
     pub guest_tools: Option<PathBuf>,
+    /// The kernel, if it is one of Debian's own; `kdir` are its headers then.
+    pub stock: Option<Stock>,
 }
 
 impl Places {
     /// The kernel's image.
     pub fn image(&self) -> Result<PathBuf> {
+        if let Some(stock) = &self.stock {
+            return Ok(stock.image());
+        }
         let image = self.kdir.join(kernels::architecture(self)?.image());
         anyhow::ensure!(
             image.exists(),
@@ -51,10 +57,21 @@ impl Places {
 
     /// The options that are built into the kernel, without their prefix.
     pub fn built_in(&self) -> Result<HashSet<String>> {
+        self.options(&["=y"])
+    }
+
+    /// The same and those that are modules of it.
+    pub fn built(&self) -> Result<HashSet<String>> {
+        self.options(&["=y", "=m"])
+    }
+
+    /// The options in the kernel's configuration that end in one of `values`.
+    fn options(&self, values: &[&str]) -> Result<HashSet<String>> {
         let path = self.kdir.join(".config");
         let config = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let option = |line: &str| {
-            let option = line.strip_prefix("CONFIG_")?.strip_suffix("=y")?;
+            let line = line.strip_prefix("CONFIG_")?;
+            let option = values.iter().find_map(|value| line.strip_suffix(value))?;
             Some(option.to_owned())
         };
         Ok(config.lines().filter_map(option).collect())
@@ -90,6 +107,9 @@ impl Places {
         let _lock = self.lock()?;
         for name in ["rfutex-guest"].iter().chain(names) {
             root.add_program(&self.program(name))?;
+        }
+        if let Some(stock) = &self.stock {
+            stock.add_modules(&root)?;
         }
         let coverage = self.modules.join(COVERAGE_BUILT);
         if coverage.exists() {

@@ -318,6 +318,7 @@ fn stages(boot: Boot, list: &[Program], ours: &Path) -> Result<Vec<Stage>> {
             stages.push(Stage::Load {
                 build: build.clone(),
                 module: guest_module(MODULE),
+                installed: false,
                 parameters: vec![parameter.to_owned()],
                 suites: Vec::new(),
                 without_suites: false,

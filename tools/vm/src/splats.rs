@@ -103,6 +103,7 @@ fn vm(cases: Vec<Case>) -> Vm {
     let mut stages = vec![Stage::Load {
         build: "lab".to_owned(),
         module: guest_module("lab"),
+        installed: false,
         parameters: Vec::new(),
         suites: vec![suite.to_owned()],
         without_suites: false,

@@ -135,6 +135,29 @@ pub fn nothing(samples: Vec<Stage>, only: &[String], brief: bool) -> Vec<Stage> 
     stages
 }
 
+/// `install`, which loads a module; then the selftests and the samples on the one that was installed
+/// as `module`, a file in the guest.
+pub fn stock(install: Stage, module: &str, samples: Vec<Stage>, only: &[String]) -> Vec<Stage> {
+    let or_none = !only.is_empty() && !samples.is_empty();
+    let mut stages = vec![
+        Stage::Boot,
+        install,
+        unload("stock"),
+        Stage::Load {
+            build: "stock".to_owned(),
+            module: module.to_owned(),
+            installed: true,
+            parameters: Vec::new(),
+            without_suites: true,
+            suites: Vec::new(),
+        },
+        trials("", &[], only, or_none),
+    ];
+    stages.extend(samples);
+    stages.push(unload("stock"));
+    stages
+}
+
 /// A short search for inputs that reach something new, on an instrumented build. What that reaches
 /// is left to chance, and does not count.
 pub fn fuzz() -> Vec<Stage> {
@@ -173,6 +196,7 @@ fn load(build: &str, module: &str, parameters: &[&str], suites: Option<Vec<Strin
     Stage::Load {
         build: build.to_owned(),
         module: guest_module(module),
+        installed: false,
         parameters: owned(parameters),
         without_suites: suites.is_none(),
         suites: suites.unwrap_or_default(),

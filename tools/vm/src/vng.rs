@@ -52,6 +52,8 @@ pub struct Machine {
     pub input: Option<Arc<OwnedFd>>,
     /// Whether KVM runs it; else software emulation does.
     pub kvm: bool,
+    /// Whether the kernel patches its own code while it runs.
+    pub patches_itself: bool,
 }
 
 /// A directory of the host that is mounted in the guest.
@@ -137,6 +139,11 @@ impl Machine {
         }
         if !self.kvm {
             vng.arg("--disable-kvm");
+        }
+        if !self.kvm && self.patches_itself {
+            // QEMU before 8.1 may translate, for one processor, the breakpoint that another is just
+            // removing. Not if one of them runs at a time.
+            vng.arg("--qemu-opts=-accel tcg,thread=single");
         }
         // The kernel panics if no timer interrupt comes while it counts some
         // loops: on a busy host none need come.
