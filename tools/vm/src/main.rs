@@ -82,13 +82,13 @@ struct Options {
     #[arg(long, value_name = "DIR")]
     cache: PathBuf,
     /// The directory with busybox and bash for a guest of another architecture
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     guest_tools: Option<PathBuf>,
     /// A root directory of Debian's, with the kernel RELEASE in it, of which the headers are in KDIR
-    #[arg(long, value_name = "DIR", requires = "release")]
+    #[arg(long, value_name = "DIR", requires = "release", global = true)]
     stock: Option<PathBuf>,
     /// The release of that kernel
-    #[arg(long, value_name = "RELEASE", requires = "stock")]
+    #[arg(long, value_name = "RELEASE", requires = "stock", global = true)]
     release: Option<String>,
     /// Processors of the VM
     #[arg(long, value_name = "N", default_value_t = 2, global = true)]
