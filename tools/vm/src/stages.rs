@@ -141,6 +141,13 @@ pub fn stock(install: Stage, module: &str, samples: Vec<Stage>, only: &[String])
     let or_none = !only.is_empty() && !samples.is_empty();
     let mut stages = vec![
         Stage::Boot,
+        // File systems are loaded when something is mounted. This has to be there before.
+        Stage::Script {
+            name: "stock/modprobe-loop".to_owned(),
+            script: "modprobe loop && test -c /dev/loop-control".to_owned(),
+            output: None,
+            limit: 60,
+        },
         install,
         unload("stock"),
         Stage::Load {
