@@ -2,7 +2,7 @@
 //! The monitor `sssw` of the kernel's runtime verification knows how a task has to go to sleep
 //! (Documentation/trace/rv/monitor_sched.rst). It finds nothing wrong with waits and wakes.
 
-use crate::harness::{LIMIT, PAGE, Task};
+use crate::harness::{Feature, LIMIT, PAGE, Task};
 use crate::memory::{Mount, Region, RegionWord, Setting, memfd};
 use crate::resolvers::{Via, each};
 use rfutex::{Error, WaitEntry, WaitOptions, Word};
@@ -111,6 +111,7 @@ fn take_turns(via: &Via, words: [Word<'static>; 2], turn: Turn, options: WaitOpt
 
 /// Two threads take turns, in every way, by each resolver, on each kind of key.
 fn sssw() {
+    Feature::Sssw.need();
     let mut monitor = Monitor::start();
     let regions = [Region::private(PAGE), Region::shared(memfd(PAGE), 0, PAGE)];
     for via in each() {

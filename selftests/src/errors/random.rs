@@ -215,9 +215,10 @@ pub fn documented(request: u32) -> &'static [i32] {
         0x20..=0x22 => &[
             EAGAIN, ETIMEDOUT, EINTR, EINVAL, EFAULT, E2BIG, EDEADLK, EOWNERDEAD, ENOTTY,
         ],
-        0x24 | 0x27 => &[0, EINVAL, EFAULT, E2BIG, ENOTTY],
+        // The locked resolver is in lab builds alone.
+        0x24 => &[0, EINVAL, EFAULT, E2BIG, EOPNOTSUPP, ENOTTY],
         4 => &[0, EAGAIN, EINVAL, EFAULT, E2BIG, ENOTTY],
-        2 | 3 | 5 | 0x23 | 0x30 => &[0, EINVAL, EFAULT, E2BIG, ENOTTY],
+        2 | 3 | 5 | 0x23 | 0x27 | 0x30 => &[0, EINVAL, EFAULT, E2BIG, ENOTTY],
         // The device has no arena.
         0x15 | 0x16 => &[EINVAL, ENOTTY],
         0x14 => &[0, EINVAL, EOPNOTSUPP, ENOTTY],

@@ -15,6 +15,8 @@ pub enum Feature {
     Thp,
     /// Failures that the kernel provokes.
     FaultInjection,
+    /// The monitor of how tasks go to sleep (`monitor.rs`).
+    Sssw,
     /// What only the lab build of the module has.
     Lab,
 }
@@ -25,6 +27,7 @@ impl Feature {
         match self {
             Self::Thp => "thp",
             Self::FaultInjection => "fault-injection",
+            Self::Sssw => "sssw",
             Self::Lab => "lab",
         }
     }
@@ -54,6 +57,7 @@ impl fmt::Display for Lacking {
         f.write_str(match self.0 {
             Feature::Thp => "this kernel has no transparent huge pages",
             Feature::FaultInjection => "this kernel has no fault injection",
+            Feature::Sssw => "this kernel has no monitor sssw",
             Feature::Lab => "the module is not its lab build",
         })
     }

@@ -61,11 +61,17 @@ fn moved(thinned: impl Fn() -> (Region, Vec<Word<'static>>)) {
     high.touch();
     let (_region, words) = thinned();
     drop(high);
-    assert!(moved_from(words, &compaction), "compaction moves nothing");
+    let free = std::fs::read_to_string("/proc/buddyinfo").expect("/proc/buddyinfo");
+    let frames = frames(words, &compaction);
+    assert!(
+        frames.iter().any(|(before, after)| before != after),
+        "compaction moves nothing: frames {frames:x?}; free was\n{free}"
+    );
 }
 
-/// Waits on `words`, has memory compacted, and wakes. Returns whether a page was moved.
-fn moved_from(words: Vec<Word<'static>>, compaction: &Compaction) -> bool {
+/// Waits on `words`, has memory compacted, and wakes. Returns where their pages were before, and
+/// where they are then.
+fn frames(words: Vec<Word<'static>>, compaction: &Compaction) -> Vec<(u64, u64)> {
     let waiters: Vec<_> = words
         .into_iter()
         .map(|word| {
@@ -74,15 +80,15 @@ fn moved_from(words: Vec<Word<'static>>, compaction: &Compaction) -> bool {
         })
         .collect();
     compaction.run();
-    let mut moved = false;
+    let mut frames = Vec::new();
     for (word, key, pfn, waiter) in waiters {
-        moved |= page_of(word).pfn != pfn;
+        frames.push((pfn, page_of(word).pfn));
         assert!(!waiter.is_finished(), "nobody woke it");
         assert_eq!(key_of(word), key);
         assert_eq!(fx().wake_all(word), Ok(1));
         waiter.woken();
     }
-    moved
+    frames
 }
 
 fn anonymous() {

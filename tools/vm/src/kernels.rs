@@ -64,6 +64,11 @@ const FEATURES: &[Feature] = &[
         option: "FAULT_INJECTION",
         excluded: Excluded::FromStock,
     },
+    Feature {
+        name: "sssw",
+        option: "RV_MON_SSSW",
+        excluded: Excluded::FromStock,
+    },
 ];
 
 struct Feature {
