@@ -21,11 +21,11 @@ use crate::kernel::{SYS_FUTEX_REQUEUE, SYS_FUTEX_WAIT, SYS_FUTEX_WAKE};
 use crate::next;
 use crate::options;
 use apply::Prepared;
+use cache::Cache;
 use core::ffi::{CStr, c_char, c_int};
-use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 use objects::Object;
-use rfutex_redirect::{Code, Plan, hook};
+use rfutex_redirect::{Code, Plan, Summary, hook};
 
 pub(crate) use cache::enable as enable_cache;
 pub(crate) use report::{enable as enable_report, tell};
@@ -89,10 +89,11 @@ fn redirect_all() -> Result<(), String> {
     entry::measure();
     let changed = objects::loader_breakpoint().ok_or("the loader has no breakpoint")?;
     let all = objects::all();
+    let cache = Cache::open();
     let mut ready = Vec::new();
     for object in &all {
         let at = object.contains(changed).then_some(changed);
-        let prepared = prepare(object, at);
+        let prepared = prepare(object, at, cache.as_ref());
         report::prepared(object, &prepared);
         match prepared {
             Ok(Some(Ready { prepared, .. })) => ready.push(prepared),
@@ -119,65 +120,58 @@ fn redirect_all() -> Result<(), String> {
     Ok(())
 }
 
-/// Plans the redirection of a library, and makes everything ready for it. `None` if it makes no
-/// call that is redirected. If the loader's breakpoint is in it, at `breakpoint`, that is hooked.
-pub(crate) fn prepare(object: &Object, breakpoint: Option<u64>) -> Result<Option<Ready>, String> {
-    let entry = cache::Entry::of(object, breakpoint);
-    let kept = entry.as_ref().and_then(|entry| kept(object, entry));
-    let was_kept = kept.is_some();
-    let (plan, jump) = match kept {
-        Some(kept) => kept,
+/// Makes everything ready to redirect a library. `None` if it makes no call that is redirected. If
+/// the loader's breakpoint is in it, at `breakpoint`, that is hooked.
+fn prepare(
+    object: &Object,
+    breakpoint: Option<u64>,
+    cache: Option<&Cache>,
+) -> Result<Option<Ready>, String> {
+    let entry = cache.and_then(|cache| cache.entry(object, breakpoint));
+    let found = entry.as_ref().and_then(|entry| kept(object, entry));
+    let was_kept = found.is_some();
+    let (code, summary) = match found {
+        Some(found) => found,
         None => {
-            let (plan, jump) = planned(object, breakpoint)?;
-            if let Some(entry) = entry
-                && let Some(words) = words(object, &plan, jump.as_ref())
-            {
-                entry.store(&words);
+            let (code, summary) = planned(object, breakpoint)?;
+            if let Some(entry) = entry {
+                entry.store(&code.to_bytes(&summary));
             }
-            (plan, jump)
+            (code, summary)
         }
     };
-    if plan.is_empty() && jump.is_none() {
+    if code.is_empty() {
         return Ok(None);
     }
-    let room = plan.room();
-    let prepared = Prepared::new(object, room + HOOK, |base| {
-        let mut code =
-            Code::new(&plan, base, entry::address()).map_err(|error| error.to_string())?;
-        if let Some(jump) = &jump {
-            code.trampolines.resize(room, 0);
-            let to = (objects_changed as *const ()).addr() as u64;
-            let hook =
-                Code::hook(jump, base + room as u64, to).map_err(|error| error.to_string())?;
-            code.trampolines.extend(hook.trampolines);
-            code.patches.extend(hook.patches);
-        }
-        Ok(code)
+    let hook = (objects_changed as *const ()).addr() as u64;
+    let prepared = Prepared::new(object, code.size(), |base| {
+        let placed = code.place(base, object.bias(), entry::address(), hook);
+        placed.map_err(|error| error.to_string())
     })?;
     Ok(Some(Ready {
-        plan,
         prepared,
+        summary,
         kept: was_kept,
     }))
 }
 
 /// A library for which everything is there.
-pub(crate) struct Ready {
-    plan: Plan,
+struct Ready {
     prepared: Prepared,
-    /// The plan was made before.
+    summary: Summary,
+    /// The code was made before.
     kept: bool,
 }
 
-/// A plan, and what the jump of a hook overwrites.
-type Planned = (Plan, Option<Range<u64>>);
-
-/// Plans.
-fn planned(object: &Object, breakpoint: Option<u64>) -> Result<Planned, String> {
-    let image = object.image().ok_or("its headers are not understood")?;
+/// Makes a plan, and the code for it.
+fn planned(object: &Object, breakpoint: Option<u64>) -> Result<(Code, Summary), String> {
+    let (image, bias) = (
+        object.image().ok_or("its headers are not understood")?,
+        object.bias(),
+    );
     let plan = Plan::new(&image, &WANTED);
     if let Some((site, why)) = plan.refused().next() {
-        let address = site.address - object.bias();
+        let address = site.address - bias;
         let more = plan.refused().count() - 1;
         let more = match more {
             0 => String::new(),
@@ -191,29 +185,17 @@ fn planned(object: &Object, breakpoint: Option<u64>) -> Result<Planned, String> 
         None => None,
         Some(address) => Some(hook(&image, address).ok_or("its breakpoint cannot be hooked")?),
     };
-    Ok((plan, jump))
+    let code = Code::new(&plan, jump.as_ref(), &image, bias);
+    Ok((code.map_err(|error| error.to_string())?, plan.summary(bias)))
 }
 
-/// What [`words`] has made of a plan, if it was kept.
-fn kept(object: &Object, entry: &cache::Entry) -> Option<Planned> {
-    let words = entry.load()?;
-    let ([start, end], words) = words.split_first_chunk()?;
-    let jump = (start < end).then(|| start + object.bias()..end + object.bias());
-    let plan = Plan::from_words(words, &object.bare_image(), object.bias(), &WANTED)?;
-    Some((plan, jump))
+/// What was kept of this, if it is for the library that is there.
+fn kept(object: &Object, entry: &cache::Entry) -> Option<(Code, Summary)> {
+    let kept = entry.load()?;
+    let (code, summary) = Code::from_bytes(kept.bytes())?;
+    code.is_for(&object.bare_image(), object.bias())
+        .then_some((code, summary))
 }
-
-/// A plan as numbers. Two zeroes stand for no hook.
-fn words(object: &Object, plan: &Plan, jump: Option<&Range<u64>>) -> Option<Vec<u64>> {
-    let bias = object.bias();
-    let jump = jump.map_or([0; 2], |jump| [jump.start - bias, jump.end - bias]);
-    let mut words = jump.to_vec();
-    words.extend(plan.to_words(bias)?);
-    Some(words)
-}
-
-/// The bytes that the trampoline of a hook needs at most.
-const HOOK: usize = 64;
 
 /// Called by the loader when it has begun to change what is mapped, and when it is done. It holds
 /// its lock: there is one call at a time.
@@ -222,8 +204,9 @@ extern "C" fn objects_changed() {
     for object in gone {
         apply::forget(object);
     }
+    let cache = Cache::open();
     for object in new {
-        let prepared = prepare(&object, None);
+        let prepared = prepare(&object, None, cache.as_ref());
         report::prepared(&object, &prepared);
         if let Ok(Some(Ready { prepared, .. })) = prepared
             && let Err(why) = prepared.apply()

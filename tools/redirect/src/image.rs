@@ -114,6 +114,11 @@ impl<'a> Image<'a> {
         self.segments.iter().filter(|segment| segment.executable)
     }
 
+    #[cfg(test)]
+    pub(crate) fn segments(&self) -> &[Segment<'a>] {
+        &self.segments
+    }
+
     pub(crate) fn functions(&self) -> &[Range<u64>] {
         &self.functions
     }

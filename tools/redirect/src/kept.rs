@@ -1,167 +1,173 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A plan as numbers, for whoever keeps it: to make one means to decode all of a library, and the
-//! plan for the same library is always the same.
+//! Code as bytes, for whoever keeps it: to make it means to decode all of a library, and the code
+//! for the same library is always the same.
+//!
+//! All numbers have eight bytes, and what has another length is filled up to a multiple of that.
 
-use std::ops::Range;
+use crate::code::{Code, FIRST, Jump, Target};
+use crate::fixup::{Fixup, Kind};
+use crate::plan::Summary;
+use crate::unwind;
 
-use iced_x86::Mnemonic;
+/// The size of a number.
+const WORD: usize = size_of::<u64>();
 
-use crate::function::decode;
-use crate::image::Image;
-use crate::number::Number;
-use crate::plan::{Fate, Plan, Redirect, Site};
-use crate::window::LONG;
-
-/// Stands for a number that is not known, and for an address where there is none.
-const NONE: u64 = u64::MAX;
-
-impl Plan {
-    /// The plan as numbers, in which the addresses are those of the library's file: `bias` lower.
-    /// `None` if there is something that cannot be redirected, for which nobody plans twice.
-    pub fn to_words(&self, bias: u64) -> Option<Vec<u64>> {
-        let mut words = vec![self.sites.len() as u64];
-        for site in &self.sites {
-            let fate = match site.fate {
-                Fate::Other => 0,
-                Fate::Jump => 1,
-                Fate::Pad => 2,
-                Fate::Refused(_) => return None,
-            };
-            words.extend([site.address.wrapping_sub(bias), of(site.number), fate]);
+impl Code {
+    /// The code as bytes, with what there is to say about it.
+    pub fn to_bytes(&self, summary: &Summary) -> Vec<u8> {
+        let mut all = Writer::default();
+        all.words(&summary.words());
+        let counts = [
+            self.bytes.len(),
+            self.tables,
+            self.fixups.len(),
+            self.jumps.len(),
+        ];
+        all.words(&counts.map(|count| count as u64));
+        all.bytes(&self.bytes);
+        for fixup in &self.fixups {
+            all.words(&[fixup.at.into(), fixup.kind.number(), fixup.to]);
         }
-        words.push(self.outside.len() as u64);
-        words.extend(
-            self.outside
-                .iter()
-                .map(|address| address.wrapping_sub(bias)),
-        );
-        words.push(self.redirects.len() as u64);
-        for redirect in &self.redirects {
-            let (first, last) = (redirect.moved.first()?, redirect.moved.last()?);
-            let addresses = [
-                first.ip(),
-                last.next_ip(),
-                redirect.jump.start,
-                redirect.jump.end,
-                redirect.back,
-                redirect.short.unwrap_or(NONE),
-            ];
-            words.push(of(redirect.number));
-            words.extend(addresses.map(|address| match address {
-                NONE => NONE,
-                address => address.wrapping_sub(bias),
-            }));
+        for jump in &self.jumps {
+            let (kind, to) = match jump.target {
+                Target::Trampoline(at) => (0, at.into()),
+                Target::Near(to) => (1, to),
+            };
+            all.words(&[jump.address, jump.was.len() as u64, kind, to]);
+            all.bytes(&jump.was);
+        }
+        all.0
+    }
+
+    /// The code that has become these bytes; `None` if there is none that has.
+    pub fn from_bytes(bytes: &[u8]) -> Option<(Self, Summary)> {
+        let mut all = Reader(bytes);
+        let summary = Summary::of(all.words()?);
+        let [length, tables, fixups, jumps] = all.words()?;
+        let [length, tables] = [length, tables].map(|number| usize::try_from(number).ok());
+        let mut code = Self {
+            bytes: all.bytes(length?)?.to_vec(),
+            tables: tables?,
+            ..Self::default()
+        };
+        for _ in 0..fixups {
+            let [at, kind, to] = all.words()?;
+            code.fixups.push(Fixup {
+                at: at.try_into().ok()?,
+                kind: Kind::of(kind)?,
+                to,
+            });
+        }
+        for _ in 0..jumps {
+            let [address, length, kind, to] = all.words()?;
+            let target = match kind {
+                0 => Target::Trampoline(to.try_into().ok()?),
+                1 => Target::Near(to),
+                _ => return None,
+            };
+            code.jumps.push(Jump {
+                address,
+                was: all.bytes(length.try_into().ok()?)?.to_vec(),
+                target,
+            });
+        }
+        (all.0.is_empty() && code.is_whole()).then_some((code, summary))
+    }
+
+    /// Whether all is where it may be: what depends on addresses is behind the slots, each jump
+    /// goes to a trampoline or to another jump and has room that no other one has, and the unwind
+    /// tables have an end.
+    fn is_whole(&self) -> bool {
+        let tables = self.bytes.get(self.tables..);
+        let fixups = self
+            .fixups
+            .iter()
+            .all(|fixup| fixup.at as usize >= FIRST && fixup.is_within(self.bytes.len()));
+        let jumps = self.jumps.iter().all(|jump| {
+            let target = match jump.target {
+                Target::Trampoline(at) => (FIRST..self.tables).contains(&(at as usize)),
+                Target::Near(to) => self.jumps.iter().any(|other| other.address == to),
+            };
+            target && jump.was.len() as u64 >= jump.length()
+        });
+        let apart = self.jumps.windows(2).all(|pair| {
+            let length = pair[1].address.checked_sub(pair[0].address);
+            length.is_some_and(|length| length >= pair[0].was.len() as u64)
+        });
+        tables.is_some_and(unwind::is_list) && fixups && jumps && apart
+    }
+}
+
+impl Kind {
+    fn number(self) -> u64 {
+        match self {
+            Self::Relative => 0,
+            Self::Absolute => 1,
+        }
+    }
+
+    fn of(number: u64) -> Option<Self> {
+        [Self::Relative, Self::Absolute]
+            .into_iter()
+            .find(|kind| kind.number() == number)
+    }
+}
+
+impl Summary {
+    fn words(&self) -> [u64; 5] {
+        [
+            self.sites,
+            self.redirected,
+            self.unknown,
+            self.outside,
+            self.first_outside,
+        ]
+    }
+
+    fn of([sites, redirected, unknown, outside, first_outside]: [u64; 5]) -> Self {
+        Self {
+            sites,
+            redirected,
+            unknown,
+            outside,
+            first_outside,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn words(&mut self, words: &[u64]) {
+        self.0
+            .extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend(bytes);
+        self.0.resize(self.0.len().next_multiple_of(WORD), 0);
+    }
+}
+
+/// What is still to be read.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn words<const N: usize>(&mut self) -> Option<[u64; N]> {
+        let mut words = [0; N];
+        for word in &mut words {
+            let (bytes, rest) = self.0.split_first_chunk()?;
+            *word = u64::from_le_bytes(*bytes);
+            self.0 = rest;
         }
         Some(words)
     }
 
-    /// The plan that has become these numbers, for a library that is at `bias` now. `None` if they
-    /// are not from a plan for this library. Of the image, only its segments are looked at.
-    pub fn from_words(words: &[u64], image: &Image<'_>, bias: u64, wanted: &[u32]) -> Option<Self> {
-        let mut words = Words(words);
-        let mut plan = Self {
-            wanted: wanted.to_vec(),
-            ..Self::default()
-        };
-        for _ in 0..words.count()? {
-            let [address, number, fate] = words.take()?;
-            plan.sites.push(Site {
-                address: address.wrapping_add(bias),
-                number: number_of(number)?,
-                fate: match fate {
-                    0 => Fate::Other,
-                    1 => Fate::Jump,
-                    2 => Fate::Pad,
-                    _ => return None,
-                },
-            });
-        }
-        for _ in 0..words.count()? {
-            let [address] = words.take()?;
-            plan.outside.push(address.wrapping_add(bias));
-        }
-        for _ in 0..words.count()? {
-            let [number] = words.take()?;
-            let addresses: [u64; 6] = words.take()?;
-            let addresses = addresses.map(|address| match address {
-                NONE => None,
-                address => Some(address.wrapping_add(bias)),
-            });
-            let [first, end, jump, jump_end, back, short] = addresses;
-            let jump = jump?..jump_end?;
-            let redirect = Redirect {
-                number: number_of(number)?,
-                moved: moved(image, first?..end?)?,
-                back: back?,
-                short,
-                jump,
-            };
-            good(image, &redirect).then_some(())?;
-            plan.redirects.push(redirect);
-        }
-        words.0.is_empty().then_some(plan)
-    }
-}
-
-/// The instructions in `range`, if that has whole ones, and one of them is a system call.
-fn moved(image: &Image<'_>, range: Range<u64>) -> Option<Vec<iced_x86::Instruction>> {
-    /// The most that a window may have.
-    const MOST: u64 = 16 * LONG;
-    let length = range.end.checked_sub(range.start)?;
-    (length <= MOST && image.is_code(range.start)).then_some(())?;
-    let moved = decode(image.bytes(&range)?, range.start);
-    let mut calls = moved
-        .iter()
-        .filter(|instruction| instruction.mnemonic() == Mnemonic::Syscall);
-    let one = calls.next().is_some() && calls.next().is_none();
-    let whole = moved.iter().all(|instruction| !instruction.is_invalid());
-    (one && whole).then_some(moved)
-}
-
-/// Whether what is overwritten is code, with room for a jump.
-fn good(image: &Image<'_>, redirect: &Redirect) -> bool {
-    let room = redirect.jump.end.checked_sub(redirect.jump.start);
-    let code = [
-        Some(redirect.jump.start),
-        Some(redirect.back),
-        redirect.short,
-    ];
-    room.is_some_and(|room| room >= LONG && image.bytes(&redirect.jump).is_some())
-        && code
-            .into_iter()
-            .flatten()
-            .all(|address| image.is_code(address))
-}
-
-fn of(number: Number) -> u64 {
-    match number {
-        Number::Known(number) => number.into(),
-        Number::Unknown => NONE,
-    }
-}
-
-fn number_of(word: u64) -> Option<Number> {
-    match word {
-        NONE => Some(Number::Unknown),
-        word => Some(Number::Known(word.try_into().ok()?)),
-    }
-}
-
-/// Numbers that are still to be read.
-struct Words<'a>(&'a [u64]);
-
-impl Words<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u64; N]> {
-        let (taken, rest) = self.0.split_first_chunk()?;
+    fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
+        let whole = length.checked_next_multiple_of(WORD)?;
+        let (bytes, rest) = self.0.split_at_checked(whole)?;
         self.0 = rest;
-        Some(*taken)
-    }
-
-    /// How many of something follow: no more than there are numbers.
-    fn count(&mut self) -> Option<usize> {
-        let [count] = self.take()?;
-        usize::try_from(count)
-            .ok()
-            .filter(|&count| count <= self.0.len())
+        Some(&bytes[..length])
     }
 }

@@ -14,6 +14,7 @@
 //! redirected as a whole or not at all.
 
 mod code;
+mod fixup;
 mod function;
 mod image;
 mod kept;
@@ -25,7 +26,7 @@ mod tests;
 mod unwind;
 mod window;
 
-pub use code::{Code, Error, Patch};
+pub use code::{Code, Error, Patch, Placed};
 pub use image::{Image, Segment};
 pub use number::Number;
-pub use plan::{Fate, Plan, Site, Why, hook};
+pub use plan::{Fate, Plan, Site, Summary, Why, hook};

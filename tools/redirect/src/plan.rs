@@ -244,18 +244,36 @@ impl Plan {
         })
     }
 
-    /// True if there is nothing to redirect.
-    pub fn is_empty(&self) -> bool {
-        self.redirects.is_empty()
+    /// What there is to say about it, for a library that is `bias` above the addresses of its file.
+    pub fn summary(&self, bias: u64) -> Summary {
+        let count =
+            |wanted: fn(&Site) -> bool| self.sites.iter().filter(|site| wanted(site)).count();
+        Summary {
+            sites: self.sites.len() as u64,
+            redirected: count(|site| site.fate != Fate::Other) as u64,
+            unknown: count(|site| site.number == Number::Unknown) as u64,
+            outside: self.outside.len() as u64,
+            first_outside: self
+                .outside
+                .first()
+                .map_or(0, |first| first.wrapping_sub(bias)),
+        }
     }
+}
 
-    /// How many bytes the trampolines need at most.
-    pub fn room(&self) -> usize {
-        /// For one: the longest instructions there are, and what compares a number.
-        const ONE: usize = 128;
-        let compare = 16 * self.wanted.len();
-        64 + self.redirects.len() * (ONE + compare)
-    }
+/// Counts of a [`Plan`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The `syscall` instructions.
+    pub sites: u64,
+    /// Those of them that are redirected.
+    pub redirected: u64,
+    /// Those whose number is not known.
+    pub unknown: u64,
+    /// The same bytes outside functions.
+    pub outside: u64,
+    /// Where the first of these are, in the library's file.
+    pub first_outside: u64,
 }
 
 /// The redirection of an instruction with a window.

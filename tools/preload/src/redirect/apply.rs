@@ -12,7 +12,7 @@ use super::objects::Object;
 use crate::kernel;
 use core::ffi::{c_long, c_void};
 use core::ops::Range;
-use rfutex_redirect::{Code, Patch};
+use rfutex_redirect::{Patch, Placed};
 use std::sync::Mutex;
 
 /// The size of a page, in bytes.
@@ -29,9 +29,10 @@ unsafe extern "C" {
 #[derive(Debug)]
 struct Mapped {
     bias: u64,
+    /// The trampolines, and their unwind tables.
     trampolines: Range<u64>,
-    /// The unwind tables, where unwinders look at them.
-    tables: Box<[u8]>,
+    /// Where these tables are.
+    tables: u64,
 }
 
 /// Only the thread that has the loader's lock gets here.
@@ -45,7 +46,7 @@ pub(crate) struct Prepared {
     /// What is replaced, of which the copies follow each other from the beginning of the file.
     parts: Vec<Range<u64>>,
     trampolines: Range<u64>,
-    tables: Vec<u8>,
+    tables: u64,
 }
 
 /// An open file in memory.
@@ -189,10 +190,10 @@ fn whole(address: u64) -> u64 {
 }
 
 /// What is changed, from the first byte to the last, of pages so near to each other that they are
-/// copied with those between them: to map one more part costs more than to copy a few pages.
-fn changed(patches: &mut [Patch]) -> impl Iterator<Item = (Range<u64>, &[Patch])> {
+/// copied with those between them: to map one more part costs more than to copy a few pages. The
+/// patches are in order.
+fn changed(patches: &[Patch]) -> impl Iterator<Item = (Range<u64>, &[Patch])> {
     const NEAR: u64 = 4 * PAGE;
-    patches.sort_unstable_by_key(|patch| patch.address);
     let end = |patch: &Patch| patch.address + patch.bytes.len() as u64;
     let together = move |a: &Patch, b: &Patch| whole(b.address) <= end(a) + NEAR;
     patches.chunk_by(together).map(move |chunk| {
@@ -202,20 +203,20 @@ fn changed(patches: &mut [Patch]) -> impl Iterator<Item = (Range<u64>, &[Patch])
 }
 
 impl Prepared {
-    /// Makes `object` ready. `code` makes the code for trampolines at an address, which need no
-    /// more than `room` bytes.
+    /// Makes `object` ready. `code` makes the code for trampolines at an address, which need `room`
+    /// bytes.
     pub(crate) fn new(
         object: &Object,
         room: usize,
-        code: impl FnOnce(u64) -> Result<Code, String>,
+        code: impl FnOnce(u64) -> Result<Placed, String>,
     ) -> Result<Self, String> {
         let around = object.code().ok_or("it has no code")?;
         let trampolines = reserve(&around, (room as u64).next_multiple_of(PAGE))?;
-        let made = code(trampolines.start).and_then(|mut code| {
+        let made = code(trampolines.start).and_then(|code| {
             let file = File::new()?;
             let mut parts = Vec::new();
             let mut length = 0;
-            for (changed, patches) in changed(&mut code.patches) {
+            for (changed, patches) in changed(&code.patches) {
                 if !object.is_one_piece(changed.clone()) {
                     return Err("its code is not in one piece".to_owned());
                 }
@@ -231,10 +232,10 @@ impl Prepared {
             if parts.is_empty() {
                 return Err("there is nothing to redirect".to_owned());
             }
-            file.write_bytes(&code.trampolines, length)?;
+            file.write_bytes(&code.bytes, length)?;
             // SAFETY: Nobody executes anything there yet.
             unsafe { file.map(&trampolines, length) }?;
-            Ok((file, parts, code.eh_frame))
+            Ok((file, parts, trampolines.start + code.tables as u64))
         });
         match made {
             Ok((file, parts, tables)) => Ok(Self {
@@ -254,9 +255,8 @@ impl Prepared {
 
     /// Replaces the code.
     pub(crate) fn apply(self) -> Result<(), String> {
-        let tables = self.tables.into_boxed_slice();
         // SAFETY: They are well-formed and stay where they are until `forget`.
-        unsafe { __register_frame(tables.as_ptr().cast()) };
+        unsafe { __register_frame(self.tables as *const c_void) };
         let mut offset = 0;
         for part in &self.parts {
             // SAFETY: It is what is there, but for jumps to code that does the same, and for system
@@ -268,11 +268,8 @@ impl Prepared {
             mapped.push(Mapped {
                 bias: self.bias,
                 trampolines: self.trampolines,
-                tables,
+                tables: self.tables,
             });
-        } else {
-            // Unwinders go on looking at them.
-            Box::leak(tables);
         }
         Ok(())
     }
@@ -289,7 +286,7 @@ pub(crate) fn forget(object: Object) {
         // SAFETY: Nothing jumps to the trampolines any more, and a thread that is in one would
         // return to code which is not there.
         unsafe {
-            __deregister_frame(gone.tables.as_ptr().cast());
+            __deregister_frame(gone.tables as *const c_void);
             unmap(&gone.trampolines);
         }
     }
@@ -307,14 +304,14 @@ mod tests {
         };
         // The first ends on a page that has another one, the third begins far away, and the last
         // is just too far from it to be copied with it.
-        let mut patches = [
+        let patches = [
             patch(0x10_fffe, 5),
-            patch(0x90_0010, 5),
             patch(0x11_0800, 2),
-            patch(0x90_6000, 5),
             patch(0x11_4ffe, 2),
+            patch(0x90_0010, 5),
+            patch(0x90_6000, 5),
         ];
-        let parts: Vec<_> = changed(&mut patches)
+        let parts: Vec<_> = changed(&patches)
             .map(|(range, patches)| (range, patches.len()))
             .collect();
         let expected = [

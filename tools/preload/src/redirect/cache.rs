@@ -28,6 +28,9 @@ const WORTH: u64 = 64 << 10;
 /// The largest file that is looked at, in bytes.
 const LARGEST: usize = 1 << 20;
 
+/// The size of most lists of what is mapped, in bytes.
+const MAPS: usize = 16 << 10;
+
 /// A file that was changed less than so many seconds ago may change again without that showing.
 const SETTLED: i64 = 2;
 
@@ -70,9 +73,9 @@ impl File {
         status(self.0, c"", libc::AT_EMPTY_PATH)
     }
 
-    /// Reads to the end, or `most` bytes.
-    fn read(&self, most: usize) -> Option<Vec<u8>> {
-        let mut bytes = vec![0; 16 << 10];
+    /// Reads to the end, or `most` bytes. It probably has less than `size`.
+    fn read(&self, size: usize, most: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; size];
         let mut length = 0;
         loop {
             if length == bytes.len() {
@@ -110,26 +113,41 @@ fn is_trusted(status: &libc::stat) -> bool {
     (owner == 0 || own == Ok(owner)) && status.st_mode & 0o022 == 0
 }
 
-/// The place of a plan.
-pub(super) struct Entry {
+/// The directory, and which files are mapped.
+pub(super) struct Cache {
     directory: File,
+    maps: Vec<u8>,
+}
+
+/// The place of a plan.
+pub(super) struct Entry<'a> {
+    directory: &'a File,
     name: CString,
     key: Vec<u64>,
     /// When the library was changed, in seconds.
     changed: i64,
 }
 
-impl Entry {
-    /// That of the plan for this library, and for the hook of what is at `breakpoint` in it.
-    /// `None` if there is none.
-    pub(super) fn of(object: &Object, breakpoint: Option<u64>) -> Option<Self> {
-        let code = object.code()?;
-        let directory = DIRECTORY.get().filter(|_| code.end - code.start >= WORTH)?;
+impl Cache {
+    /// Opens it, as long as nothing is mapped or unmapped but by us. `None` if there is none.
+    pub(super) fn open() -> Option<Self> {
+        let directory = DIRECTORY.get()?;
         let directory = File::open(HERE, directory, libc::O_PATH | libc::O_DIRECTORY)?;
         is_trusted(&directory.status()?).then_some(())?;
+        let maps = File::open(HERE, c"/proc/self/maps", libc::O_RDONLY)?;
+        let maps = maps.read(MAPS, usize::MAX)?;
+        Some(Self { directory, maps })
+    }
+
+    /// The place of the plan for this library, and for the hook of what is at `breakpoint` in it.
+    /// `None` if there is none.
+    pub(super) fn entry(&self, object: &Object, breakpoint: Option<u64>) -> Option<Entry<'_>> {
+        let code = object.code()?;
+        (code.end - code.start >= WORTH).then_some(())?;
         let file = status(HERE, &object.file()?, 0)?;
         // It may be another file under this name by now.
-        (mapped(code.start)? == file.st_ino).then_some(())?;
+        let mapped = inode(str::from_utf8(&self.maps).ok()?, code.start)?;
+        (mapped == file.st_ino).then_some(())?;
         let mut key = vec![
             PLANNER,
             file.st_dev,
@@ -143,40 +161,57 @@ impl Entry {
         ];
         key.extend(WANTED.map(u64::from));
         key.extend(object.header_words());
-        Some(Self {
-            directory,
-            name: CString::new(format!("{:016x}", sum(&key))).ok()?,
+        Some(Entry {
+            directory: &self.directory,
+            name: CString::new(format!("{:016x}", sum(key.iter().copied()))).ok()?,
             key,
             changed: file.st_ctime,
         })
     }
+}
 
+/// What was kept.
+pub(super) struct Kept {
+    file: Vec<u8>,
+    content: Range<usize>,
+}
+
+impl Kept {
+    /// What [`Entry::store`] was given.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.file[self.content.clone()]
+    }
+}
+
+impl Entry<'_> {
     /// What was kept there.
-    pub(super) fn load(&self) -> Option<Vec<u64>> {
+    pub(super) fn load(&self) -> Option<Kept> {
         let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let file = File::open(self.directory.0, &self.name, flags)?;
         let status = file.status()?;
         let regular = status.st_mode & libc::S_IFMT == libc::S_IFREG;
         (regular && is_trusted(&status)).then_some(())?;
-        let bytes = file.read(LARGEST)?;
-        let chunks = bytes.chunks_exact(8);
-        chunks.remainder().is_empty().then_some(())?;
-        let word = |bytes: &[u8]| Some(u64::from_le_bytes(bytes.try_into().ok()?));
-        let words: Vec<_> = chunks.map(word).collect::<Option<_>>()?;
-        let (last, words) = words.split_last()?;
-        (sum(words) == *last).then_some(())?;
-        Some(words.strip_prefix(&self.key[..])?.to_vec())
+        let size = usize::try_from(status.st_size).ok()?;
+        (size <= LARGEST).then_some(())?;
+        let file = file.read(size + 1, LARGEST)?;
+        let (rest, last) = file.split_last_chunk()?;
+        (rest.len() % WORD == 0 && sum(words(rest)) == u64::from_le_bytes(*last)).then_some(())?;
+        let same = words(rest)
+            .take(self.key.len())
+            .eq(self.key.iter().copied());
+        let content = WORD * self.key.len()..rest.len();
+        same.then_some(Kept { file, content })
     }
 
-    /// Keeps `words` there, if that can be done.
-    pub(super) fn store(&self, words: &[u64]) {
+    /// Keeps `bytes` there, if that can be done. They are a multiple of eight.
+    pub(super) fn store(&self, bytes: &[u8]) {
         if now().is_none_or(|now| now - self.changed < SETTLED) {
             return;
         }
-        let mut all = self.key.clone();
-        all.extend(words);
-        all.push(sum(&all));
-        let bytes: Vec<u8> = all.iter().flat_map(|word| word.to_le_bytes()).collect();
+        debug_assert_eq!(bytes.len() % WORD, 0);
+        let key = self.key.iter().flat_map(|word| word.to_le_bytes());
+        let mut bytes: Vec<u8> = key.chain(bytes.iter().copied()).collect();
+        bytes.extend(sum(words(&bytes)).to_le_bytes());
         // SAFETY: Touches nothing.
         let process = unsafe { call(libc::SYS_getpid, &[]) }.unwrap_or_default();
         let name = self.name.to_string_lossy();
@@ -203,14 +238,7 @@ impl Entry {
     }
 }
 
-/// The number of the file that is mapped at `address`.
-fn mapped(address: u64) -> Option<u64> {
-    let maps = File::open(HERE, c"/proc/self/maps", libc::O_RDONLY)?;
-    let maps = maps.read(usize::MAX)?;
-    inode(core::str::from_utf8(&maps).ok()?, address)
-}
-
-/// The same, from the text of that file.
+/// The number of the file that is mapped at `address`, from the text of `/proc/self/maps`.
 fn inode(maps: &str, address: u64) -> Option<u64> {
     maps.lines().find_map(|line| {
         let mut words = line.split_ascii_whitespace();
@@ -234,11 +262,21 @@ fn now() -> Option<i64> {
     Some(time.tv_sec)
 }
 
+/// The size of the numbers of which a file consists.
+const WORD: usize = size_of::<u64>();
+
+/// These numbers.
+fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    bytes
+        .chunks_exact(WORD)
+        .map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")))
+}
+
 /// A checksum (FNV-1a, word by word): against what was written in part, not against anybody.
-fn sum(words: &[u64]) -> u64 {
+fn sum(words: impl IntoIterator<Item = u64>) -> u64 {
     const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;
-    words.iter().fold(BASIS, |sum, &word| {
+    words.into_iter().fold(BASIS, |sum, word| {
         let mixed = (sum ^ word).wrapping_mul(PRIME);
         mixed ^ mixed >> 32
     })
@@ -257,7 +295,9 @@ mod tests {
         assert_eq!(inode("nothing", 1), None);
         let own = (which_file_is_mapped as *const ()).addr() as u64;
         let exe = status(HERE, c"/proc/self/exe", 0).unwrap();
-        assert_eq!(mapped(own), Some(exe.st_ino));
+        let maps = File::open(HERE, c"/proc/self/maps", libc::O_RDONLY).unwrap();
+        let maps = maps.read(1, usize::MAX).unwrap();
+        assert_eq!(inode(str::from_utf8(&maps).unwrap(), own), Some(exe.st_ino));
     }
 
     #[test]
@@ -274,7 +314,7 @@ mod tests {
 
     #[test]
     fn sums_differ() {
-        assert_ne!(sum(&[1, 2]), sum(&[2, 1]));
-        assert_ne!(sum(&[]), sum(&[0]));
+        assert_ne!(sum([1, 2]), sum([2, 1]));
+        assert_ne!(sum([]), sum([0]));
     }
 }

@@ -7,7 +7,6 @@ use crate::options;
 use crate::stats::{self, Counter};
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, Ordering};
-use rfutex_redirect::{Fate, Number};
 
 /// Whether there is to be one.
 static ENABLED: AtomicBool = AtomicBool::new(false);
@@ -30,26 +29,18 @@ pub(crate) fn prepared(object: &Object, result: &Result<Option<Ready>, String>) 
     let name = object.name();
     match result {
         Ok(None) => (),
-        Ok(Some(Ready { plan, kept, .. })) => {
-            let redirected = |site: &&rfutex_redirect::Site| site.fate != Fate::Other;
-            let count = plan.sites.iter().filter(redirected).count();
-            let unknown = plan
-                .sites
-                .iter()
-                .filter(|site| site.number == Number::Unknown)
-                .count();
+        Ok(Some(Ready { summary, kept, .. })) => {
             let before = if *kept { "; found out before" } else { "" };
             options::say(format_args!(
-                "{name}: {count} of {} system calls are redirected, {unknown} of them by the \
-                 number that they have when they are made{before}",
-                plan.sites.len(),
+                "{name}: {} of {} system calls are redirected, {} of them by the number that they \
+                 have when they are made{before}",
+                summary.redirected, summary.sites, summary.unknown,
             ));
-            if !plan.outside.is_empty() {
+            if summary.outside > 0 {
                 options::say(format_args!(
                     "{name}: {} more are in no function that is described, and left alone: the \
                      first at {:#x}",
-                    plan.outside.len(),
-                    plan.outside[0] - object.bias(),
+                    summary.outside, summary.first_outside,
                 ));
             }
         }

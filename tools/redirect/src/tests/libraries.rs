@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The C library and the loader that are here.
 
+use super::kept::is_the_same_everywhere;
 use super::*;
 use crate::function::decode;
 use iced_x86::Mnemonic;
@@ -9,6 +10,13 @@ use std::fs;
 
 /// The calls that the preloaded library redirects.
 const ALL: [u32; 7] = [202, 449, 454, 455, 456, 59, 322];
+
+/// Where the C library is.
+const C_LIBRARY: &[&str] = &[
+    "/lib/x86_64-linux-gnu/libc.so.6",
+    "/lib64/libc.so.6",
+    "/usr/lib/libc.so.6",
+];
 
 /// The content of the first of these files that is there.
 #[track_caller]
@@ -59,47 +67,58 @@ fn everything_is_redirected(file: &[u8]) {
         let inside = |entry: &&&u64| (window.start + 1..window.end).contains(**entry);
         assert_eq!(entries.iter().find(inside), None, "{window:x?}");
     }
-    let code = Code::new(&plan, 0x4000_0000, 0).expect("code");
-    assert!(code.trampolines.len() <= plan.room());
-    assert_eq!(code.patches.len(), plan.redirects.len());
-    plans_can_be_kept(&image, &plan);
+    let code = Code::new(&plan, None, &image, 0).expect("code");
+    let short = plan.redirects.iter().filter(|one| one.short.is_some());
+    assert_eq!(code.jumps.len(), plan.redirects.len() + short.count());
+    is_the_same_everywhere(&plan, &code, &image);
 }
 
-/// The plan survives being kept, and what is not one of this library is not taken for one.
-#[track_caller]
-fn plans_can_be_kept(image: &Image<'_>, plan: &Plan) {
-    let words = plan.to_words(0).expect("nothing is refused");
-    let again = |words: &[u64], bias| Plan::from_words(words, image, bias, &ALL);
-    assert_eq!(again(&words, 0).as_ref(), Some(plan));
-    // A library is never where its file says.
-    let lower = plan.to_words(0x1000).expect("nothing is refused");
-    assert_ne!(lower, words);
-    assert_eq!(again(&lower, 0x1000).as_ref(), Some(plan));
-    for cut in [0, 1, words.len() / 2, words.len() - 1] {
-        assert_eq!(again(&words[..cut], 0), None, "{cut}");
-    }
-    assert_eq!(again(&[&words[..], &[0]].concat(), 0), None);
-    assert_eq!(again(&words, 1), None, "somewhere else");
-    assert_eq!(again(&words, 1 << 40), None, "where no code is");
-}
-
+/// The code does not depend on where the library was when it was made.
 #[test]
-fn what_is_refused_is_not_kept() {
-    // A jump to the instruction, which has no neighbour.
-    let code = [FUTEX, &[0xeb, 0], SYSCALL, RET].concat();
-    let plan = Plan::new(&image(&code, &[], &[]), &ALL);
-    assert_eq!(plan.refused().count(), 1, "{plan:?}");
-    assert_eq!(plan.to_words(0), None);
+fn where_it_was_made_does_not_matter() {
+    let file = library(C_LIBRARY);
+    let here = Image::of_file(&file).expect("a library");
+    let bias = 0x7fff_f7dd_7000;
+    let segments = here.segments().iter().map(|segment| Segment {
+        address: segment.address + bias,
+        ..*segment
+    });
+    let functions = here.functions().iter();
+    let functions = functions.map(|range| range.start + bias..range.end + bias);
+    let entries = here.entries().iter().map(|entry| entry + bias);
+    let there = Image::new(segments.collect(), functions.collect(), entries.collect());
+    let (one, other) = (Plan::new(&here, &ALL), Plan::new(&there, &ALL));
+    assert_eq!(one.summary(0), other.summary(bias));
+    let code = |plan, image: &Image<'_>, bias| Code::new(plan, None, image, bias).expect("code");
+    assert_eq!(code(&one, &here, 0), code(&other, &there, bias));
+}
+
+/// Libraries that are there or not, some of which have no such calls.
+#[test]
+fn other_libraries_are_the_same_everywhere() {
+    for name in [
+        "libstdc++.so.6",
+        "libgomp.so.1",
+        "libitm.so.1",
+        "libgcc_s.so.1",
+        "libm.so.6",
+        "libtsan.so.2",
+    ] {
+        let Ok(file) = fs::read(format!("/usr/lib/x86_64-linux-gnu/{name}")) else {
+            continue;
+        };
+        let image = Image::of_file(&file).expect("a library");
+        let plan = Plan::new(&image, &ALL);
+        if plan.refused().count() == 0 {
+            let code = Code::new(&plan, None, &image, 0).expect("code");
+            is_the_same_everywhere(&plan, &code, &image);
+        }
+    }
 }
 
 #[test]
 fn the_c_library() {
-    let names = [
-        "/lib/x86_64-linux-gnu/libc.so.6",
-        "/lib64/libc.so.6",
-        "/usr/lib/libc.so.6",
-    ];
-    everything_is_redirected(&library(&names));
+    everything_is_redirected(&library(C_LIBRARY));
 }
 
 #[test]

@@ -9,20 +9,37 @@ use gimli::{
 };
 use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register, RflagsBits};
 
+/// What the trampolines call, and where the hook goes to.
+const ENTRY: u64 = 0x1234_5678;
+const HOOK: u64 = 0x8765_4321;
+
 /// The code for one function at `CODE`.
 #[track_caller]
-fn code(bytes: &[u8]) -> Code {
+fn code(bytes: &[u8]) -> Placed {
     let plan = plan(bytes);
     assert_eq!(plan.refused().count(), 0);
-    let code = Code::new(&plan, BASE, 0x1234_5678).expect("code");
-    assert!(code.trampolines.len() <= plan.room());
-    code
+    let image = image(bytes, &[], &[]);
+    placed(&Code::new(&plan, None, &image, 0).expect("code"))
 }
 
-/// The instructions of the trampolines, behind the address that they call.
-fn instructions(code: &Code) -> Vec<Instruction> {
-    assert_eq!(code.trampolines[..8], 0x1234_5678_u64.to_le_bytes());
-    decode(&code.trampolines[16..], BASE + 16)
+#[track_caller]
+fn placed(code: &Code) -> Placed {
+    code.place(BASE, 0, ENTRY, HOOK).expect("near enough")
+}
+
+/// The instructions of the trampolines, behind the addresses that they go to.
+fn instructions(code: &Placed) -> Vec<Instruction> {
+    assert_eq!(code.bytes[..8], ENTRY.to_le_bytes());
+    assert_eq!(code.bytes[8..16], HOOK.to_le_bytes());
+    let mut list = decode(&code.bytes[16..code.tables], BASE + 16);
+    // What fills up.
+    while list
+        .last()
+        .is_some_and(|last| last.mnemonic() == Mnemonic::Int3)
+    {
+        list.pop();
+    }
+    list
 }
 
 /// Where the jump of a patch goes.
@@ -141,7 +158,7 @@ fn a_return_is_moved() {
 fn a_short_jump_and_a_long_one() {
     let begin = [&[0x75, 7, 0x74, 7], FUTEX, SYSCALL, MOVE, RET].concat();
     let code = code(&[&begin[..], &[0x90; 5], MOVE, RET].concat());
-    let [long, short] = &code.patches[..] else {
+    let [short, long] = &code.patches[..] else {
         panic!("{code:?}")
     };
     let pad = CODE + begin.len() as u64;
@@ -153,17 +170,26 @@ fn a_short_jump_and_a_long_one() {
 
 #[test]
 fn trampolines_that_are_too_far_away() {
-    let plan = plan(&[MOVE, FUTEX, SYSCALL, RET].concat());
-    assert!(Code::new(&plan, BASE + (1 << 40), 0).is_err());
+    let bytes = [MOVE, FUTEX, SYSCALL, RET].concat();
+    let code = Code::new(&plan(&bytes), None, &image(&bytes, &[], &[]), 0).expect("code");
+    let place = |base, bias| code.place(base, bias, ENTRY, HOOK);
+    assert!(place(BASE + (1 << 40), 0).is_err());
+    assert!(place(BASE, 1 << 40).is_err());
+    assert!(place(BASE + (1 << 40), 1 << 40).is_ok());
+    assert!(place(BASE + (1 << 31), 0).is_err());
+    assert!(place(BASE + (1 << 30), 0).is_ok());
 }
 
 #[test]
 fn a_hook_jumps_through_its_slot() {
     let range = CODE..CODE + 12;
-    let code = Code::hook(&range, BASE, 0x1234_5678).expect("code");
+    let image = image(&[0xc3; 12], &[], &[]);
+    let code = Code::new(&Plan::default(), Some(&range), &image, 0).expect("code");
+    assert!(!code.is_empty());
+    let code = placed(&code);
     let list = instructions(&code);
     assert_eq!(mnemonics(&list), [Mnemonic::Jmp]);
-    assert_eq!(list[0].ip_rel_memory_address(), BASE);
+    assert_eq!(list[0].ip_rel_memory_address(), BASE + 8);
     assert_eq!(target(&code.patches[0]), list[0].ip());
     assert_eq!(code.patches[0].bytes.len(), 12);
 }
@@ -171,10 +197,10 @@ fn a_hook_jumps_through_its_slot() {
 /// What an unwinder finds for an instruction of a trampoline: the address to go on with, how much
 /// lower the stack is, and whether it takes the address as it is.
 #[track_caller]
-fn found(code: &Code, address: u64) -> (u64, i64, bool) {
-    let mut frames = EhFrame::new(&code.eh_frame, LittleEndian);
+fn found(code: &Placed, address: u64) -> (u64, i64, bool) {
+    let mut frames = EhFrame::new(&code.bytes[code.tables..], LittleEndian);
     frames.set_address_size(8);
-    let bases = BaseAddresses::default().set_eh_frame(0);
+    let bases = BaseAddresses::default().set_eh_frame(BASE + code.tables as u64);
     let entry = frames
         .fde_for_address(&bases, address, EhFrame::cie_from_offset)
         .unwrap_or_else(|error| panic!("{address:#x}: {error}"));
@@ -237,5 +263,5 @@ fn unwinding_from_a_pad() {
     let pad = CODE + begin.len() as u64;
     assert_eq!(found(&code, pad), (CODE + 9, 0, true));
     // `__register_frame` wants to find the end.
-    assert!(code.eh_frame.ends_with(&[0; 4]));
+    assert!(code.bytes.ends_with(&[0; 4]));
 }
