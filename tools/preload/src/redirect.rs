@@ -22,7 +22,7 @@ use crate::next;
 use crate::options;
 use apply::Prepared;
 use cache::Cache;
-use core::ffi::{CStr, c_char, c_int};
+use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicBool, Ordering};
 use objects::Object;
 use rfutex_redirect::{Code, Plan, Summary, hook};
@@ -234,23 +234,30 @@ fn c_library_version() -> Option<(u32, u32)> {
 }
 
 /// How many threads this process has; `None` if that cannot be found out.
-fn threads() -> Option<usize> {
-    // SAFETY: Takes a string, and the directory is read by this thread alone.
-    unsafe {
-        let directory = libc::opendir(c"/proc/self/task".as_ptr());
-        if directory.is_null() {
-            return None;
-        }
-        let mut count = 0;
-        loop {
-            let entry = libc::readdir(directory);
-            if entry.is_null() {
-                break;
+fn threads() -> Option<u64> {
+    let directory = cache::status(cache::HERE, c"/proc/self/task", 0)?;
+    // A directory has two links, and one more for each directory in it.
+    directory.st_nlink.checked_sub(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_counted() {
+        const MORE: usize = 20;
+        let before = threads().unwrap();
+        assert!(before >= 1);
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let ended = std::sync::Mutex::new(ended);
+        std::thread::scope(|scope| {
+            for _ in 0..MORE {
+                scope.spawn(|| ended.lock().unwrap().recv());
             }
-            let name = CStr::from_ptr((&raw const (*entry).d_name).cast());
-            count += usize::from(!name.to_bytes().starts_with(b"."));
-        }
-        let closed: c_int = libc::closedir(directory);
-        (closed == 0).then_some(count)
+            // This one, and these; there are those of other tests, too.
+            assert!(threads().unwrap() > MORE as u64);
+            drop(end);
+        });
     }
 }

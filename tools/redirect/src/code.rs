@@ -254,8 +254,8 @@ impl Code {
     /// of its file. The trampolines call the function at `entry`, which finds the registers as they
     /// are when a system call is made, and leaves them as the kernel would. The hook jumps to the
     /// function at `hook`, which returns to the caller of the hooked one.
-    pub fn place(&self, base: u64, bias: u64, entry: u64, hook: u64) -> Result<Placed, Error> {
-        let mut bytes = self.bytes.clone();
+    pub fn place(self, base: u64, bias: u64, entry: u64, hook: u64) -> Result<Placed, Error> {
+        let mut bytes = self.bytes;
         for (place, slot) in bytes.chunks_exact_mut(SLOT).zip([entry, hook]) {
             place.copy_from_slice(&slot.to_le_bytes());
         }

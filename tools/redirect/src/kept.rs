@@ -50,6 +50,10 @@ impl Code {
             tables: tables?,
             ..Self::default()
         };
+        // No more than there can be.
+        let most = all.0.len() / WORD;
+        code.fixups.reserve(most.min(fixups as usize));
+        code.jumps.reserve(most.min(jumps as usize));
         for _ in 0..fixups {
             let [at, kind, to] = all.words()?;
             code.fixups.push(Fixup {

@@ -12,7 +12,9 @@ use super::objects::Object;
 use crate::kernel;
 use core::ffi::{c_long, c_void};
 use core::ops::Range;
+use core::slice;
 use rfutex_redirect::{Patch, Placed};
+use std::io::IoSlice;
 use std::sync::Mutex;
 
 /// The size of a page, in bytes.
@@ -85,26 +87,19 @@ impl File {
         file.map(Self).map_err(refused("memfd_create"))
     }
 
-    /// Writes `length` bytes at `from` to the offset `to`.
-    ///
-    /// # Safety
-    ///
-    /// They are readable memory.
-    unsafe fn write(&self, from: u64, length: u64, to: u64) -> Result<(), String> {
-        let mut done = 0;
-        while done < length {
-            let rest = [from + done, length - done, to + done].map(|word| word as c_long);
-            let [from, length, to] = rest;
-            // SAFETY: The caller's promise.
-            let wrote = unsafe { call(libc::SYS_pwrite64, &[self.0, from, length, to]) };
-            done += wrote.map_err(refused("pwrite"))? as u64;
+    /// Writes all this, from its beginning on.
+    fn write(&self, mut content: &mut [IoSlice<'_>]) -> Result<(), String> {
+        /// How many pieces the kernel takes at once.
+        const MOST: usize = libc::UIO_MAXIOV as usize;
+        while !content.is_empty() {
+            let count = content.len().min(MOST) as c_long;
+            let at = content.as_ptr().addr() as c_long;
+            // SAFETY: They can be read, and have the form that the kernel takes.
+            let wrote = unsafe { call(libc::SYS_writev, &[self.0, at, count]) };
+            let wrote = wrote.map_err(refused("writev"))?;
+            IoSlice::advance_slices(&mut content, wrote as usize);
         }
         Ok(())
-    }
-
-    fn write_bytes(&self, bytes: &[u8], to: u64) -> Result<(), String> {
-        // SAFETY: They can be read.
-        unsafe { self.write(bytes.as_ptr().addr() as u64, bytes.len() as u64, to) }
     }
 
     /// Maps the part of the file that begins at `offset`, to be executed, at `range`, in place of
@@ -149,6 +144,17 @@ unsafe fn unmap(range: &Range<u64>) {
     let length = (range.end - range.start) as c_long;
     // SAFETY: The caller's promise.
     let _ = unsafe { call(libc::SYS_munmap, &[range.start as c_long, length]) };
+}
+
+/// What is at these addresses.
+///
+/// # Safety
+///
+/// It can be read, and stays as it is.
+unsafe fn bytes<'a>(range: Range<u64>) -> IoSlice<'a> {
+    let length = (range.end - range.start) as usize;
+    // SAFETY: The caller's promise.
+    IoSlice::new(unsafe { slice::from_raw_parts(range.start as *const u8, length) })
 }
 
 /// The sentence about a system call that failed.
@@ -214,25 +220,30 @@ impl Prepared {
         let trampolines = reserve(&around, (room as u64).next_multiple_of(PAGE))?;
         let made = code(trampolines.start).and_then(|code| {
             let file = File::new()?;
-            let mut parts = Vec::new();
+            let (mut parts, mut content) = (Vec::new(), Vec::new());
             let mut length = 0;
             for (changed, patches) in changed(&code.patches) {
                 if !object.is_one_piece(changed.clone()) {
                     return Err("its code is not in one piece".to_owned());
                 }
                 let pages = whole(changed.start)..changed.end.next_multiple_of(PAGE);
-                // SAFETY: These pages are the library's code, and can be read.
-                unsafe { file.write(pages.start, pages.end - pages.start, length) }?;
+                let mut end = pages.start;
                 for patch in patches {
-                    file.write_bytes(&patch.bytes, patch.address - pages.start + length)?;
+                    // SAFETY: These pages are the library's code, and can be read.
+                    content.push(unsafe { bytes(end..patch.address) });
+                    content.push(IoSlice::new(&patch.bytes));
+                    end = patch.address + patch.bytes.len() as u64;
                 }
+                // SAFETY: As above.
+                content.push(unsafe { bytes(end..pages.end) });
                 length += pages.end - pages.start;
                 parts.push(pages);
             }
             if parts.is_empty() {
                 return Err("there is nothing to redirect".to_owned());
             }
-            file.write_bytes(&code.bytes, length)?;
+            content.push(IoSlice::new(&code.bytes));
+            file.write(&mut content)?;
             // SAFETY: Nobody executes anything there yet.
             unsafe { file.map(&trampolines, length) }?;
             Ok((file, parts, trampolines.start + code.tables as u64))

@@ -28,9 +28,6 @@ const WORTH: u64 = 64 << 10;
 /// The largest file that is looked at, in bytes.
 const LARGEST: usize = 1 << 20;
 
-/// The size of most lists of what is mapped, in bytes.
-const MAPS: usize = 16 << 10;
-
 /// A file that was changed less than so many seconds ago may change again without that showing.
 const SETTLED: i64 = 2;
 
@@ -57,7 +54,8 @@ impl Drop for File {
     }
 }
 
-const HERE: c_long = libc::AT_FDCWD as c_long;
+/// The directory in which the process is.
+pub(super) const HERE: c_long = libc::AT_FDCWD as c_long;
 
 impl File {
     /// Opens `name`, in the directory `at` if it is relative.
@@ -73,28 +71,18 @@ impl File {
         status(self.0, c"", libc::AT_EMPTY_PATH)
     }
 
-    /// Reads to the end, or `most` bytes. It probably has less than `size`.
-    fn read(&self, size: usize, most: usize) -> Option<Vec<u8>> {
+    /// Reads this many bytes, all in one.
+    fn read(&self, size: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; size];
-        let mut length = 0;
-        loop {
-            if length == bytes.len() {
-                bytes.resize(2 * length, 0);
-            }
-            let rest = &mut bytes[length..];
-            let at = rest.as_mut_ptr().addr() as c_long;
-            // SAFETY: The kernel writes to these bytes.
-            let read = unsafe { call(libc::SYS_read, &[self.0, at, rest.len() as c_long]) };
-            length += read.ok()? as usize;
-            if read == Ok(0) || length >= most {
-                bytes.truncate(length);
-                return Some(bytes);
-            }
-        }
+        let at = bytes.as_mut_ptr().addr() as c_long;
+        // SAFETY: The kernel writes to these bytes.
+        let read = unsafe { call(libc::SYS_read, &[self.0, at, size as c_long]) };
+        (read == Ok(size as c_long)).then_some(bytes)
     }
 }
 
-fn status(at: c_long, name: &CStr, flags: i32) -> Option<libc::stat> {
+/// What stat(2) says of the file `name`, in the directory `at` if it is relative.
+pub(super) fn status(at: c_long, name: &CStr, flags: i32) -> Option<libc::stat> {
     let mut status = MaybeUninit::<libc::stat>::uninit();
     let (name, to) = (name.as_ptr().addr(), status.as_mut_ptr().addr());
     let args = [at, name as c_long, to as c_long, flags.into()];
@@ -113,10 +101,10 @@ fn is_trusted(status: &libc::stat) -> bool {
     (owner == 0 || own == Ok(owner)) && status.st_mode & 0o022 == 0
 }
 
-/// The directory, and which files are mapped.
+/// The directory, and what tells which files are mapped.
 pub(super) struct Cache {
     directory: File,
-    maps: Vec<u8>,
+    maps: File,
 }
 
 /// The place of a plan.
@@ -129,13 +117,12 @@ pub(super) struct Entry<'a> {
 }
 
 impl Cache {
-    /// Opens it, as long as nothing is mapped or unmapped but by us. `None` if there is none.
+    /// Opens it. `None` if there is none.
     pub(super) fn open() -> Option<Self> {
         let directory = DIRECTORY.get()?;
         let directory = File::open(HERE, directory, libc::O_PATH | libc::O_DIRECTORY)?;
         is_trusted(&directory.status()?).then_some(())?;
         let maps = File::open(HERE, c"/proc/self/maps", libc::O_RDONLY)?;
-        let maps = maps.read(MAPS, usize::MAX)?;
         Some(Self { directory, maps })
     }
 
@@ -146,8 +133,7 @@ impl Cache {
         (code.end - code.start >= WORTH).then_some(())?;
         let file = status(HERE, &object.file()?, 0)?;
         // It may be another file under this name by now.
-        let mapped = inode(str::from_utf8(&self.maps).ok()?, code.start)?;
-        (mapped == file.st_ino).then_some(())?;
+        (mapped(&self.maps, code.start)? == file.st_ino).then_some(())?;
         let mut key = vec![
             PLANNER,
             file.st_dev,
@@ -193,7 +179,7 @@ impl Entry<'_> {
         (regular && is_trusted(&status)).then_some(())?;
         let size = usize::try_from(status.st_size).ok()?;
         (size <= LARGEST).then_some(())?;
-        let file = file.read(size + 1, LARGEST)?;
+        let file = file.read(size)?;
         let (rest, last) = file.split_last_chunk()?;
         (rest.len() % WORD == 0 && sum(words(rest)) == u64::from_le_bytes(*last)).then_some(())?;
         let same = words(rest)
@@ -238,16 +224,40 @@ impl Entry<'_> {
     }
 }
 
-/// The number of the file that is mapped at `address`, from the text of `/proc/self/maps`.
-fn inode(maps: &str, address: u64) -> Option<u64> {
-    maps.lines().find_map(|line| {
-        let mut words = line.split_ascii_whitespace();
-        let (start, end) = words.next()?.split_once('-')?;
-        let number = |word| u64::from_str_radix(word, 16).ok();
-        let range: Range<u64> = number(start)?..number(end)?;
-        let inode = words.nth(3)?.parse().ok()?;
-        range.contains(&address).then_some(inode)
-    })
+/// The kernel's `struct procmap_query`.
+#[derive(Default)]
+#[repr(C)]
+struct Query {
+    size: u64,
+    flags: u64,
+    address: u64,
+    start: u64,
+    end: u64,
+    protection: u64,
+    page_size: u64,
+    offset: u64,
+    inode: u64,
+    device: [u32; 2],
+    name_size: u32,
+    build_id_size: u32,
+    name: u64,
+    build_id: u64,
+}
+
+/// `PROCMAP_QUERY`, which any kernel has that has our device.
+const QUERY: libc::Ioctl = libc::_IOWR::<Query>(b'f' as u32, 17);
+
+/// The number of the file that is mapped at `address`; `maps` is `/proc/self/maps`.
+fn mapped(maps: &File, address: u64) -> Option<u64> {
+    let mut query = Query {
+        size: size_of::<Query>() as u64,
+        address,
+        ..Query::default()
+    };
+    let to = (&raw mut query).addr() as c_long;
+    // SAFETY: Reads and writes the query, which has no room for names.
+    unsafe { call(libc::SYS_ioctl, &[maps.0, QUERY as c_long, to]) }.ok()?;
+    Some(query.inode)
 }
 
 /// The time, in seconds.
@@ -288,16 +298,13 @@ mod tests {
 
     #[test]
     fn which_file_is_mapped() {
-        let maps = "7f00-8000 r-xp 00000000 fe:00 77 /lib/a b.so\n8000-9000 rw-p 0 00:00 0 \n";
-        assert_eq!(inode(maps, 0x7f00), Some(77));
-        assert_eq!(inode(maps, 0x8000), Some(0));
-        assert_eq!(inode(maps, 0x9000), None);
-        assert_eq!(inode("nothing", 1), None);
+        let maps = File::open(HERE, c"/proc/self/maps", libc::O_RDONLY).unwrap();
         let own = (which_file_is_mapped as *const ()).addr() as u64;
         let exe = status(HERE, c"/proc/self/exe", 0).unwrap();
-        let maps = File::open(HERE, c"/proc/self/maps", libc::O_RDONLY).unwrap();
-        let maps = maps.read(1, usize::MAX).unwrap();
-        assert_eq!(inode(str::from_utf8(&maps).unwrap(), own), Some(exe.st_ino));
+        assert_eq!(mapped(&maps, own), Some(exe.st_ino));
+        let heap = Box::new(0);
+        assert_eq!(mapped(&maps, (&raw const *heap).addr() as u64), Some(0));
+        assert_eq!(mapped(&maps, 0), None);
     }
 
     #[test]

@@ -131,12 +131,18 @@ pub fn is_the_same_everywhere(plan: &Plan, code: &Code, image: &Image<'_>) {
     assert_eq!((&kept, said), (code, summary));
     let entry = 0x1122_3344_5566_7788;
     let first = code
+        .clone()
         .place(PLACES[0].0, PLACES[0].1, entry, !entry)
         .expect("near");
     for place in PLACES {
-        let fresh = code.place(place.0, place.1, entry, !entry).expect("near");
+        let fresh = code
+            .clone()
+            .place(place.0, place.1, entry, !entry)
+            .expect("near");
         assert_eq!(
-            kept.place(place.0, place.1, entry, !entry).expect("near"),
+            kept.clone()
+                .place(place.0, place.1, entry, !entry)
+                .expect("near"),
             fresh
         );
         assert_eq!(named_outside(&fresh, place), planned(plan), "{place:x?}");

@@ -24,7 +24,9 @@ fn code(bytes: &[u8]) -> Placed {
 
 #[track_caller]
 fn placed(code: &Code) -> Placed {
-    code.place(BASE, 0, ENTRY, HOOK).expect("near enough")
+    code.clone()
+        .place(BASE, 0, ENTRY, HOOK)
+        .expect("near enough")
 }
 
 /// The instructions of the trampolines, behind the addresses that they go to.
@@ -172,7 +174,7 @@ fn a_short_jump_and_a_long_one() {
 fn trampolines_that_are_too_far_away() {
     let bytes = [MOVE, FUTEX, SYSCALL, RET].concat();
     let code = Code::new(&plan(&bytes), None, &image(&bytes, &[], &[]), 0).expect("code");
-    let place = |base, bias| code.place(base, bias, ENTRY, HOOK);
+    let place = |base, bias| code.clone().place(base, bias, ENTRY, HOOK);
     assert!(place(BASE + (1 << 40), 0).is_err());
     assert!(place(BASE, 1 << 40).is_err());
     assert!(place(BASE + (1 << 40), 1 << 40).is_ok());
