@@ -134,8 +134,10 @@ fn prepare(
         Some(found) => found,
         None => {
             let (code, summary) = planned(object, breakpoint)?;
-            if let Some(entry) = entry {
-                entry.store(&code.to_bytes(&summary));
+            if let Some(entry) = entry
+                && let Some(bytes) = code.to_bytes(&summary)
+            {
+                entry.store(&bytes);
             }
             (code, summary)
         }
@@ -165,10 +167,10 @@ struct Ready {
 
 /// Makes a plan, and the code for it.
 fn planned(object: &Object, breakpoint: Option<u64>) -> Result<(Code, Summary), String> {
-    let (image, bias) = (
-        object.image().ok_or("its headers are not understood")?,
-        object.bias(),
-    );
+    let (mut image, bias) = (object.bare_image(), object.bias());
+    if breakpoint.is_some() || image.may_have_calls() {
+        image = object.image().ok_or("its headers are not understood")?;
+    }
     let plan = Plan::new(&image, &WANTED);
     if let Some((site, why)) = plan.refused().next() {
         let address = site.address - bias;

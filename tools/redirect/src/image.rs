@@ -6,8 +6,12 @@ use std::ops::Range;
 use gimli::{
     BaseAddresses, CieOrFde, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, UnwindSection,
 };
+use memchr::memmem;
 use object::elf::{self, Dyn64, FileHeader64, ProgramHeader64, Rel64, Rela64, Sym64};
 use object::pod::{Pod, from_bytes, slice_from_bytes};
+
+/// The bytes of a `syscall` instruction.
+pub(crate) const SYSCALL: [u8; 2] = [0x0f, 0x05];
 
 /// How ELF is read here.
 const ENDIAN: object::LittleEndian = object::LittleEndian;
@@ -112,6 +116,14 @@ impl<'a> Image<'a> {
     /// Its code.
     pub fn code(&self) -> impl Iterator<Item = &Segment<'a>> {
         self.segments.iter().filter(|segment| segment.executable)
+    }
+
+    /// Whether the bytes of a `syscall` instruction are anywhere in its code. Without them there is
+    /// nothing to redirect, whatever else is known of it.
+    pub fn may_have_calls(&self) -> bool {
+        let finder = memmem::Finder::new(&SYSCALL);
+        self.code()
+            .any(|segment| finder.find(segment.bytes).is_some())
     }
 
     #[cfg(test)]

@@ -2,80 +2,100 @@
 //! Code as bytes, for whoever keeps it: to make it means to decode all of a library, and the code
 //! for the same library is always the same.
 //!
-//! All numbers have eight bytes, and what has another length is filled up to a multiple of that.
+//! The less there is to read, the sooner a program starts. So numbers have four bytes, and addresses
+//! count from the lowest one. What has another length is filled up to a multiple of that, and the
+//! whole to a multiple of eight.
 
 use crate::code::{Code, FIRST, Jump, Target};
 use crate::fixup::{Fixup, Kind};
 use crate::plan::Summary;
 use crate::unwind;
 
-/// The size of a number.
-const WORD: usize = size_of::<u64>();
+/// The multiple that all has.
+const WHOLE: usize = size_of::<u64>();
+
+/// The bit beside a number that says which of two kinds something is.
+const KIND: u32 = 1 << 31;
 
 impl Code {
-    /// The code as bytes, with what there is to say about it.
-    pub fn to_bytes(&self, summary: &Summary) -> Vec<u8> {
+    /// The code as bytes, with what there is to say about it. `None` if the library is so large
+    /// that its addresses are too far from each other.
+    pub fn to_bytes(&self, summary: &Summary) -> Option<Vec<u8>> {
         let mut all = Writer::default();
         all.words(&summary.words());
+        let jumps = self.jumps.iter().map(|jump| jump.address);
+        let fixups = self.fixups.iter().map(|fixup| fixup.to);
+        let lowest = jumps.chain(fixups).min().unwrap_or(0);
+        let from_lowest = |address: u64| u32::try_from(address.checked_sub(lowest)?).ok();
+        all.words(&[lowest]);
         let counts = [
             self.bytes.len(),
             self.tables,
             self.fixups.len(),
             self.jumps.len(),
         ];
-        all.words(&counts.map(|count| count as u64));
+        all.numbers(&counts.map(|count| count as u32));
         all.bytes(&self.bytes);
         for fixup in &self.fixups {
-            all.words(&[fixup.at.into(), fixup.kind.number(), fixup.to]);
+            let kind = match fixup.kind {
+                Kind::Relative => 0,
+                Kind::Absolute => KIND,
+            };
+            all.numbers(&[fixup.at | kind, from_lowest(fixup.to)?]);
         }
         for jump in &self.jumps {
             let (kind, to) = match jump.target {
-                Target::Trampoline(at) => (0, at.into()),
-                Target::Near(to) => (1, to),
+                Target::Trampoline(at) => (0, at),
+                Target::Near(to) => (KIND, from_lowest(to)?),
             };
-            all.words(&[jump.address, jump.was.len() as u64, kind, to]);
+            let length = jump.was.len() as u32;
+            all.numbers(&[from_lowest(jump.address)?, length | kind, to]);
             all.bytes(&jump.was);
         }
-        all.0
+        all.0.resize(all.0.len().next_multiple_of(WHOLE), 0);
+        Some(all.0)
     }
 
     /// The code that has become these bytes; `None` if there is none that has.
     pub fn from_bytes(bytes: &[u8]) -> Option<(Self, Summary)> {
+        bytes.len().is_multiple_of(WHOLE).then_some(())?;
         let mut all = Reader(bytes);
         let summary = Summary::of(all.words()?);
-        let [length, tables, fixups, jumps] = all.words()?;
-        let [length, tables] = [length, tables].map(|number| usize::try_from(number).ok());
+        let [lowest] = all.words()?;
+        let address = |number: u32| lowest.wrapping_add(number.into());
+        let [length, tables, fixups, jumps] = all.numbers()?.map(|number| number as usize);
         let mut code = Self {
-            bytes: all.bytes(length?)?.to_vec(),
-            tables: tables?,
+            bytes: all.bytes(length)?.to_vec(),
+            tables,
             ..Self::default()
         };
         // No more than there can be.
-        let most = all.0.len() / WORD;
-        code.fixups.reserve(most.min(fixups as usize));
-        code.jumps.reserve(most.min(jumps as usize));
+        code.fixups.reserve(fixups.min(all.0.len()));
+        code.jumps.reserve(jumps.min(all.0.len()));
         for _ in 0..fixups {
-            let [at, kind, to] = all.words()?;
+            let [at, to] = all.numbers()?;
             code.fixups.push(Fixup {
-                at: at.try_into().ok()?,
-                kind: Kind::of(kind)?,
-                to,
+                at: at & !KIND,
+                kind: match at & KIND {
+                    0 => Kind::Relative,
+                    _ => Kind::Absolute,
+                },
+                to: address(to),
             });
         }
         for _ in 0..jumps {
-            let [address, length, kind, to] = all.words()?;
-            let target = match kind {
-                0 => Target::Trampoline(to.try_into().ok()?),
-                1 => Target::Near(to),
-                _ => return None,
-            };
+            let [start, length, to] = all.numbers()?;
             code.jumps.push(Jump {
-                address,
-                was: all.bytes(length.try_into().ok()?)?.to_vec(),
-                target,
+                address: address(start),
+                was: all.bytes((length & !KIND) as usize)?.to_vec(),
+                target: match length & KIND {
+                    0 => Target::Trampoline(to),
+                    _ => Target::Near(address(to)),
+                },
             });
         }
-        (all.0.is_empty() && code.is_whole()).then_some((code, summary))
+        let filled = all.0.len() < WHOLE && all.0.iter().all(|&byte| byte == 0);
+        (filled && code.is_whole()).then_some((code, summary))
     }
 
     /// Whether all is where it may be: what depends on addresses is behind the slots, each jump
@@ -99,21 +119,6 @@ impl Code {
             length.is_some_and(|length| length >= pair[0].was.len() as u64)
         });
         tables.is_some_and(unwind::is_list) && fixups && jumps && apart
-    }
-}
-
-impl Kind {
-    fn number(self) -> u64 {
-        match self {
-            Self::Relative => 0,
-            Self::Absolute => 1,
-        }
-    }
-
-    fn of(number: u64) -> Option<Self> {
-        [Self::Relative, Self::Absolute]
-            .into_iter()
-            .find(|kind| kind.number() == number)
     }
 }
 
@@ -148,11 +153,19 @@ impl Writer {
             .extend(words.iter().flat_map(|word| word.to_le_bytes()));
     }
 
+    fn numbers(&mut self, numbers: &[u32]) {
+        self.0
+            .extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+    }
+
     fn bytes(&mut self, bytes: &[u8]) {
         self.0.extend(bytes);
-        self.0.resize(self.0.len().next_multiple_of(WORD), 0);
+        self.0.resize(self.0.len().next_multiple_of(NUMBER), 0);
     }
 }
+
+/// The size of a number.
+const NUMBER: usize = size_of::<u32>();
 
 /// What is still to be read.
 struct Reader<'a>(&'a [u8]);
@@ -168,8 +181,18 @@ impl<'a> Reader<'a> {
         Some(words)
     }
 
+    fn numbers<const N: usize>(&mut self) -> Option<[u32; N]> {
+        let mut numbers = [0; N];
+        for number in &mut numbers {
+            let (bytes, rest) = self.0.split_first_chunk()?;
+            *number = u32::from_le_bytes(*bytes);
+            self.0 = rest;
+        }
+        Some(numbers)
+    }
+
     fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
-        let whole = length.checked_next_multiple_of(WORD)?;
+        let whole = length.checked_next_multiple_of(NUMBER)?;
         let (bytes, rest) = self.0.split_at_checked(whole)?;
         self.0 = rest;
         Some(&bytes[..length])

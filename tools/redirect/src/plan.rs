@@ -8,13 +8,10 @@ use iced_x86::{Instruction, Mnemonic};
 use memchr::memmem;
 
 use crate::function::{decode, stretches};
-use crate::image::Image;
+use crate::image::{Image, SYSCALL};
 use crate::number::{Number, number};
 use crate::targets::Targets;
 use crate::window::{self, LONG, Pad, Window};
-
-/// The bytes of a `syscall` instruction.
-const SYSCALL: [u8; 2] = [0x0f, 0x05];
 
 /// Why an instruction cannot be redirected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

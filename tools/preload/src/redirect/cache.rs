@@ -73,11 +73,15 @@ impl File {
 
     /// Reads this many bytes, all in one.
     fn read(&self, size: usize) -> Option<Vec<u8>> {
-        let mut bytes = vec![0; size];
+        let mut bytes = Vec::<u8>::with_capacity(size);
         let at = bytes.as_mut_ptr().addr() as c_long;
-        // SAFETY: The kernel writes to these bytes.
-        let read = unsafe { call(libc::SYS_read, &[self.0, at, size as c_long]) };
-        (read == Ok(size as c_long)).then_some(bytes)
+        // SAFETY: The kernel writes to these bytes, and they are there once it has.
+        unsafe {
+            let read = call(libc::SYS_read, &[self.0, at, size as c_long]);
+            (read == Ok(size as c_long)).then_some(())?;
+            bytes.set_len(size);
+        }
+        Some(bytes)
     }
 }
 

@@ -126,7 +126,7 @@ fn rows(code: &Placed, (base, bias): Place) -> Vec<Row> {
 #[track_caller]
 pub fn is_the_same_everywhere(plan: &Plan, code: &Code, image: &Image<'_>) {
     let summary = plan.summary(0);
-    let bytes = code.to_bytes(&summary);
+    let bytes = code.to_bytes(&summary).expect("near each other");
     let (kept, said) = Code::from_bytes(&bytes).expect("it was kept");
     assert_eq!((&kept, said), (code, summary));
     let entry = 0x1122_3344_5566_7788;
@@ -163,7 +163,10 @@ pub fn is_the_same_everywhere(plan: &Plan, code: &Code, image: &Image<'_>) {
     for cut in (0..bytes.len()).step_by(bytes.len() / 1000 + 1) {
         assert_eq!(Code::from_bytes(&bytes[..cut]), None, "{cut}");
     }
-    assert_eq!(Code::from_bytes(&[&bytes[..], &[0; 8]].concat()), None);
+    assert_eq!(bytes.len() % 8, 0);
+    for more in [&[0; 8][..], &[1]] {
+        assert_eq!(Code::from_bytes(&[&bytes[..], more].concat()), None);
+    }
 }
 
 /// Code of one trampoline and a pad.
@@ -182,13 +185,13 @@ fn is_refused(why: &str, change: impl FnOnce(&mut Code)) {
     let before = code.clone();
     change(&mut code);
     assert_ne!(code, before, "{why}");
-    let kept = Code::from_bytes(&code.to_bytes(&Summary::default()));
+    let kept = Code::from_bytes(&code.to_bytes(&Summary::default()).expect("near"));
     assert_eq!(kept, None, "{why}");
 }
 
 #[test]
 fn what_makes_no_sense_is_refused() {
-    let good = code().to_bytes(&Summary::default());
+    let good = code().to_bytes(&Summary::default()).expect("near");
     assert_eq!(Code::from_bytes(&good), Some((code(), Summary::default())));
     is_refused("a place behind the end", |code| {
         code.fixups[0].at = code.bytes.len() as u32 - 3;
@@ -213,7 +216,7 @@ fn what_makes_no_sense_is_refused() {
         code.jumps[1].target = Target::Trampoline(8);
     });
     is_refused("a short jump to nothing", |code| {
-        code.jumps[0].target = Target::Near(CODE);
+        code.jumps[0].target = Target::Near(code.jumps[0].address + 1);
     });
     is_refused("no room for a jump", |code| {
         code.jumps[1].was.pop();
@@ -236,6 +239,13 @@ fn what_makes_no_sense_is_refused() {
         code.tables = code.bytes.len() + 1
     });
     is_refused("no tables", |code| code.tables = code.bytes.len());
+}
+
+#[test]
+fn what_is_too_large_is_not_kept() {
+    let mut code = code();
+    code.fixups[0].to += 1 << 40;
+    assert_eq!(code.to_bytes(&Summary::default()), None);
 }
 
 /// The library was changed under a name that stayed the same.
