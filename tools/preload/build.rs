@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Gives what makes plans of redirection a version, which a kept plan begins with: a number that is
-//! another one whenever a source file changes that a plan may depend on.
+//! Gives what makes the code of redirected libraries a version, by which kept code is known: a number
+//! that is another one whenever a source file changes that the code may depend on.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    // What finds out what there is to redirect, what keeps it, and the decoder's version.
+    // What finds out what there is to redirect, makes the code and keeps it; and the version of
+    // what decodes and encodes instructions.
     let directories = ["../redirect/src", "src/redirect"];
     let mut files = vec!["../Cargo.lock".into(), "src/redirect.rs".into()];
     for directory in directories {

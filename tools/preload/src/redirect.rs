@@ -127,6 +127,9 @@ fn prepare(
     breakpoint: Option<u64>,
     cache: Option<&Cache>,
 ) -> Result<Option<Ready>, String> {
+    if breakpoint.is_none() && object.has_little_code() && !object.bare_image().may_have_calls() {
+        return Ok(None);
+    }
     let entry = cache.and_then(|cache| cache.entry(object, breakpoint));
     let found = entry.as_ref().and_then(|entry| kept(object, entry));
     let was_kept = found.is_some();
@@ -167,10 +170,8 @@ struct Ready {
 
 /// Makes a plan, and the code for it.
 fn planned(object: &Object, breakpoint: Option<u64>) -> Result<(Code, Summary), String> {
-    let (mut image, bias) = (object.bare_image(), object.bias());
-    if breakpoint.is_some() || image.may_have_calls() {
-        image = object.image().ok_or("its headers are not understood")?;
-    }
+    let image = object.image().ok_or("its headers are not understood")?;
+    let bias = object.bias();
     let plan = Plan::new(&image, &WANTED);
     if let Some((site, why)) = plan.refused().next() {
         let address = site.address - bias;
@@ -206,7 +207,7 @@ extern "C" fn objects_changed() {
     for object in gone {
         apply::forget(object);
     }
-    let cache = Cache::open();
+    let cache = (!new.is_empty()).then(Cache::open).flatten();
     for object in new {
         let prepared = prepare(&object, None, cache.as_ref());
         report::prepared(&object, &prepared);

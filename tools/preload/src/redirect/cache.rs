@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Plans that were made before, in a directory: to make one means to decode all of a library,
-//! which takes longer than many a program.
+//! Code that was made before, in a directory: to make it means to decode all of a library, which
+//! takes longer than many a program.
 //!
-//! A plan is found by what tells that a library is the same file as then: its number, its size,
-//! when it was changed, and its program headers; and by what made the plan. Nobody else may have
-//! written it: neither the directory nor a file in it is used if it belongs to another user than
-//! this one, or root. What is wrong about either is no error; the plan is then made anew.
+//! It is found by what tells that a library is the same file as then: its number, its size, when it
+//! was changed, and its program headers; and by what made the code. Nobody else may have written
+//! it: neither the directory nor a file in it is used if it belongs to another user than this one,
+//! or root. What is wrong about either is no error; the code is then made anew.
 //!
 //! The system calls are made without the C library, in which some of them are places where a
 //! thread may be cancelled.
@@ -19,11 +19,8 @@ use core::ops::Range;
 use std::ffi::CString;
 use std::sync::OnceLock;
 
-/// What a file begins with: which planner the plan was made by, and its form. See `build.rs`.
-const PLANNER: u64 = include!(concat!(env!("OUT_DIR"), "/version"));
-
-/// With less code than this, a plan is made as fast as it is found.
-const WORTH: u64 = 64 << 10;
+/// What the code was made by, and the form in which it is kept. See `build.rs`.
+const MAKER: u64 = include!(concat!(env!("OUT_DIR"), "/version"));
 
 /// The largest file that is looked at, in bytes.
 const LARGEST: usize = 1 << 20;
@@ -34,7 +31,7 @@ const SETTLED: i64 = 2;
 /// The directory.
 static DIRECTORY: OnceLock<CString> = OnceLock::new();
 
-/// Has plans looked for, and kept, in this directory.
+/// Has code looked for, and kept, in this directory.
 pub(crate) fn enable(directory: &[u8]) {
     if let Ok(directory) = CString::new(directory)
         && directory.as_bytes().starts_with(b"/")
@@ -111,7 +108,7 @@ pub(super) struct Cache {
     maps: File,
 }
 
-/// The place of a plan.
+/// The place of the code for a library.
 pub(super) struct Entry<'a> {
     directory: &'a File,
     name: CString,
@@ -130,16 +127,15 @@ impl Cache {
         Some(Self { directory, maps })
     }
 
-    /// The place of the plan for this library, and for the hook of what is at `breakpoint` in it.
+    /// The place of the code for this library, and for the hook of what is at `breakpoint` in it.
     /// `None` if there is none.
     pub(super) fn entry(&self, object: &Object, breakpoint: Option<u64>) -> Option<Entry<'_>> {
         let code = object.code()?;
-        (code.end - code.start >= WORTH).then_some(())?;
         let file = status(HERE, &object.file()?, 0)?;
         // It may be another file under this name by now.
         (mapped(&self.maps, code.start)? == file.st_ino).then_some(())?;
         let mut key = vec![
-            PLANNER,
+            MAKER,
             file.st_dev,
             file.st_ino,
             file.st_size as u64,
@@ -174,6 +170,12 @@ impl Kept {
 }
 
 impl Entry<'_> {
+    /// What a file begins with: how much there is of the key, and behind it, and the key.
+    fn head(&self, length: usize) -> impl Iterator<Item = u64> {
+        let lengths = [self.key.len(), length].map(|length| length as u64);
+        lengths.into_iter().chain(self.key.iter().copied())
+    }
+
     /// What was kept there.
     pub(super) fn load(&self) -> Option<Kept> {
         let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
@@ -186,10 +188,10 @@ impl Entry<'_> {
         let file = file.read(size)?;
         let (rest, last) = file.split_last_chunk()?;
         (rest.len() % WORD == 0 && sum(words(rest)) == u64::from_le_bytes(*last)).then_some(())?;
-        let same = words(rest)
-            .take(self.key.len())
-            .eq(self.key.iter().copied());
-        let content = WORD * self.key.len()..rest.len();
+        let head = WORD * self.head(0).count();
+        let length = rest.len().checked_sub(head)?;
+        let same = words(&rest[..head]).eq(self.head(length));
+        let content = head..rest.len();
         same.then_some(Kept { file, content })
     }
 
@@ -199,8 +201,8 @@ impl Entry<'_> {
             return;
         }
         debug_assert_eq!(bytes.len() % WORD, 0);
-        let key = self.key.iter().flat_map(|word| word.to_le_bytes());
-        let mut bytes: Vec<u8> = key.chain(bytes.iter().copied()).collect();
+        let head = self.head(bytes.len()).flat_map(u64::to_le_bytes);
+        let mut bytes: Vec<u8> = head.chain(bytes.iter().copied()).collect();
         bytes.extend(sum(words(&bytes)).to_le_bytes());
         // SAFETY: Touches nothing.
         let process = unsafe { call(libc::SYS_getpid, &[]) }.unwrap_or_default();
@@ -321,6 +323,76 @@ mod tests {
         own.st_mode = 0o700;
         own.st_uid = own.st_uid.wrapping_add(1);
         assert!(!is_trusted(&own));
+    }
+
+    /// A place in the directory.
+    fn entry<'a>(directory: &'a File, key: &[u64]) -> Entry<'a> {
+        Entry {
+            directory,
+            name: c"name".to_owned(),
+            key: key.to_vec(),
+            changed: 0,
+        }
+    }
+
+    fn load(entry: &Entry<'_>) -> Option<Vec<u8>> {
+        Some(entry.load()?.bytes().to_vec())
+    }
+
+    #[test]
+    fn what_is_kept_is_found_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = CString::new(directory.path().to_str().unwrap()).unwrap();
+        let opened = File::open(HERE, &path, libc::O_PATH | libc::O_DIRECTORY).unwrap();
+        let own = entry(&opened, &[1, 2]);
+        assert_eq!(load(&own), None);
+        let content: Vec<u8> = (0..64).collect();
+        own.store(&content);
+        assert_eq!(load(&own), Some(content.clone()));
+        // It was kept for another library, or by another planner.
+        assert_eq!(load(&entry(&opened, &[1, 3])), None);
+        assert_eq!(load(&entry(&opened, &[1])), None);
+        let longer = entry(&opened, &[1, 2, 0x0706_0504_0302_0100]);
+        assert_eq!(load(&longer), None);
+        own.store(&[]);
+        assert_eq!(load(&own), Some(Vec::new()));
+        let soon = now().unwrap();
+        Entry {
+            changed: soon,
+            ..entry(&opened, &[1, 2])
+        }
+        .store(&content);
+        assert_eq!(load(&own), Some(Vec::new()), "the library may change again");
+        let names: Vec<_> = std::fs::read_dir(&directory).unwrap().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+    }
+
+    #[test]
+    fn what_is_damaged_is_not_used() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = CString::new(directory.path().to_str().unwrap()).unwrap();
+        let opened = File::open(HERE, &path, libc::O_PATH | libc::O_DIRECTORY).unwrap();
+        let own = entry(&opened, &[1, 2]);
+        own.store(&[7; 64]);
+        let file = directory.path().join("name");
+        let good = std::fs::read(&file).unwrap();
+        for length in 0..good.len() {
+            std::fs::write(&file, &good[..length]).unwrap();
+            assert_eq!(load(&own), None, "{length} bytes");
+        }
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            std::fs::write(&file, &bad).unwrap();
+            assert_eq!(load(&own), None, "byte {at}");
+        }
+        std::fs::write(&file, [&good[..], &[0; 8]].concat()).unwrap();
+        assert_eq!(load(&own), None, "more");
+        std::fs::write(&file, &good).unwrap();
+        assert_eq!(load(&own), Some(vec![7; 64]));
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(load(&own), None, "others may write to it");
     }
 
     #[test]

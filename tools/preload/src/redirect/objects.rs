@@ -96,6 +96,13 @@ impl Object {
             .reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
     }
 
+    /// Whether its code is looked through as fast as what was found out before is read.
+    pub(crate) fn has_little_code(&self) -> bool {
+        const LITTLE: u64 = 64 << 10;
+        self.code()
+            .is_none_or(|code| code.end - code.start < LITTLE)
+    }
+
     /// Whether one segment has all these addresses.
     pub(crate) fn is_one_piece(&self, wanted: Range<u64>) -> bool {
         self.segments()
