@@ -298,7 +298,10 @@ fn trials_of(boot: &Boot, only: &[String], all: bool) -> Vec<Stage> {
     if !all && tests.is_empty() {
         return Vec::new();
     }
-    let sides = SIDES.iter().zip([vec!["preload".to_owned()], Vec::new()]);
+    let counted: &[&str] = if boot.counts() { &[] } else { &["counted"] };
+    let without = [&["preload", "counted"], counted];
+    let without = without.map(|kinds| kinds.iter().map(|&kind| kind.to_owned()).collect());
+    let sides = SIDES.iter().zip(without);
     let stage = |(side, without)| Stage::Trials {
         build: format!("{}/{side}", boot.name),
         program: format!("{DIRECTORY}/check-{side}"),

@@ -7,6 +7,10 @@
  */
 #include "pthreads.h"
 
+static void nothing(void)
+{
+}
+
 static const struct {
 	const char *name;
 	void (*play)(void);
@@ -38,6 +42,7 @@ static const struct {
 	{ "sandboxed", sandboxed },
 	{ "registers", registers },
 	{ "cost", cost },
+	{ "nothing", nothing },
 	{ NULL, NULL },
 };
 

@@ -3,8 +3,9 @@
 //! library all the same.
 //!
 //! Run with `librfutex_preload.so` in `LD_PRELOAD`, it tests that library; run
-//! without, it tests itself against the kernel. Trials of the kind `preload`
-//! are about the library alone.
+//! without, it tests itself against the kernel. Trials of the kinds `preload`
+//! and `counted` are about the library alone; the latter are for a processor
+//! that counts time in instructions.
 
 mod call;
 mod device;
@@ -32,13 +33,13 @@ fn trial(path: &str, run: fn()) -> Trial {
     })
 }
 
-/// The tests of a module; those after `preload:` are about the library.
+/// The tests of a module; those behind the name of a kind are of that kind.
 macro_rules! trials {
-    ($module:ident: $($name:ident),* $(; preload: $($own:ident),*)?) => {
+    ($module:ident: $($name:ident),* $(; $kind:ident: $($own:ident),*)*) => {
         [
             $(trial(concat!("check::", stringify!($module), "::", stringify!($name)), $module::$name),)*
             $($(trial(concat!("check::", stringify!($module), "::", stringify!($own)), $module::$own)
-                .with_kind("preload"),)*)?
+                .with_kind(stringify!($kind)),)*)*
         ]
     };
 }
@@ -81,7 +82,8 @@ fn main() -> ExitCode {
         by_number, closed, registers, exceptions, many_threads, privileges, privileged_program,
         sandboxed;
         preload: cost, without_the_device, required_without_the_device, refused,
-            sandboxed_from_the_beginning, plans_are_kept],
+            sandboxed_from_the_beginning, plans_are_kept;
+        counted: starts_soon],
     );
     trials.extend(trials![tracer:; preload: theirs_first, ours_first]);
     libtest_mimic::run(&args, trials).exit_code()

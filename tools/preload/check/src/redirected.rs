@@ -446,6 +446,35 @@ pub fn sandboxed_from_the_beginning() {
     }
 }
 
+/// A program starts soon if everything is kept: the tables alone that are needed to decode and to
+/// encode instructions take longer to make than what there is to do then.
+pub fn starts_soon() {
+    /// How many times as long it takes if nothing is kept.
+    const TIMES: u32 = 8;
+    /// Of so many starts, the fastest counts.
+    const TRIES: usize = 5;
+    let directory = tempfile::tempdir().expect("a directory");
+    let start = |redirect: &str, cache: &std::path::Path| {
+        let mut command = command("pthreads", &["nothing"]);
+        command
+            .env_remove("RFUTEX_PRELOAD_REPORT")
+            .env("RFUTEX_PRELOAD_REDIRECT", redirect)
+            .env("RFUTEX_PRELOAD_CACHE", cache);
+        let tries = (0..TRIES).map(|_| {
+            let begin = std::time::Instant::now();
+            said(command.output().expect("pthreads"));
+            begin.elapsed()
+        });
+        tries.min().expect("a try")
+    };
+    let nowhere = std::path::Path::new("");
+    let plain = start("0", nowhere);
+    let fresh = start("1", nowhere).saturating_sub(plain);
+    let kept = start("1", directory.path()).saturating_sub(plain);
+    println!("{plain:?}; redirected {fresh:?} more, {kept:?} if everything is kept");
+    assert!(kept * TIMES < fresh, "{kept:?}, {fresh:?}");
+}
+
 /// What is found out about the C library and the loader is kept, and used by who may trust it.
 pub fn plans_are_kept() {
     use std::fs;
