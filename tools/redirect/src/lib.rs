@@ -23,6 +23,7 @@ mod plan;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod trampoline;
 mod unwind;
 mod window;
 
