@@ -3,7 +3,7 @@
 //! before and after its copy.
 
 use super::each::key_of;
-use crate::harness::{PAGE, Waiter, fx};
+use crate::harness::{Feature, PAGE, Waiter, fx};
 use crate::memory::{
     AioRing, Disk, LoopDevice, Mount, Overlay, Region, RegionWord, file_in, folio_of, mapping_of,
     rw,
@@ -34,8 +34,9 @@ fn same(word: Word<'static>, again: Word<'static>) {
     waiter.woken();
 }
 
-/// A file that was written at once lies on folios of many sizes.
+/// A file that was written at once lies on folios of many sizes, if the kernel can have huge pages.
 fn large_folios(fstype: &'static str) {
+    Feature::Thp.need();
     const LEN: usize = 256 << 10;
     let disk = Disk::new(fstype);
     let file = file_in(disk.path(), "file", LEN);

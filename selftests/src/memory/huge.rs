@@ -2,7 +2,7 @@
 //! Huge pages: transparent ones, made, split and collapsed; and those of hugetlbfs.
 
 use super::{HUGE, Mount, Region, Setting, file_in, folio_if_present, folio_of, page_of, rw};
-use crate::harness::{Feature, PAGE, until};
+use crate::harness::{PAGE, until};
 use nix::sys::mman::MapFlags;
 use procfs::PhysicalPageFlags;
 use rfutex::Word;
@@ -38,7 +38,6 @@ fn assert_huge(region: &Region) {
 /// it is skipped if the kernel has none.
 #[track_caller]
 pub fn thp(len: usize) -> Region {
-    Feature::Thp.need();
     assert!(len.is_multiple_of(HUGE), "{len:#x} bytes are no huge pages");
     let region = Region::reserve(len, HUGE);
     region.map_over_anonymous(0, len);
@@ -52,7 +51,6 @@ pub fn thp(len: usize) -> Region {
 /// test that asks for it is skipped if the kernel has none.
 #[track_caller]
 pub fn huge_tmpfs(name: &str, len: usize) -> (Mount, File) {
-    Feature::Thp.need();
     let mount = Mount::tmpfs("huge=always");
     let file = file_in(mount.path(), name, len);
     let region = Region::shared(&file, 0, len);

@@ -2,7 +2,7 @@
 //! Mounted file systems.
 
 use super::Region;
-use crate::harness::PAGE;
+use crate::harness::{Feature, PAGE};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::statvfs::statvfs;
@@ -45,9 +45,13 @@ impl Mount {
         mount
     }
 
-    /// Mounts a tmpfs with the options `data`.
+    /// Mounts a tmpfs with the options `data`. A test that asks for transparent huge pages there is
+    /// skipped if the kernel has none.
     #[track_caller]
     pub fn tmpfs(data: &str) -> Self {
+        if data.contains("huge=") && !data.contains("huge=never") {
+            Feature::Thp.need();
+        }
         Self::new(Path::new("none"), "tmpfs", data)
     }
 

@@ -2,7 +2,7 @@
 //! Ranges of addresses that a test maps, cuts, moves and maps over.
 
 use super::HUGE;
-use crate::harness::PAGE;
+use crate::harness::{Feature, PAGE};
 use nix::sys::mman::{
     MRemapFlags, MapFlags, ProtFlags, mmap, mmap_anonymous, mprotect, mremap, munmap,
 };
@@ -310,9 +310,15 @@ impl Region {
         nix::Error::result(result).map(drop)
     }
 
-    /// madvise(2) with `advice`, a `MADV_*`, on all of it.
+    /// madvise(2) with `advice`, a `MADV_*`, on all of it. A test that asks for transparent huge
+    /// pages is skipped if the kernel has none; and to keep them away is to do nothing there.
     #[track_caller]
     pub fn advise(&self, advice: i32) {
+        match advice {
+            libc::MADV_HUGEPAGE => Feature::Thp.need(),
+            libc::MADV_NOHUGEPAGE if Feature::Thp.is_lacking() => return,
+            _ => (),
+        }
         self.try_advise(0, self.len, advice)
             .unwrap_or_else(|error| panic!("madvise {advice}: {error}"));
     }
