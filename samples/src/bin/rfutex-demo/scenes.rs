@@ -159,9 +159,13 @@ pub fn private(screen: &mut Screen, rfutex: &Rfutex) -> Result<()> {
     Ok(())
 }
 
-/// Two threads meet on a page inside a huge page.
+/// Two threads meet on a page inside a huge page, if the kernel has such pages.
 pub fn huge(screen: &mut Screen, rfutex: &Rfutex) -> Result<()> {
     screen.title("3. Inside a huge page");
+    if !Path::new("/sys/kernel/mm/transparent_hugepage").exists() {
+        screen.say("This kernel has no transparent huge pages.");
+        return Ok(());
+    }
     let file = memfd_create("rfutex-demo", MFdFlags::MFD_CLOEXEC)?;
     ftruncate(&file, HUGE.try_into()?)?;
     let whole = Mapping::of_file(&file, 0, HUGE, HUGE)?;
