@@ -99,12 +99,17 @@ pub fn architecture(places: &Places) -> Result<Architecture> {
 /// One of the kernel's own tests of locks in Rust, which run while it boots, wants interrupts to be
 /// off under such a lock. With PREEMPT_RT they are not, and the test warns. So the kernel's own
 /// tests do not run there. Those of the module do: the guest sets the filter anew before it loads it.
+///
+/// Debian's kernels clear each page that is allocated. For one to which compaction moves another,
+/// this is in vain, and where a processor is emulated it may take a millisecond: minutes for all.
 pub fn command_line(places: &Places) -> Result<Vec<String>> {
-    let is_rt = places.built_in()?.contains("PREEMPT_RT");
-    Ok(is_rt
-        .then(|| "kunit.filter_glob=none".to_owned())
-        .into_iter()
-        .collect())
+    let built_in = places.built_in()?;
+    let told = [
+        ("PREEMPT_RT", "kunit.filter_glob=none"),
+        ("INIT_ON_ALLOC_DEFAULT_ON", "init_on_alloc=0"),
+    ];
+    let told = told.iter().filter(|(option, _)| built_in.contains(*option));
+    Ok(told.map(|(_, word)| (*word).to_owned()).collect())
 }
 
 /// Refuses a kernel in which the tests could not run or would see nothing.
