@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::iter;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -14,20 +13,18 @@ use super::list::Program;
 use super::{Boot, Side, test};
 use crate::bench::columns;
 
-/// The columns: those of instructions are from one boot, those of time from the other.
-const HEAD: [&str; 8] = [
-    "Program",
-    "Instructions on futex(2), in 10^9",
-    "by page",
-    "by VMA",
-    "Seconds on futex(2)",
-    "by page",
-    "by VMA",
-    "Calls on the device, and to the kernel",
-];
+/// The columns, if what is there is what the first of them says, on futex(2).
+fn head(unit: &'static str) -> [&'static str; 5] {
+    let calls = "Calls on the device, and to the kernel";
+    ["Program", unit, "by page", "by VMA", calls]
+}
 
-/// What is below this line of a page, [`Table::keep`] has written.
-const WRITTEN: &str = ".. What follows is written by make check-programs.\n";
+/// What begins a part of a page that [`Table::keep`] has written, with the part's name. It goes to
+/// the next one, or to the end.
+const WRITTEN: &str = ".. Written by make check-programs: ";
+
+/// The part of the page about the programs themselves.
+const PROGRAMS: &str = "programs";
 
 /// Runs of programs.
 #[derive(Debug, Default)]
@@ -136,59 +133,78 @@ impl Table {
         Some(self.cost(boot, side, program)? / theirs)
     }
 
-    /// The columns of a program, but for its name.
-    fn row(&self, program: &Program) -> [String; 7] {
-        let theirs = |boot, unit: f64| {
-            let cost = self.cost(boot, Side::Futex, program);
-            cost.map_or_else(String::new, |cost| format!("{:.2}", cost / unit))
-        };
-        let ours = |boot, side| {
+    /// What a program came to in a machine, as a row of a table.
+    fn row(&self, boot: Boot, program: &Program) -> [String; 5] {
+        let theirs = self.cost(boot, Side::Futex, program);
+        let ours = |side| {
             let ratio = self.ratio(boot, side, program);
             ratio.map_or_else(String::new, |ratio| format!("{ratio:.3}"))
         };
         let calls = self
-            .run(Boot::Time, Side::Page, program)
-            .or_else(|| self.run(Boot::Instructions, Side::Page, program))
+            .run(boot, Side::Page, program)
             .and_then(|run| run.calls)
             .unwrap_or_default();
         [
-            theirs(Boot::Instructions, 100.0),
-            ours(Boot::Instructions, Side::Page),
-            ours(Boot::Instructions, Side::Vma),
-            theirs(Boot::Time, 100.0),
-            ours(Boot::Time, Side::Page),
-            ours(Boot::Time, Side::Vma),
+            program.name.clone(),
+            theirs.map_or_else(String::new, |cost| format!("{:.2}", cost / 100.0)),
+            ours(Side::Page),
+            ours(Side::Vma),
             format!("{}, {}", calls.device, calls.kernel),
         ]
     }
 
-    /// Writes it to a page of the documentation, with what the programs do and why they may take
-    /// more than others, in place of what was there.
+    /// Writes it to a page of the documentation, in place of what was there: a table for each
+    /// machine, and what the programs do and why they may take more than others.
     pub fn keep(&self, page: &Path) -> Result<()> {
         let context = || page.display().to_string();
-        let text = fs::read_to_string(page).with_context(context)?;
-        let (before, _) = text.split_once(WRITTEN).with_context(context)?;
-        let line = |cells: &mut dyn Iterator<Item = &str>| {
-            let cells: Vec<_> = cells.map(|cell| format!("\"{cell}\"")).collect();
+        let mut text = fs::read_to_string(page).with_context(context)?;
+        for &boot in &self.boots {
+            text = with_part(&text, boot.name(), &self.csv(boot)).with_context(context)?;
+        }
+        text = with_part(&text, PROGRAMS, &self.descriptions()).with_context(context)?;
+        fs::write(page, text).with_context(context)
+    }
+
+    /// The table of a machine, as reStructuredText has it.
+    fn csv(&self, boot: Boot) -> String {
+        let line = |cells: &[&str]| {
+            let cells: Vec<_> = cells.iter().map(|cell| format!("\"{cell}\"")).collect();
             format!("   {}\n", cells.join(", "))
         };
-        let mut text = format!("{before}{WRITTEN}\n.. csv-table::\n   :header-rows: 1\n\n");
-        text += &line(&mut HEAD.into_iter());
+        let mut text = ".. csv-table::\n   :header-rows: 1\n\n".to_owned();
+        text += &line(&head(boot.unit()));
         for program in &self.programs {
-            let row = self.row(program);
-            text += &line(&mut iter::once(&program.name).chain(&row).map(String::as_str));
+            text += &line(&self.row(boot, program).each_ref().map(String::as_str));
         }
+        text
+    }
+
+    /// What the programs do, and why they may take more than others.
+    fn descriptions(&self) -> String {
+        let mut paragraphs = Vec::new();
         for Program {
             name, what, why, ..
         } in &self.programs
         {
-            text += &format!("\n``{name}``\n   {what}.\n");
+            let mut text = format!("``{name}``\n   {what}.\n");
             if !why.is_empty() {
                 text += &format!("   {why}\n");
             }
+            paragraphs.push(text);
         }
-        fs::write(page, text).with_context(context)
+        paragraphs.join("\n")
     }
+}
+
+/// `page` with the part that has this name replaced by `text`; `None` if it has no such part.
+fn with_part(page: &str, name: &str, text: &str) -> Option<String> {
+    let mark = format!("{WRITTEN}{name}.\n");
+    let (before, rest) = page.split_once(&mark)?;
+    let after = rest.find(WRITTEN).map(|at| format!("\n{}", &rest[at..]));
+    Some(format!(
+        "{before}{mark}\n{text}{}",
+        after.unwrap_or_default()
+    ))
 }
 
 /// The tests of a program in these machines.
@@ -215,12 +231,14 @@ fn calls(program: &Program, side: Side, run: &Run) -> Option<&'static str> {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut lines = columns(&HEAD, HEAD.len());
-        for program in &self.programs {
-            let row = self.row(program);
-            lines.add_row(iter::once(&program.name).chain(&row));
+        for &boot in &self.boots {
+            let head = head(boot.unit());
+            let mut lines = columns(&head, head.len());
+            for program in &self.programs {
+                lines.add_row(self.row(boot, program));
+            }
+            writeln!(f, "{}", lines.trim_fmt())?;
         }
-        writeln!(f, "{}", lines.trim_fmt())?;
         let wrong = self.objections();
         for line in &wrong {
             writeln!(f, "wrong: {line}")?;
@@ -327,18 +345,29 @@ mod tests {
         write("Nothing is to be written here.\n");
         assert!(table.keep(&page).is_err());
 
-        write(&format!("Before.\n\n{WRITTEN}The old table.\n"));
+        write(&format!(
+            "Before.\n\n{WRITTEN}1 cpu.\n\nThe old table.\n\nBetween, and kept.\n"
+        ));
+        assert!(table.keep(&page).is_err(), "nothing about the programs");
+
+        write(&format!(
+            "Before.\n\n{WRITTEN}1 cpu.\n\nThe old table.\n\n{WRITTEN}2 cpus.\n\nAnother.\n\n{WRITTEN}programs.\n\nOld.\n"
+        ));
         table.keep(&page).unwrap();
         let text = fs::read_to_string(&page).unwrap();
+        let row = "   \"p\", \"4.00\", \"0.950\", \"1.000\", \"1, 0\"\n";
+        assert!(
+            text.ends_with(&format!(
+                "{row}\n{WRITTEN}2 cpus.\n\nAnother.\n\n{WRITTEN}programs.\n\n``p``\n   what.\n"
+            )),
+            "{text}"
+        );
         assert!(text.starts_with("Before.\n"), "{text}");
-        assert!(!text.contains("old"), "{text}");
-        let row = "\n   \"p\", \"4.00\", \"0.950\", \"1.000\", \"\", \"\", \"\", \"1, 0\"\n";
-        assert!(text.contains(row), "{text}");
-        assert!(text.ends_with("\n\n``p``\n   what.\n"), "{text}");
+        assert!(!text.contains("ld"), "{text}");
 
         table.programs[0].why = "Because.".to_owned();
         table.keep(&page).unwrap();
-        let text = fs::read_to_string(&page).unwrap();
-        assert!(text.ends_with("\n   what.\n   Because.\n"), "{text}");
+        let again = fs::read_to_string(&page).unwrap();
+        assert_eq!(again, format!("{text}   Because.\n"));
     }
 }
