@@ -12,10 +12,11 @@ setup debug
 out=$TOP/build/doc
 mkdir -p "$MODULES"
 
-# Through kbuild, which alone knows the flags; RFUTEX_DOC has Kbuild do it.
-rm -rf "$MODULES/doc" "$out"
+# Through kbuild, which alone knows the flags; RFUTEX_DOC has Kbuild do it. It builds the
+# module as well: the lab build, which the tests need.
+rm -rf "$out" "$MODULES/lab/rust/doc.stamp"
 locked with_spinner doc "$MODULES/doc.log" make -C "$TOP" --no-print-directory modules \
-	KDIR="$KDIR" MO="$MODULES/doc" RFUTEX_LAB=y RFUTEX_DOC="$out/module"
+	KDIR="$KDIR" MO="$MODULES/lab" RFUTEX_LAB=y RFUTEX_DOC="$out/module"
 with_spinner doc "$MODULES/cargo-doc.log" env --chdir="$TOP/tools" RUSTDOCFLAGS=-Dwarnings \
 	cargo doc --workspace --no-deps --document-private-items --locked --target "$target"
 mkdir -p "$out"
