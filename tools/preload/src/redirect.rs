@@ -10,6 +10,7 @@
 
 mod apply;
 mod cache;
+mod call;
 mod entry;
 mod exec;
 mod objects;

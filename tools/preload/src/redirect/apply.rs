@@ -8,8 +8,8 @@
 //! execute what it has written finds that out with the trampolines, which are mapped first, nothing
 //! of the library has changed then.
 
+use super::call::{File, call};
 use super::objects::Object;
-use crate::kernel;
 use core::ffi::{c_long, c_void};
 use core::ops::Range;
 use core::slice;
@@ -51,34 +51,8 @@ pub(crate) struct Prepared {
     tables: u64,
 }
 
-/// An open file in memory.
-#[derive(Debug)]
-struct File(c_long);
-
-impl Drop for File {
-    fn drop(&mut self) {
-        // SAFETY: It is this file's number.
-        let _ = unsafe { call(libc::SYS_close, &[self.0]) };
-    }
-}
-
-/// Makes a system call with up to six arguments. An error is its number.
-///
-/// # Safety
-///
-/// That of the system call.
-pub(super) unsafe fn call(number: c_long, given: &[c_long]) -> Result<c_long, i32> {
-    let mut args = [0; 6];
-    args[..given.len()].copy_from_slice(given);
-    // SAFETY: The caller's promise.
-    let result = unsafe { kernel::call(number, &args) };
-    match kernel::error(result) {
-        None => Ok(result),
-        Some(error) => Err(error),
-    }
-}
-
 impl File {
+    /// A new one in memory.
     fn new() -> Result<Self, String> {
         let name = c"rfutex".as_ptr().addr() as c_long;
         let flags = c_long::from(libc::MFD_CLOEXEC);

@@ -6,12 +6,9 @@
 //! was changed, and its program headers; and by what made the code. Nobody else may have written
 //! it: neither the directory nor a file in it is used if it belongs to another user than this one,
 //! or root. What is wrong about either is no error; the code is then made anew.
-//!
-//! The system calls are made without the C library, in which some of them are places where a
-//! thread may be cancelled.
 
 use super::WANTED;
-use super::apply::call;
+use super::call::{File, call};
 use super::objects::Object;
 use core::ffi::{CStr, c_long};
 use core::mem::MaybeUninit;
@@ -38,16 +35,6 @@ pub(crate) fn enable(directory: &[u8]) {
     {
         // There is one environment.
         let _ = DIRECTORY.set(directory);
-    }
-}
-
-/// An open file.
-struct File(c_long);
-
-impl Drop for File {
-    fn drop(&mut self) {
-        // SAFETY: It is this file's number.
-        let _ = unsafe { call(libc::SYS_close, &[self.0]) };
     }
 }
 
@@ -325,6 +312,12 @@ mod tests {
         assert!(!is_trusted(&own));
     }
 
+    /// An open directory.
+    fn opened(directory: &tempfile::TempDir) -> File {
+        let path = CString::new(directory.path().to_str().unwrap()).unwrap();
+        File::open(HERE, &path, libc::O_PATH | libc::O_DIRECTORY).unwrap()
+    }
+
     /// A place in the directory.
     fn entry<'a>(directory: &'a File, key: &[u64]) -> Entry<'a> {
         Entry {
@@ -342,8 +335,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_found_again() {
         let directory = tempfile::tempdir().unwrap();
-        let path = CString::new(directory.path().to_str().unwrap()).unwrap();
-        let opened = File::open(HERE, &path, libc::O_PATH | libc::O_DIRECTORY).unwrap();
+        let opened = opened(&directory);
         let own = entry(&opened, &[1, 2]);
         assert_eq!(load(&own), None);
         let content: Vec<u8> = (0..64).collect();
@@ -371,8 +363,7 @@ mod tests {
     fn what_is_damaged_is_not_used() {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
-        let path = CString::new(directory.path().to_str().unwrap()).unwrap();
-        let opened = File::open(HERE, &path, libc::O_PATH | libc::O_DIRECTORY).unwrap();
+        let opened = opened(&directory);
         let own = entry(&opened, &[1, 2]);
         own.store(&[7; 64]);
         let file = directory.path().join("name");
