@@ -171,24 +171,23 @@ const NUMBER: usize = size_of::<u32>();
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn words<const N: usize>(&mut self) -> Option<[u64; N]> {
-        let mut words = [0; N];
-        for word in &mut words {
+    /// The next chunks, all of the same size.
+    fn chunks<const SIZE: usize, const N: usize>(&mut self) -> Option<[[u8; SIZE]; N]> {
+        let mut chunks = [[0; SIZE]; N];
+        for chunk in &mut chunks {
             let (bytes, rest) = self.0.split_first_chunk()?;
-            *word = u64::from_le_bytes(*bytes);
+            *chunk = *bytes;
             self.0 = rest;
         }
-        Some(words)
+        Some(chunks)
+    }
+
+    fn words<const N: usize>(&mut self) -> Option<[u64; N]> {
+        Some(self.chunks()?.map(u64::from_le_bytes))
     }
 
     fn numbers<const N: usize>(&mut self) -> Option<[u32; N]> {
-        let mut numbers = [0; N];
-        for number in &mut numbers {
-            let (bytes, rest) = self.0.split_first_chunk()?;
-            *number = u32::from_le_bytes(*bytes);
-            self.0 = rest;
-        }
-        Some(numbers)
+        Some(self.chunks()?.map(u32::from_le_bytes))
     }
 
     fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
