@@ -46,7 +46,7 @@ use interrupt::Interrupt;
 use own::{Brought, Job};
 use report::Report;
 use session::{Places, Session};
-use stock::Stock;
+use stock::StockKernel;
 use terminal::Terminal;
 use vng::{Limits, Machine};
 
@@ -84,12 +84,8 @@ struct Options {
     /// The directory with busybox and bash for a guest of another architecture
     #[arg(long, value_name = "DIR", global = true)]
     guest_tools: Option<PathBuf>,
-    /// A root directory of Debian's, with the kernel RELEASE in it, of which the headers are in KDIR
-    #[arg(long, value_name = "DIR", requires = "release", global = true)]
-    stock: Option<PathBuf>,
-    /// The release of that kernel
-    #[arg(long, value_name = "RELEASE", requires = "stock", global = true)]
-    release: Option<String>,
+    #[command(flatten)]
+    stock: StockKernel,
     /// Processors of the VM
     #[arg(long, value_name = "N", default_value_t = 2, global = true)]
     cpus: u32,
@@ -263,10 +259,7 @@ impl Options {
             programs: full(&self.programs)?,
             cache: full(&self.cache)?,
             guest_tools: self.guest_tools.as_ref().map(full).transpose()?,
-            stock: match (&self.stock, &self.release) {
-                (Some(root), Some(release)) => Some(Stock::new(full(root)?, release)),
-                _ => None,
-            },
+            stock: self.stock.chosen()?,
         })
     }
 

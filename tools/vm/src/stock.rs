@@ -3,10 +3,11 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use clap::Args;
 use rfutex_guest::plan::{DIR, HOST, HostRoot, Place, Stage};
 
 use crate::root::Root;
@@ -22,6 +23,30 @@ const ENVIRONMENT: [(&str, &str); 3] = [
     ("TERM", "dumb"),
 ];
 
+/// One of Debian's own kernels, if it is to be that.
+#[derive(Args, Clone, Debug)]
+pub struct StockKernel {
+    /// A root directory of Debian's, with the kernel RELEASE in it, of which the headers are in KDIR
+    #[arg(long, value_name = "DIR", requires = "release", global = true)]
+    stock: Option<PathBuf>,
+    /// The release of that kernel
+    #[arg(long, value_name = "RELEASE", requires = "stock", global = true)]
+    release: Option<String>,
+}
+
+impl StockKernel {
+    /// The kernel.
+    pub fn chosen(&self) -> Result<Option<Stock>> {
+        let (Some(root), Some(release)) = (&self.stock, &self.release) else {
+            return Ok(None);
+        };
+        Ok(Some(Stock {
+            root: path::absolute(root)?,
+            release: release.clone(),
+        }))
+    }
+}
+
 /// A kernel of Debian's.
 #[derive(Clone, Debug)]
 pub struct Stock {
@@ -32,14 +57,6 @@ pub struct Stock {
 }
 
 impl Stock {
-    /// The kernel `release` in `root`.
-    pub fn new(root: PathBuf, release: &str) -> Self {
-        Self {
-            root,
-            release: release.to_owned(),
-        }
-    }
-
     /// The kernel's image.
     pub fn image(&self) -> PathBuf {
         self.root.join(format!("boot/vmlinuz-{}", self.release))
