@@ -58,23 +58,38 @@ fn attempt<R>(
     visitor: &mut impl Visit<R>,
 ) -> Result<Result<R, DeferredPut>> {
     super::check_range(addr)?;
-    let (page, writable) = match PageRef::get(addr, Access::Write) {
+    let (page, found_for) = match PageRef::get(addr, Access::Write) {
         Err(error) if error == EFAULT && access == Access::Read => {
-            (PageRef::get(addr, Access::Read)?, false)
+            (PageRef::get(addr, Access::Read)?, Access::Read)
         }
-        page => (page?, true),
+        page => (page?, Access::Write),
     };
     let lock = FolioLock::take(&page)?;
     let mapping = match page.mapping() {
         Mapping::File(mapping) => mapping,
-        Mapping::Anonymous if writable => {
+        Mapping::Anonymous if found_for == Access::Write => {
             return Ok(visitor.visit(&Borrowed::in_process(addr, Some(&page))?));
         }
-        Mapping::None if lock.is_moving() => {
-            trace::retry(Resolver::Locked, Step::NoMapping);
+        Mapping::Anonymous => {
+            drop(lock);
+            PageRef::get(addr, Access::Write)?;
+            trace::retry(Resolver::Locked, Step::MappingChanged);
             return Ok(Err(DeferredPut::Nothing));
         }
-        _ => return Err(EFAULT),
+        Mapping::None => {
+            let moving = lock.is_moving();
+            drop(lock);
+            if !moving && page.is_still_at(addr, found_for) {
+                return Err(EFAULT);
+            }
+            let step = if moving {
+                Step::NoMapping
+            } else {
+                Step::HostGone
+            };
+            trace::retry(Resolver::Locked, step);
+            return Ok(Err(DeferredPut::Nothing));
+        }
     };
     let rcu = rcu::read_lock();
     let result = match page.host(mapping, &rcu) {

@@ -69,7 +69,7 @@ impl Resolve for Page {
                     Mapping::File(mapping) => on_file(page, mapping, addr, any_file, &mut visitor)?,
                     Mapping::Anonymous => on_anonymous(&page, addr, &mut visitor)?,
                     Mapping::None => {
-                        wait_until_settled(&page)?;
+                        settle(&page, addr, Access::Write)?;
                         drop(page);
                         Err(DeferredPut::Nothing)
                     }
@@ -109,7 +109,7 @@ fn slowly<R>(
         match found {
             Found::File(page, mapping) => on_file(page, mapping, addr, any_file, &mut visitor),
             Found::Anonymous(page) => on_anonymous(&page, addr, &mut visitor),
-            Found::Moving => Ok(Err(DeferredPut::Nothing)),
+            Found::Changing => Ok(Err(DeferredPut::Nothing)),
         }
     })
 }
@@ -131,9 +131,8 @@ enum Found {
     File(PageRef, FileMapping),
     /// An anonymous page.
     Anonymous(PageRef),
-    /// A page that was just being moved between a file and the swap cache. The caller has to try
-    /// again.
-    Moving,
+    /// Something that was just being changed. The caller has to try again.
+    Changing,
 }
 
 /// Steps 1 to 3: finds the page, and what it belongs to.
@@ -144,7 +143,7 @@ fn find(addr: usize, access: Access) -> Result<Found> {
         // 3. Read what it belongs to.
         Ok(page) => match look(&page) {
             Mapping::File(mapping) => Ok(Found::File(page, mapping)),
-            mapping => judge(page, mapping, true),
+            mapping => judge(page, mapping, addr, Access::Write),
         },
         Err(error) => find_unwritable(addr, access, error),
     }
@@ -160,7 +159,7 @@ fn find_unwritable(addr: usize, access: Access, error: Error) -> Result<Found> {
     }
     let page = PageRef::get(addr, Access::Read)?;
     let mapping = look(&page);
-    judge(page, mapping, false)
+    judge(page, mapping, addr, Access::Read)
 }
 
 /// Reads what the page belongs to.
@@ -173,35 +172,53 @@ fn look(page: &PageRef) -> Mapping {
     }
 }
 
-/// The rest of step 3: decides what follows from what the page belongs to.
-fn judge(page: PageRef, mapping: Mapping, writable: bool) -> Result<Found> {
+/// The rest of step 3: decides what follows from what the page belongs to. The page was looked up
+/// at `addr`, for this kind of `access`.
+fn judge(page: PageRef, mapping: Mapping, addr: usize, access: Access) -> Result<Found> {
     match mapping {
         Mapping::File(mapping) => Ok(Found::File(page, mapping)),
-        // A read-only anonymous page never changes, so to wait on it is a mistake.
-        Mapping::Anonymous if !writable => Err(EFAULT),
+        // A read-only anonymous page never changes, so to wait on it is a mistake. But it may have
+        // been mapped, writable, after the first look, which then was one at something else.
+        Mapping::Anonymous if access == Access::Read => {
+            PageRef::get(addr, Access::Write)?;
+            trace::retry(Resolver::Page, Step::MappingChanged);
+            Ok(Found::Changing)
+        }
         Mapping::Anonymous => Ok(Found::Anonymous(page)),
-        Mapping::None => wait_until_settled(&page).map(|()| Found::Moving),
+        Mapping::None => settle(&page, addr, access).map(|()| Found::Changing),
     }
 }
 
-/// Handles a page that belongs to nothing. If it is just being moved between a file and the swap
-/// cache, waits until that is done, and the caller then has to put the folio and to try again (000,
-/// 002).
+/// Handles a page that belongs to nothing. The caller then has to put the folio and to try again,
+/// unless this returns an error.
+///
+/// The page may be one that is just being moved between a file and the swap cache: this waits until
+/// that is done (000, 002). Or it may have been removed from its file after it was looked up,
+/// because the file was truncated, or because something else was mapped at the address and this was
+/// the last reference on the file. Pages are unmapped before they are removed, so a second look
+/// finds what is there now. (futex(2) does not look again, and returns `EFAULT` even if there has
+/// been a word at the address all the time.) If the second look finds the same page, it is one that
+/// never belongs to anything, such as the zero page.
 ///
 /// This is the only path that takes the folio lock.
 ///
 /// # Errors
 ///
-/// `EFAULT`: the page is not being moved. `EINTR`: the task was killed.
+/// `EFAULT`: the page never belongs to anything. `EINTR`: the task was killed.
 #[cold]
 #[inline(never)]
-fn wait_until_settled(page: &PageRef) -> Result {
-    if FolioLock::take(page)?.is_moving() {
-        trace::retry(Resolver::Page, Step::NoMapping);
-        Ok(())
-    } else {
-        Err(EFAULT)
+fn settle(page: &PageRef, addr: usize, access: Access) -> Result {
+    let moving = FolioLock::take(page)?.is_moving();
+    if !moving && page.is_still_at(addr, access) {
+        return Err(EFAULT);
     }
+    let step = if moving {
+        Step::NoMapping
+    } else {
+        Step::HostGone
+    };
+    trace::retry(Resolver::Page, step);
+    Ok(())
 }
 
 /// Steps 4 to 9, for a page of a file.
@@ -410,6 +427,35 @@ mod tests {
         let (owned, borrowed) = both(memory.word(0));
         let errors = (owned.err(), borrowed.err());
         assert!(errors == (Some(EFAULT), Some(EFAULT)));
+        Ok(())
+    }
+
+    #[test]
+    fn page_that_was_removed_from_its_file_is_not_given_up() -> Result {
+        let on_file = OnFile::new()?;
+        let addr = on_file.word(8)?.addr();
+        let removed = PageRef::get(addr, Access::Write)?;
+        on_file.file()?.resize(0)?;
+        let found_nothing = settle(&removed, addr, Access::Write);
+        on_file.file()?.resize(1)?;
+        let found_another = settle(&removed, addr, Access::Write);
+        let belongs_to_nothing = matches!(removed.mapping(), Mapping::None);
+        drop(removed);
+        assert!(belongs_to_nothing);
+        assert!(found_nothing.is_ok());
+        assert!(found_another.is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn anonymous_page_that_was_mapped_meanwhile_is_not_given_up() -> Result {
+        let memory = Memory::anonymous(1, ReadWrite)?;
+        let addr = memory.at(8);
+        memory.write(8, &[0; 4])?;
+        let page = PageRef::get(addr, Access::Read)?;
+        let mapping = page.mapping();
+        let judged = judge(page, mapping, addr, Access::Read);
+        assert!(matches!(judged, Ok(Found::Changing)));
         Ok(())
     }
 

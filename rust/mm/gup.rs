@@ -82,6 +82,15 @@ impl PageRef {
         Ok(Self { page, folio })
     }
 
+    /// Whether this page is still the one that is found at the address `addr`.
+    ///
+    /// # Context
+    ///
+    /// As [`Self::get`].
+    pub(crate) fn is_still_at(&self, addr: usize, access: Access) -> bool {
+        Self::get(addr, access).is_ok_and(|found| found.page == self.page)
+    }
+
     /// The index of this page (not of its folio) in its file, in pages.
     ///
     /// For a page that does not belong to a file, the result has no meaning.

@@ -96,6 +96,7 @@ pub const DIFFERENCES: &[Difference] = &[
     step("wake-op-unknown", wake_op_unknown),
     step("error-order", error_order),
     step("arena-memory", arena_memory),
+    not_drawn("file-replaced"),
     not_drawn("waitv-null"),
     not_drawn("waitv-mask"),
     not_drawn("swap"),

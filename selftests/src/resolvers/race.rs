@@ -9,13 +9,24 @@ use nix::unistd::ftruncate;
 use rfutex::{Error, Key, Word};
 use std::sync::Arc;
 
-trials![truncate, remap, split, migrate, swap_anonymous, swap_shared];
+trials![
+    truncate,
+    remap,
+    replaced,
+    split,
+    migrate,
+    swap_anonymous,
+    swap_shared
+];
 
 /// How often the memory is changed.
 const CHANGES: u32 = 60;
 
 /// How often the words are looked at, at least.
 const LOOKS: u32 = 200;
+
+/// How many files are mapped at each change, where each is a new one.
+const REPLACEMENTS: u32 = 20;
 
 /// Changes the memory up to `CHANGES` times in a thread of its own, and has the words looked at meanwhile.
 fn meanwhile(change: impl Fn(u32) + Send + 'static, mut look: impl FnMut(&[Via])) {
@@ -76,7 +87,11 @@ fn truncate() {
                 via.resolver
             );
             let woken = via.fx.wake_all(word);
-            assert!(woken == Ok(0) || woken == Err(Error::Fault), "{woken:?}");
+            assert!(
+                woken == Ok(0) || woken == Err(Error::Fault),
+                "{woken:?} by {:?}",
+                via.resolver
+            );
         }
     });
 }
@@ -98,9 +113,33 @@ fn remap() {
     assert_ne!(keys[0], keys[1]);
     meanwhile(map, |vias| {
         for via in vias {
-            let found = via.key(word).expect("a key");
+            let found = via.key(word);
+            let found = found.unwrap_or_else(|error| panic!("{error} by {:?}", via.resolver));
             assert!(keys.contains(&found), "{found:?} by {:?}", via.resolver);
-            assert_eq!(via.fx.wake_all(word), Ok(0));
+            let woken = via.fx.wake_all(word);
+            assert_eq!(woken, Ok(0), "by {:?}", via.resolver);
+        }
+    });
+    drop(region);
+}
+
+/// A new file each time. The old one goes away with its mapping, and so does its page, which may just
+/// have been looked up. Still there is a word at the address all the time.
+fn replaced() {
+    let region = Arc::new(Region::shared(memfd(PAGE), 0, PAGE));
+    let word = region.word(8);
+    let mapped = region.clone();
+    let replace = move |_| {
+        for _ in 0..REPLACEMENTS {
+            mapped.map_over(0, PAGE, memfd(PAGE), 0, rw(), MapFlags::MAP_SHARED);
+        }
+    };
+    meanwhile(replace, |vias| {
+        for via in vias {
+            let found = via.key(word);
+            assert!(found.is_ok(), "{found:?} by {:?}", via.resolver);
+            let woken = via.fx.wake_all(word);
+            assert_eq!(woken, Ok(0), "by {:?}", via.resolver);
         }
     });
     drop(region);
