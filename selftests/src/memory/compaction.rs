@@ -6,8 +6,9 @@ use nix::sys::mman::{MlockAllFlags, mlockall, munlockall};
 
 /// Compacts memory, but leaves what the program had mapped before where it is.
 ///
-/// Who emulates a processor translates all code anew that was moved, and looks for code at each
-/// byte that is written to the frames where it was: a millisecond for each page that is cleared.
+/// Under emulation, each page that is moved takes about a millisecond, because the emulator has to
+/// find out whether there was code on it. So the page cache, which may be larger than all the rest,
+/// is dropped first.
 #[derive(Debug)]
 pub struct Compaction {
     _not_the_locked: Setting,
@@ -18,6 +19,7 @@ impl Compaction {
     #[track_caller]
     pub fn new() -> Self {
         mlockall(MlockAllFlags::MCL_CURRENT).expect("mlockall");
+        std::fs::write("/proc/sys/vm/drop_caches", "1").expect("drop_caches");
         Self {
             _not_the_locked: Setting::set("/proc/sys/vm/compact_unevictable_allowed", 0),
         }
