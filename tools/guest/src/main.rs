@@ -4,6 +4,7 @@
 
 mod attempt;
 mod coverage;
+mod in_memory;
 mod kunit;
 mod leftovers;
 mod module;

@@ -19,7 +19,7 @@ use rfutex_guest::trial::{self, Ended, Group, Trial};
 use crate::attempt::Attempt;
 use crate::coverage::Coverage;
 use crate::leftovers::Snapshot;
-use crate::{kunit, module, own};
+use crate::{in_memory, kunit, module, own};
 
 /// The most lines of kernel log that are shown of one test.
 const LOG_LINES: usize = 300;
@@ -439,14 +439,16 @@ impl Session {
         } else {
             format!("{build}/")
         };
-        let list = trial::run(Command::new(program).arg("--list"), self.limit, None)?;
+        let program = in_memory::copy(program)?;
+        let list = trial::run(Command::new(&program).arg("--list"), self.limit, None)?;
         let trials: Vec<_> = trial::parse_list(&list.output)
             .into_iter()
             .filter(|trial| wanted(trial))
             .collect();
         if !list.well() || (trials.is_empty() && !or_none) {
             let wrong = vec![format!(
-                "{program} lists no trial to run: {}",
+                "{} lists no trial to run: {}",
+                program.display(),
                 list.wrong.join("; ")
             )];
             return self.judged(&format!("{prefix}trials"), || {
@@ -463,7 +465,7 @@ impl Session {
         let mut system = Snapshot::take();
         for trial in trials {
             self.judged_tidy(&format!("{prefix}{}", trial.name), &mut system, || {
-                let mut command = Command::new(program);
+                let mut command = Command::new(&program);
                 command
                     .args(["--exact", &trial.name])
                     .env("RUST_BACKTRACE", "1")
