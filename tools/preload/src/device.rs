@@ -14,7 +14,7 @@
 //! device is a file that was closed: it opens it once more, at the same number
 //! if it can, so that the two of them agree from then on.
 
-use crate::kernel;
+use crate::kernel::{self, Args};
 use crate::options;
 use crate::stats::{self, Counter};
 use core::ffi::{CStr, c_long};
@@ -37,7 +37,7 @@ static STATE: AtomicU64 = AtomicU64::new(State::new(0, State::UNOPENED).0);
 /// The value of [`STATE`]: a file descriptor or a word about it, below a number
 /// that grows with each change, so that a descriptor that comes back with the
 /// same number is not the same state.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State(u64);
 
 impl State {
@@ -71,53 +71,97 @@ impl State {
 /// closed or opened files. An error that stays has another cause.
 const TRIES: u32 = 1000;
 
-/// Gives the device a command. An error is the negative of its number; `None`
-/// if there is no device.
-///
-/// # Safety
-///
-/// `argument` is what `command` takes: an address of which the kernel reads as
-/// much as the command says, or any word's.
-pub(crate) unsafe fn call(counter: Counter, command: u32, argument: u64) -> Option<c_long> {
-    let mut counted = false;
-    let mut tries = 0;
-    loop {
-        let state = State::load();
-        let fd = match state.fd() {
-            State::ABSENT => return None,
-            State::UNOPENED => {
-                first_open(state);
-                continue;
-            }
-            fd => fd,
-        };
-        // Before the call, which may be a wait that never ends.
-        if !counted {
-            stats::count(counter);
-            counted = true;
+/// A command for the device, which is given to it until it has answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Command {
+    counter: Counter,
+    command: u32,
+    argument: u64,
+    /// With which file it was given last.
+    state: State,
+    counted: bool,
+    tries: u32,
+}
+
+impl Command {
+    /// `argument` is what `command` takes.
+    #[inline]
+    pub(crate) fn new(counter: Counter, command: u32, argument: u64) -> Self {
+        Self {
+            counter,
+            command,
+            argument,
+            state: State(0),
+            counted: false,
+            tries: 0,
         }
-        // SAFETY: The caller's promise.
-        let result = unsafe { ioctl(fd, command, argument) };
+    }
+
+    /// The arguments of the ioctl(2) that gives it to the device next; `None` if there is no device.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<Args> {
+        loop {
+            self.state = State::load();
+            match self.state.fd() {
+                State::ABSENT => return None,
+                State::UNOPENED => first_open(self.state),
+                fd => {
+                    // Before the call, which may be a wait that never ends.
+                    if !self.counted {
+                        stats::count(self.counter);
+                        self.counted = true;
+                    }
+                    return Some(ioctl_args(fd, self.command, self.argument));
+                }
+            }
+        }
+    }
+
+    /// What that call has answered, as futex does: an error is the negative of its number. `None` if
+    /// it was no answer of the device: it has to be made again.
+    #[inline]
+    pub(crate) fn answered(&mut self, result: c_long) -> Option<c_long> {
         let Some(error) = kernel::error(result) else {
             return Some(result);
         };
         // A wait often ends like this, and no other file gives these answers.
-        if counter.compares() && matches!(error, libc::EAGAIN | libc::ETIMEDOUT | libc::EINTR) {
+        if self.counter.compares() && matches!(error, libc::EAGAIN | libc::ETIMEDOUT | libc::EINTR)
+        {
             return Some(result);
         }
         // It may also be the answer of another file, which does not know the
         // command, or of a system call filter, which may say anything. So the
         // device is asked whether it is there.
-        if query(fd).is_err() || State::load() != state {
+        let state = self.state;
+        if query(state.fd()).is_err() || State::load() != state {
             reopen(state);
         } else if is_answer(error) {
             return Some(result);
         } else {
             // Another thread may just have opened the device at this number.
-            tries += 1;
-            if tries == TRIES {
+            self.tries += 1;
+            if self.tries == TRIES {
                 options::die("/dev/rfutex is open, and calls of it are refused", error);
             }
+        }
+        None
+    }
+}
+
+/// Gives the device a command. An error is the negative of its number; `None`
+/// if there is no device.
+///
+/// # Safety
+///
+/// The argument is what the command takes: an address of which the kernel reads as
+/// much as the command says, or any word's.
+pub(crate) unsafe fn call(mut command: Command) -> Option<c_long> {
+    loop {
+        let args = command.next()?;
+        // SAFETY: The caller's promise.
+        let result = unsafe { kernel::call(libc::SYS_ioctl, &args) };
+        if let Some(answer) = command.answered(result) {
+            return Some(answer);
         }
     }
 }
@@ -147,12 +191,11 @@ pub(crate) fn is_there() -> bool {
 /// That of [`call`].
 unsafe fn ioctl(fd: i32, command: u32, argument: u64) -> c_long {
     // SAFETY: The caller's promise.
-    unsafe {
-        kernel::call(
-            libc::SYS_ioctl,
-            &[fd.into(), command.into(), argument as c_long, 0, 0, 0],
-        )
-    }
+    unsafe { kernel::call(libc::SYS_ioctl, &ioctl_args(fd, command, argument)) }
+}
+
+fn ioctl_args(fd: i32, command: u32, argument: u64) -> Args {
+    [fd.into(), command.into(), argument as c_long, 0, 0, 0]
 }
 
 fn close(fd: i32) {

@@ -30,6 +30,7 @@ use core::arch::naked_asm;
 use core::ffi::c_long;
 use core::mem::MaybeUninit;
 use decode::{Entries, Request};
+use device::Command;
 use kernel::{Args, SYS_FUTEX_REQUEUE, SYS_FUTEX_WAIT, SYS_FUTEX_WAKE};
 use rfutex::raw::uapi;
 use stats::Counter;
@@ -126,10 +127,25 @@ unsafe fn decoded(
         match number {
             _ if !device::may_be_there() => None,
             libc::SYS_futex_waitv => waitv(args),
-            SYS_FUTEX_WAKE => decode::wake(args).and_then(|request| make(&request)),
-            SYS_FUTEX_WAIT => decode::wait(args).and_then(|request| make(&request)),
-            SYS_FUTEX_REQUEUE => decode::requeue(args).and_then(|request| make(&request)),
-            _ => decode::futex(args).and_then(|request| make(&request)),
+            _ => simple(number, args).and_then(|request| make(&request)),
+        }
+    }
+}
+
+/// Decodes one of futex's system calls, other than futex_waitv(2); `None` if it is for the kernel.
+///
+/// # Safety
+///
+/// That of the system call.
+#[inline(always)]
+unsafe fn simple(number: c_long, args: &Args) -> Option<Request> {
+    // SAFETY: The caller's promise, as the number says.
+    unsafe {
+        match number {
+            SYS_FUTEX_WAKE => decode::wake(args),
+            SYS_FUTEX_WAIT => decode::wait(args),
+            SYS_FUTEX_REQUEUE => decode::requeue(args),
+            _ => decode::futex(args),
         }
     }
 }
@@ -156,6 +172,12 @@ unsafe fn waitv(args: &Args) -> Option<c_long> {
 ///
 /// The entries of a `Waitv` are there.
 unsafe fn serve(request: &Request) -> Option<c_long> {
+    // SAFETY: Each command has the struct that it takes.
+    unsafe { device::call(command(request)) }
+}
+
+/// What the device is told. It is to be where it is for as long as that takes.
+fn command(request: &Request) -> Command {
     let at = |pointer: *const ()| pointer.addr() as u64;
     let (counter, command, argument) = match request {
         Request::Wait(wait) => (
@@ -185,8 +207,7 @@ unsafe fn serve(request: &Request) -> Option<c_long> {
             at((&raw const *waitv).cast()),
         ),
     };
-    // SAFETY: Each command has the struct that it takes.
-    unsafe { device::call(counter, command, argument) }
+    Command::new(counter, command, argument)
 }
 
 /// What is done when the library comes into a process and when that ends.

@@ -44,26 +44,47 @@ pub(crate) unsafe fn call(number: c_long, args: &Args) -> c_long {
 ///
 /// `request` is what `args` are decoded to, of the system call that is being made.
 pub(crate) unsafe fn made(request: &Request, number: c_long, args: &Args) -> Option<c_long> {
-    if let Request::Wait(wait) = request
-        && belongs_to_kernel(wait, is_thread)
-    {
+    if is_for_kernel(request) {
         return None;
     }
     // SAFETY: The caller's promise.
-    let woken = unsafe { serve(request) }?;
-    let Some(nr) = wakes(request).filter(|_| woken >= 0) else {
-        return Some(woken);
+    unsafe {
+        let result = serve(request)?;
+        Some(finished(request, number, args, result))
+    }
+}
+
+/// True if a request has to be made in the kernel.
+#[inline(always)]
+pub(super) fn is_for_kernel(request: &Request) -> bool {
+    matches!(request, Request::Wait(wait) if belongs_to_kernel(wait, is_thread))
+}
+
+/// What a request comes to that the device has answered with `result`: the kernel does the rest.
+///
+/// # Safety
+///
+/// That of [`made`].
+#[inline(always)]
+pub(super) unsafe fn finished(
+    request: &Request,
+    number: c_long,
+    args: &Args,
+    result: c_long,
+) -> c_long {
+    let Some(nr) = wakes(request).filter(|_| result >= 0) else {
+        return result;
     };
-    let rest = c_long::from(nr) - woken;
+    let rest = c_long::from(nr) - result;
     if rest <= 0 {
-        return Some(woken);
+        return result;
     }
     stats::count(Counter::Rest);
     let mut args = *args;
     args[COUNT] = rest;
     // SAFETY: The caller's promise: it is the same call, for fewer waiters.
     let more = unsafe { kernel::call(number, &args) };
-    Some(woken + more.max(0))
+    result + more.max(0)
 }
 
 /// Which argument of a wake says how many, of futex(2) and of futex_wake(2).
