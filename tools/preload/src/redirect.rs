@@ -11,6 +11,7 @@
 mod apply;
 mod cache;
 mod call;
+mod cancellable;
 mod entry;
 mod exec;
 mod objects;
@@ -26,7 +27,7 @@ use cache::Cache;
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicBool, Ordering};
 use objects::Object;
-use rfutex_redirect::{Code, Plan, Summary, hook};
+use rfutex_redirect::{Code, Plan, Slots, Summary, hook};
 
 pub(crate) use cache::enable as enable_cache;
 pub(crate) use report::{enable as enable_report, tell};
@@ -44,7 +45,8 @@ pub(crate) const WANTED: [u32; 7] = [
 ];
 
 /// From this version of the C library on, cancellation compares the address at which a thread was
-/// interrupted with those of its own system call instruction, which is not where it waits then.
+/// interrupted with those of its own system call instruction, where it has to wait. See
+/// `cancellable.rs`.
 const CANCELS_BY_ADDRESS: (u32, u32) = (2, 41);
 
 /// Whether libraries are redirected in this process.
@@ -78,12 +80,6 @@ pub(crate) fn start() {
 /// The same; an error is a sentence.
 fn redirect_all() -> Result<(), String> {
     let version = c_library_version().ok_or("the C library is not glibc")?;
-    if version >= CANCELS_BY_ADDRESS {
-        let (major, minor) = version;
-        return Err(format!(
-            "glibc {major}.{minor} cancels threads by the address of its system call instruction"
-        ));
-    }
     if threads() != Some(1) {
         return Err("other threads run already, or /proc cannot be read".to_owned());
     }
@@ -92,12 +88,20 @@ fn redirect_all() -> Result<(), String> {
     let all = objects::all();
     let cache = Cache::open();
     let mut ready = Vec::new();
+    let mut cancellable = 0;
     for object in &all {
         let at = object.contains(changed).then_some(changed);
         let prepared = prepare(object, at, cache.as_ref());
         report::prepared(object, &prepared);
         match prepared {
-            Ok(Some(Ready { prepared, .. })) => ready.push(prepared),
+            Ok(Some(Ready {
+                prepared, summary, ..
+            })) => {
+                if object.is_c_library() {
+                    cancellable += summary.cancellable;
+                }
+                ready.push(prepared);
+            }
             Ok(None) => (),
             // The loader's locks are the C library's: without one of them, neither.
             Err(why) if at.is_some() || object.is_c_library() => {
@@ -106,6 +110,7 @@ fn redirect_all() -> Result<(), String> {
             Err(_) => (),
         }
     }
+    can_cancel(version, cancellable)?;
     // From here on all is there that is needed.
     ACTIVE.store(true, Ordering::SeqCst);
     for prepared in ready {
@@ -119,6 +124,19 @@ fn redirect_all() -> Result<(), String> {
     });
     objects::remember(all);
     Ok(())
+}
+
+/// Whether threads are cancelled as ever with this version of the C library, in which so many places
+/// were found where it does that.
+fn can_cancel(version: (u32, u32), places: u64) -> Result<(), String> {
+    if version < CANCELS_BY_ADDRESS || places == 1 {
+        return Ok(());
+    }
+    let (major, minor) = version;
+    Err(format!(
+        "glibc {major}.{minor} cancels threads by the address of its system call instruction, which \
+         was found {places} times"
+    ))
 }
 
 /// Makes everything ready to redirect a library. `None` if it makes no call that is redirected. If
@@ -149,9 +167,13 @@ fn prepare(
     if code.is_empty() {
         return Ok(None);
     }
-    let hook = (objects_changed as *const ()).addr() as u64;
+    let slots = Slots {
+        call: entry::address(),
+        hook: (objects_changed as *const ()).addr() as u64,
+        cancellable: cancellable::address(),
+    };
     let prepared = Prepared::new(object, code.size(), |base| {
-        let placed = code.place(base, object.bias(), entry::address(), hook);
+        let placed = code.place(base, object.bias(), &slots);
         placed.map_err(|error| error.to_string())
     })?;
     Ok(Some(Ready {
@@ -247,6 +269,20 @@ fn threads() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_place_of_cancellation_is_found_once() {
+        for old in [(1, 99), (2, 36), (2, 40)] {
+            assert_eq!(can_cancel(old, 0), Ok(()), "{old:?}");
+        }
+        for new in [(2, 41), (2, 50), (3, 0)] {
+            assert_eq!(can_cancel(new, 1), Ok(()), "{new:?}");
+            for places in [0, 2] {
+                let why = can_cancel(new, places).unwrap_err();
+                assert!(why.contains(&format!("found {places} times")), "{why}");
+            }
+        }
+    }
 
     #[test]
     fn threads_are_counted() {

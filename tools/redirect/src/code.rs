@@ -6,6 +6,7 @@
 //! nor an encoder is needed.
 
 use std::fmt;
+use std::mem::offset_of;
 use std::ops::Range;
 
 use iced_x86::IcedError;
@@ -13,13 +14,26 @@ use iced_x86::IcedError;
 use crate::fixup::{Fixup, distance};
 use crate::image::Image;
 use crate::plan::Plan;
-use crate::trampoline::{SLOT, Trampoline, through_second_slot};
+use crate::trampoline::{Trampoline, through_slot};
 use crate::unwind::{Row, Start, Tables};
 use crate::window::LONG;
 
-/// Where the first trampoline begins. Before it are two slots: the addresses of what trampolines
-/// call, and of what the hook jumps to.
-pub const FIRST: usize = 2 * SLOT;
+/// Where the first trampoline begins. Before it are the [`Slots`].
+pub const FIRST: usize = size_of::<Slots>();
+
+/// The functions that trampolines go to, by their addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Slots {
+    /// What is called in place of the kernel. It finds the registers as they are when a system call
+    /// is made, and leaves them as the kernel would.
+    pub call: u64,
+    /// What the hook jumps to. It returns to the caller of the hooked function.
+    pub hook: u64,
+    /// What is called in place of a function in which threads are cancelled (see `cancel.rs`), with
+    /// the address of that function in `rax`.
+    pub cancellable: u64,
+}
 
 /// Unwind tables begin at a multiple of this.
 const ALIGNED: usize = 8;
@@ -72,6 +86,8 @@ pub enum Target {
     Trampoline(u32),
     /// To an address of the library's file, nearby: a jump of two bytes.
     Near(u64),
+    /// As the first, for a call or a jump of five bytes that goes somewhere else now.
+    Replaced(u32),
 }
 
 /// What replaces bytes of the library.
@@ -130,25 +146,10 @@ impl Code {
         let mut code = Self::default();
         code.bytes.resize(FIRST, INT3);
         let mut tables = Tables::new();
+        let file = |address: u64| address.wrapping_sub(bias);
         for redirect in &plan.redirects {
             let trampoline = Trampoline::new(redirect, &plan.wanted, code.bytes.len() as u32)?;
-            let file = |address: u64| address.wrapping_sub(bias);
-            let rows: Vec<_> = trampoline
-                .rows
-                .iter()
-                .map(|row| Row {
-                    original: file(row.original),
-                    ..*row
-                })
-                .collect();
-            let start = Start::Trampolines(code.bytes.len() as u32);
-            tables.add(start, trampoline.bytes.len() as u32, &rows);
-            code.bytes.extend(&trampoline.bytes);
-            code.fixups
-                .extend(trampoline.fixups.iter().map(|fixup| Fixup {
-                    to: file(fixup.to),
-                    ..*fixup
-                }));
+            code.trampoline(&trampoline, bias, &mut tables);
             let jump = &redirect.jump;
             code.jump(image, bias, jump, Target::Trampoline(trampoline.begin))?;
             if let Some(short) = redirect.short {
@@ -162,9 +163,18 @@ impl Code {
                 tables.add(Start::Library(to), (jump.end - jump.start) as u32, &[row]);
             }
         }
+        for cancellable in &plan.cancellables {
+            let at = code.bytes.len() as u32;
+            let trampoline = Trampoline::of_function(cancellable.function, &plan.wanted, at)?;
+            code.trampoline(&trampoline, bias, &mut tables);
+            for call in &cancellable.calls {
+                code.jump(image, bias, call, Target::Replaced(trampoline.begin))?;
+            }
+        }
         if let Some(jump) = hook {
             let begin = code.bytes.len() as u32;
-            code.bytes.extend(&through_second_slot(begin)?);
+            code.bytes
+                .extend(&through_slot(offset_of!(Slots, hook), begin)?);
             code.jump(image, bias, jump, Target::Trampoline(begin))?;
         }
         code.jumps.sort_unstable_by_key(|jump| jump.address);
@@ -175,6 +185,24 @@ impl Code {
         code.bytes.extend(&bytes);
         code.fixups.extend(&fixups);
         Ok(code)
+    }
+
+    /// Adds a trampoline, whose addresses are `bias` above those of the file.
+    fn trampoline(&mut self, trampoline: &Trampoline, bias: u64, tables: &mut Tables) {
+        let file = |address: u64| address.wrapping_sub(bias);
+        let rows = trampoline.rows.iter().map(|row| Row {
+            original: file(row.original),
+            ..*row
+        });
+        let start = Start::Trampolines(self.bytes.len() as u32);
+        let length = trampoline.bytes.len() as u32;
+        tables.add(start, length, &rows.collect::<Vec<_>>());
+        self.bytes.extend(&trampoline.bytes);
+        let fixups = trampoline.fixups.iter().map(|fixup| Fixup {
+            to: file(fixup.to),
+            ..*fixup
+        });
+        self.fixups.extend(fixups);
     }
 
     /// Adds a jump in place of `range`.
@@ -216,13 +244,12 @@ impl Code {
         })
     }
 
-    /// Makes the bytes for trampolines at `base` and a library that is `bias` above the addresses
-    /// of its file. The trampolines call the function at `entry`, which finds the registers as they
-    /// are when a system call is made, and leaves them as the kernel would. The hook jumps to the
-    /// function at `hook`, which returns to the caller of the hooked one.
-    pub fn place(self, base: u64, bias: u64, entry: u64, hook: u64) -> Result<Placed, Error> {
+    /// Makes the bytes for trampolines at `base`, which go to what is in `slots`, and a library that
+    /// is `bias` above the addresses of its file.
+    pub fn place(self, base: u64, bias: u64, slots: &Slots) -> Result<Placed, Error> {
         let mut bytes = self.bytes;
-        for (place, slot) in bytes.chunks_exact_mut(SLOT).zip([entry, hook]) {
+        let slots = [slots.call, slots.hook, slots.cancellable];
+        for (place, slot) in bytes.chunks_exact_mut(size_of::<u64>()).zip(slots) {
             place.copy_from_slice(&slot.to_le_bytes());
         }
         for fixup in &self.fixups {
@@ -244,13 +271,21 @@ const SHORT: u64 = 2;
 const JMP_REL32: u8 = 0xe9;
 const JMP_REL8: u8 = 0xeb;
 
+/// How a call begins.
+const CALL_REL32: u8 = 0xe8;
+
 impl Jump {
     /// How many bytes the jump itself has.
     pub fn length(&self) -> u64 {
         match self.target {
-            Target::Trampoline(_) => LONG,
+            Target::Trampoline(_) | Target::Replaced(_) => LONG,
             Target::Near(_) => SHORT,
         }
+    }
+
+    /// Whether a call or a jump was there, and nothing else.
+    pub fn is_replaced(&self) -> bool {
+        self.was.len() as u64 == LONG && matches!(self.was[0], CALL_REL32 | JMP_REL32)
     }
 
     /// The bytes of the jump, and as many behind it that nobody reaches as there were.
@@ -259,8 +294,11 @@ impl Jump {
         let next = address.wrapping_add(self.length());
         let mut bytes = Vec::with_capacity(self.was.len());
         match self.target {
-            Target::Trampoline(at) => {
-                bytes.push(JMP_REL32);
+            Target::Trampoline(at) | Target::Replaced(at) => {
+                bytes.push(match self.target {
+                    Target::Replaced(_) => self.was[0],
+                    _ => JMP_REL32,
+                });
                 bytes.extend(distance(next, base.wrapping_add(at.into()))?.to_le_bytes());
             }
             Target::Near(to) => {

@@ -17,6 +17,9 @@ const WHOLE: usize = size_of::<u64>();
 /// The bit beside a number that says which of two kinds something is.
 const KIND: u32 = 1 << 31;
 
+/// The bit that says that something is of a third kind.
+const THIRD: u32 = 1 << 30;
+
 impl Code {
     /// The code as bytes, with what there is to say about it. `None` if the library is so large
     /// that its addresses are too far from each other.
@@ -47,6 +50,7 @@ impl Code {
             let (kind, to) = match jump.target {
                 Target::Trampoline(at) => (0, at),
                 Target::Near(to) => (KIND, from_lowest(to)?),
+                Target::Replaced(at) => (THIRD, at),
             };
             let length = jump.was.len() as u32;
             all.numbers(&[from_lowest(jump.address)?, length | kind, to]);
@@ -87,9 +91,10 @@ impl Code {
             let [start, length, to] = all.numbers()?;
             code.jumps.push(Jump {
                 address: address(start),
-                was: all.bytes((length & !KIND) as usize)?.to_vec(),
-                target: match length & KIND {
+                was: all.bytes((length & !(KIND | THIRD)) as usize)?.to_vec(),
+                target: match length & (KIND | THIRD) {
                     0 => Target::Trampoline(to),
+                    THIRD => Target::Replaced(to),
                     _ => Target::Near(address(to)),
                 },
             });
@@ -99,7 +104,7 @@ impl Code {
     }
 
     /// Whether all is where it may be: what depends on addresses is behind the slots, each jump
-    /// goes to a trampoline or to another jump and has room that no other one has, and the unwind
+    /// goes to a trampoline or to another jump, and has room that no other one has, and the unwind
     /// tables have an end.
     fn is_whole(&self) -> bool {
         let tables = self.bytes.get(self.tables..);
@@ -108,8 +113,10 @@ impl Code {
             .iter()
             .all(|fixup| fixup.at as usize >= FIRST && fixup.is_within(self.bytes.len()));
         let jumps = self.jumps.iter().all(|jump| {
+            let trampoline = |at: u32| (FIRST..self.tables).contains(&(at as usize));
             let target = match jump.target {
-                Target::Trampoline(at) => (FIRST..self.tables).contains(&(at as usize)),
+                Target::Trampoline(at) => trampoline(at),
+                Target::Replaced(at) => trampoline(at) && jump.is_replaced(),
                 Target::Near(to) => self.jumps.iter().any(|other| other.address == to),
             };
             target && jump.was.len() as u64 >= jump.length()
@@ -123,21 +130,31 @@ impl Code {
 }
 
 impl Summary {
-    fn words(&self) -> [u64; 5] {
+    fn words(&self) -> [u64; 6] {
         [
             self.sites,
             self.redirected,
             self.unknown,
+            self.cancellable,
             self.outside,
             self.first_outside,
         ]
     }
 
-    fn of([sites, redirected, unknown, outside, first_outside]: [u64; 5]) -> Self {
+    fn of(words: [u64; 6]) -> Self {
+        let [
+            sites,
+            redirected,
+            unknown,
+            cancellable,
+            outside,
+            first_outside,
+        ] = words;
         Self {
             sites,
             redirected,
             unknown,
+            cancellable,
             outside,
             first_outside,
         }

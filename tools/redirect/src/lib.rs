@@ -12,7 +12,10 @@
 //! known, the trampoline compares it at every call. So all that may be one of the wanted calls is
 //! redirected, and if one such instruction cannot be, [`Plan::refused`] says so: a library is
 //! redirected as a whole or not at all.
+//!
+//! One instruction has to stay where it is: the one at which glibc cancels threads. See `cancel.rs`.
 
+mod cancel;
 mod code;
 mod fixup;
 mod function;
@@ -27,7 +30,7 @@ mod trampoline;
 mod unwind;
 mod window;
 
-pub use code::{Code, Error, Patch, Placed};
+pub use code::{Code, Error, Patch, Placed, Slots};
 pub use image::{Image, Segment};
 pub use number::Number;
 pub use plan::{Fate, Plan, Site, Summary, Why, hook};

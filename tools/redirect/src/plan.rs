@@ -7,6 +7,7 @@ use std::ops::Range;
 use iced_x86::{Instruction, Mnemonic};
 use memchr::memmem;
 
+use crate::cancel::{self, Cancellable};
 use crate::function::{decode, stretches};
 use crate::image::{Image, SYSCALL};
 use crate::number::{Number, number};
@@ -46,6 +47,9 @@ pub enum Fate {
     Jump,
     /// A short jump takes its place, to padding nearby that has the long one.
     Pad,
+    /// It stays where it is, as threads are cancelled there, and the calls of its function go to a
+    /// trampoline.
+    Cancellable,
     /// It cannot be redirected.
     Refused(Why),
 }
@@ -85,6 +89,7 @@ pub struct Plan {
     /// That may be data, or code of which nothing is known: it is left alone.
     pub outside: Vec<u64>,
     pub(crate) redirects: Vec<Redirect>,
+    pub(crate) cancellables: Vec<Cancellable>,
     pub(crate) wanted: Vec<u32>,
 }
 
@@ -115,7 +120,14 @@ impl Plan {
         let stretches = stretches(image);
         let mut taken = Vec::new();
         let mut hard = Vec::new();
+        let cancellable: Vec<_> = candidates
+            .iter()
+            .map(|candidate| plan.cancellable(image, candidate, &targets, &mut taken))
+            .collect();
         for (which, candidate) in candidates.iter().enumerate() {
+            if cancellable[which] {
+                continue;
+            }
             plan.candidate(
                 candidate,
                 which,
@@ -128,6 +140,34 @@ impl Plan {
         plan.use_pads(image, &stretches, &candidates, &targets, &hard, taken);
         plan.sites.sort_by_key(|site| site.address);
         plan
+    }
+
+    /// Decides on the instruction of one function, if that is one in which threads are cancelled and
+    /// all calls of it can be replaced. Returns whether it is.
+    fn cancellable(
+        &mut self,
+        image: &Image<'_>,
+        candidate: &Candidate,
+        targets: &Targets,
+        taken: &mut Vec<Range<u64>>,
+    ) -> bool {
+        let list = &candidate.instructions;
+        let Some((stays, syscall)) = cancel::stretch(list, targets) else {
+            return false;
+        };
+        let function = candidate.range.start;
+        let Some(calls) = cancel::calls(image, function, targets) else {
+            return false;
+        };
+        taken.push(stays);
+        taken.extend(calls.iter().cloned());
+        self.cancellables.push(Cancellable { function, calls });
+        self.sites.push(Site {
+            address: list[syscall].ip(),
+            number: Number::Unknown,
+            fate: Fate::Cancellable,
+        });
+        true
     }
 
     /// Decides on the instructions of one function. Those that need a pad are added to `hard`.
@@ -249,6 +289,7 @@ impl Plan {
             sites: self.sites.len() as u64,
             redirected: count(|site| site.fate != Fate::Other) as u64,
             unknown: count(|site| site.number == Number::Unknown) as u64,
+            cancellable: self.cancellables.len() as u64,
             outside: self.outside.len() as u64,
             first_outside: self
                 .outside
@@ -267,6 +308,8 @@ pub struct Summary {
     pub redirected: u64,
     /// Those whose number is not known.
     pub unknown: u64,
+    /// Those at which threads are cancelled.
+    pub cancellable: u64,
     /// The same bytes outside functions.
     pub outside: u64,
     /// Where the first of these are, in the library's file.

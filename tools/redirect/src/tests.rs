@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Each rule of what may be overwritten, on code made by hand; and the C library that is here.
 
+mod cancel;
 mod kept;
 mod libraries;
 mod trampolines;
@@ -17,6 +18,13 @@ const DATA: u64 = 0x20_0000;
 
 /// Where its trampolines are.
 const BASE: u64 = 0x30_0000;
+
+/// What they go to.
+const SLOTS: Slots = Slots {
+    call: 0x1122_3344_5566_7788,
+    hook: 0x8877_6655_4433_2211,
+    cancellable: 0x1234_5678,
+};
 
 /// The calls that are redirected.
 const WANTED: [u32; 2] = [202, 449];

@@ -21,12 +21,14 @@
 //! It has the same length wherever it is, and what depends on that are distances of four bytes,
 //! each of which is found where the encoder says that it is.
 
+use std::mem::offset_of;
+
 use iced_x86::{
     BlockEncoder, BlockEncoderOptions, BlockEncoderResult, Code as Op, ConstantOffsets, IcedError,
     Instruction, InstructionBlock, MemoryOperand, Mnemonic, Register,
 };
 
-use crate::code::Error;
+use crate::code::{Error, Slots};
 use crate::fixup::{Fixup, Kind};
 use crate::function::{ends_flow, is_direct_branch};
 use crate::number::Number;
@@ -35,9 +37,6 @@ use crate::unwind::Row;
 
 /// What a function may use below its stack pointer, in bytes.
 const RED_ZONE: i64 = 128;
-
-/// The size of a slot, which has the address of a function.
-pub const SLOT: usize = size_of::<u64>();
 
 /// Encodes instructions as if they were at `at`, each as it is, so that it has the same length
 /// wherever that is. With the offset of each, and where in it are the numbers that it has.
@@ -48,14 +47,14 @@ fn encode(instructions: &[Instruction], at: u64) -> Result<BlockEncoderResult, I
     BlockEncoder::encode(64, InstructionBlock::new(instructions, at), options)
 }
 
-/// A jump through the second slot, `at` so many bytes behind the first.
-pub fn through_second_slot(at: u32) -> Result<Vec<u8>, Error> {
-    let slot = MemoryOperand::with_base_displ(Register::RIP, SLOT as i64);
+/// A jump through the slot that is `slot` bytes behind the first, `at` so many bytes behind that.
+pub fn through_slot(slot: usize, at: u32) -> Result<Vec<u8>, Error> {
+    let slot = MemoryOperand::with_base_displ(Register::RIP, slot as i64);
     let jump = Instruction::with1(Op::Jmp_rm64, slot)?;
     Ok(encode(&[jump], at.into())?.code_buffer)
 }
 
-/// The code that replaces one `syscall` instruction.
+/// The code that replaces one `syscall` instruction, or calls of one function.
 pub struct Trampoline {
     pub bytes: Vec<u8>,
     /// Its first instruction that is executed: so many bytes behind the first slot.
@@ -75,9 +74,19 @@ type Step = (Instruction, u64, i32);
 struct Steps {
     list: Vec<Step>,
     free: u64,
+    /// Where the first slot is while they are encoded.
+    slots: u64,
 }
 
 impl Steps {
+    fn new(slots: u64) -> Self {
+        Self {
+            list: Vec::new(),
+            free: 1,
+            slots,
+        }
+    }
+
     /// Adds a new instruction. Returns the address by which it can be jumped to.
     fn add(&mut self, mut instruction: Instruction, original: u64, depth: i32) -> u64 {
         let name = self.free;
@@ -88,13 +97,14 @@ impl Steps {
     }
 
     /// The address in the library that an instruction names by how far away that is, if it does.
-    /// A moved one may also name another that is moved. And the only memory that a new one names
-    /// so is the slot.
+    /// A moved one may also name another that is moved, and a new one a slot.
     fn named(&self, instruction: &Instruction) -> Option<u64> {
+        let slots = self.slots..self.slots + size_of::<Slots>() as u64;
+        let is_slot = |address: &u64| instruction.ip() < self.free && slots.contains(address);
         let named = if is_direct_branch(instruction) {
             instruction.near_branch_target()
-        } else if instruction.is_ip_rel_memory_operand() && instruction.ip() >= self.free {
-            instruction.ip_rel_memory_address()
+        } else if instruction.is_ip_rel_memory_operand() {
+            Some(instruction.ip_rel_memory_address()).filter(|address| !is_slot(address))?
         } else {
             return None;
         };
@@ -120,7 +130,6 @@ impl Trampoline {
     pub fn new(redirect: &Redirect, wanted: &[u32], at: u32) -> Result<Self, Error> {
         // It is encoded for a place near the instructions, and the slot for one where none is.
         let slot = redirect.back + AWAY;
-        let place = slot + u64::from(at);
         let moved = &redirect.moved;
         let own = moved
             .iter()
@@ -128,10 +137,7 @@ impl Trampoline {
             .expect("a syscall is redirected");
         let (before, after) = (&moved[..own], &moved[own + 1..]);
         let (call, next) = (moved[own].ip(), moved[own].next_ip());
-        let mut steps = Steps {
-            list: Vec::new(),
-            free: 1,
-        };
+        let mut steps = Steps::new(slot);
         let asks = redirect.number == Number::Unknown;
         let mut begin = 0;
         // The name of the place where both ways meet, which has to be known before it is there:
@@ -171,6 +177,51 @@ impl Trampoline {
             let back = Instruction::with_branch(Op::Jmp_rel32_64, redirect.back)?;
             steps.add(back, redirect.back, 0);
         }
+        Self::encoded(&steps, begin, at)
+    }
+
+    /// The one for calls of a function in which threads are cancelled (see `cancel.rs`). `at` is as
+    /// above. It may change whatever such a function may:
+    ///
+    /// ```text
+    /// begin:  cmp esi, 202            ; and so on for the other numbers
+    ///         je ours
+    ///         jmp function
+    /// ours:   lea rax, [function]
+    ///         jmp [slot]
+    /// ```
+    ///
+    /// An unwinder goes on as if the thread were about to begin the function.
+    pub fn of_function(function: u64, wanted: &[u32], at: u32) -> Result<Self, Error> {
+        let slots = function + AWAY;
+        let mut steps = Steps::new(slots);
+        // The name of what is behind the pairs that compare, and the jump.
+        let ours = steps.free + 2 * wanted.len() as u64 + 1;
+        for &number in wanted {
+            let compare = Instruction::with2(Op::Cmp_rm32_imm32, Register::ESI, number)?;
+            steps.add(compare, function, 0);
+            steps.add(
+                Instruction::with_branch(Op::Je_rel32_64, ours)?,
+                function,
+                0,
+            );
+        }
+        let jump = Instruction::with_branch(Op::Jmp_rel32_64, function)?;
+        steps.add(jump, function, 0);
+        let there = MemoryOperand::with_base_displ(Register::RIP, function as i64);
+        let lea = Instruction::with2(Op::Lea_r64_m, Register::RAX, there)?;
+        let named = steps.add(lea, function, 0);
+        debug_assert_eq!(named, ours);
+        let slot = slots + offset_of!(Slots, cancellable) as u64;
+        let through = MemoryOperand::with_base_displ(Register::RIP, slot as i64);
+        steps.add(Instruction::with1(Op::Jmp_rm64, through)?, function, 0);
+        Self::encoded(&steps, 0, at)
+    }
+
+    /// The code that consists of `steps`, `at` so many bytes behind the first slot. The one that is
+    /// executed first is that with the index `begin`.
+    fn encoded(steps: &Steps, begin: usize, at: u32) -> Result<Self, Error> {
+        let place = steps.slots + u64::from(at);
         let instructions: Vec<_> = steps.list.iter().map(|step| step.0).collect();
         let encoded = encode(&instructions, place)?;
         let offsets = encoded.new_instruction_offsets;

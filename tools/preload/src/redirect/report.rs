@@ -36,6 +36,12 @@ pub(crate) fn prepared(object: &Object, result: &Result<Option<Ready>, String>) 
                  have when they are made{before}",
                 summary.redirected, summary.sites, summary.unknown,
             ));
+            if summary.cancellable > 0 {
+                options::say(format_args!(
+                    "{name}: threads are cancelled at {} of them, which stays where it is",
+                    summary.cancellable,
+                ));
+            }
             if summary.outside > 0 {
                 options::say(format_args!(
                     "{name}: {} more are in no function that is described, and left alone: the \

@@ -2,16 +2,13 @@
 //! The code of trampolines, and their unwind tables.
 
 use super::*;
+use crate::code::FIRST;
 use crate::function::decode;
 use gimli::{
     BaseAddresses, CfaRule, EhFrame, EndianSlice, LittleEndian, Operation, RegisterRule,
     UnwindContext, UnwindSection, X86_64,
 };
 use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register, RflagsBits};
-
-/// What the trampolines call, and where the hook goes to.
-const ENTRY: u64 = 0x1234_5678;
-const HOOK: u64 = 0x8765_4321;
 
 /// The code for one function at `CODE`.
 #[track_caller]
@@ -23,17 +20,13 @@ fn code(bytes: &[u8]) -> Placed {
 }
 
 #[track_caller]
-fn placed(code: &Code) -> Placed {
-    code.clone()
-        .place(BASE, 0, ENTRY, HOOK)
-        .expect("near enough")
+pub fn placed(code: &Code) -> Placed {
+    code.clone().place(BASE, 0, &SLOTS).expect("near enough")
 }
 
 /// The instructions of the trampolines, behind the addresses that they go to.
-fn instructions(code: &Placed) -> Vec<Instruction> {
-    assert_eq!(code.bytes[..8], ENTRY.to_le_bytes());
-    assert_eq!(code.bytes[8..16], HOOK.to_le_bytes());
-    let mut list = decode(&code.bytes[16..code.tables], BASE + 16);
+pub fn instructions(code: &Placed) -> Vec<Instruction> {
+    let mut list = decode(&code.bytes[FIRST..code.tables], BASE + FIRST as u64);
     // What fills up.
     while list
         .last()
@@ -46,11 +39,11 @@ fn instructions(code: &Placed) -> Vec<Instruction> {
 
 /// Where the jump of a patch goes.
 #[track_caller]
-fn target(patch: &Patch) -> u64 {
+pub fn target(patch: &Patch) -> u64 {
     decode(&patch.bytes, patch.address)[0].near_branch_target()
 }
 
-fn mnemonics(list: &[Instruction]) -> Vec<Mnemonic> {
+pub fn mnemonics(list: &[Instruction]) -> Vec<Mnemonic> {
     list.iter().map(Instruction::mnemonic).collect()
 }
 
@@ -174,7 +167,7 @@ fn a_short_jump_and_a_long_one() {
 fn trampolines_that_are_too_far_away() {
     let bytes = [MOVE, FUTEX, SYSCALL, RET].concat();
     let code = Code::new(&plan(&bytes), None, &image(&bytes, &[], &[]), 0).expect("code");
-    let place = |base, bias| code.clone().place(base, bias, ENTRY, HOOK);
+    let place = |base, bias| code.clone().place(base, bias, &SLOTS);
     assert!(place(BASE + (1 << 40), 0).is_err());
     assert!(place(BASE, 1 << 40).is_err());
     assert!(place(BASE + (1 << 40), 1 << 40).is_ok());
@@ -199,7 +192,7 @@ fn a_hook_jumps_through_its_slot() {
 /// What an unwinder finds for an instruction of a trampoline: the address to go on with, how much
 /// lower the stack is, and whether it takes the address as it is.
 #[track_caller]
-fn found(code: &Placed, address: u64) -> (u64, i64, bool) {
+pub fn found(code: &Placed, address: u64) -> (u64, i64, bool) {
     let mut frames = EhFrame::new(&code.bytes[code.tables..], LittleEndian);
     frames.set_address_size(8);
     let bases = BaseAddresses::default().set_eh_frame(BASE + code.tables as u64);
