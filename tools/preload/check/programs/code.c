@@ -39,18 +39,34 @@ void by_number(void)
 	assert(own(SYS_futex, &word, FUTEX_UNLOCK_PI) == -1 && errno == EPERM);
 }
 
-/* Every descriptor is closed while a thread sleeps. */
+/* Every descriptor is closed while a thread sleeps, in a cancellation point or not, and before. */
 void closed(void)
 {
 	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	struct thread thread;
+	struct thread locks, waits;
+	sem_t semaphore;
 
-	must(pthread_mutex_lock(&lock));
-	start(&thread, lock_and_unlock, &lock);
-	until_thread_asleep(&thread);
-	must(close_range(3, ~0U, 0));
-	must(pthread_mutex_unlock(&lock));
-	join(&thread);
+	must(sem_init(&semaphore, 0, 0));
+	for (int round = 0; round < 3; round++) {
+		must(pthread_mutex_lock(&lock));
+		start(&locks, lock_and_unlock, &lock);
+		start(&waits, wait_once, &semaphore);
+		until_thread_asleep(&locks);
+		until_thread_asleep(&waits);
+		must(close_range(3, ~0U, 0));
+		/* The thread opens the device for its wait. */
+		if (round == 1) {
+			must(sem_post(&semaphore));
+			join(&waits);
+			must(close_range(3, ~0U, 0));
+			start(&waits, wait_once, &semaphore);
+			until_thread_asleep(&waits);
+		}
+		must(pthread_mutex_unlock(&lock));
+		must(sem_post(&semaphore));
+		join(&locks);
+		join(&waits);
+	}
 }
 
 /* All registers are as a system call leaves them. */

@@ -89,7 +89,7 @@ void cancel_asynchronously(void)
 	cancelled(&thread);
 }
 
-/* And in any instruction of the way there and back. */
+/* And in any instruction of the way there and back: of a wake, of nothing, of a wait. */
 static void *wake_for_ever(void *semaphore)
 {
 	must(pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL));
@@ -107,17 +107,36 @@ static void *call_for_ever(void *barrier)
 	return NULL;
 }
 
+static void *wait_in_the_past(void *semaphore)
+{
+	static const struct timespec past = { 0, 0 };
+
+	must(pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL));
+	for (;;)
+		sem_clockwait(semaphore, CLOCK_MONOTONIC, &past);
+	return NULL;
+}
+
 void cancel_anywhere(void)
 {
 	static uint32_t word;
 
-	for (int i = 0; i < 100; i++) {
+	for (int i = 0; i < 150; i++) {
 		struct thread thread;
 		pthread_barrier_t barrier;
+		sem_t semaphore;
+		const struct {
+			void *(*work)(void *argument);
+			void *argument;
+		} kinds[] = {
+			{ wake_for_ever, &word },
+			{ call_for_ever, &barrier },
+			{ wait_in_the_past, &semaphore },
+		};
 
 		must(pthread_barrier_init(&barrier, NULL, 1));
-		start(&thread, i % 2 ? call_for_ever : wake_for_ever,
-		      i % 2 ? (void *)&barrier : &word);
+		must(sem_init(&semaphore, 0, 0));
+		start(&thread, kinds[i % 3].work, kinds[i % 3].argument);
 		while (!thread.tid)
 			sched_yield();
 		must(pthread_cancel(thread.handle));
@@ -140,16 +159,39 @@ static void *wait_through_signals(void *argument)
 	return argument;
 }
 
-/* A handler that wakes the wait which it interrupts. */
+static atomic_int handled;
+
+static void count(int number)
+{
+	(void)number;
+	handled++;
+}
+
+/* A handler that wakes the wait which it interrupts; and one after which the wait goes on. */
 void signals(void)
 {
 	struct sigaction action = { .sa_handler = post };
+	struct sigaction restarts = { .sa_handler = count, .sa_flags = SA_RESTART };
 	struct thread thread;
+	sem_t semaphore;
 
 	must(sem_init(&from_handler, 0, 0));
 	must(sigaction(SIGUSR1, &action, NULL));
 	start(&thread, wait_through_signals, NULL);
 	until_thread_asleep(&thread);
 	must(pthread_kill(thread.handle, SIGUSR1));
+	join(&thread);
+
+	must(sem_init(&semaphore, 0, 0));
+	must(sigaction(SIGUSR2, &restarts, NULL));
+	start(&thread, wait_once, &semaphore);
+	for (int i = 1; i <= 3; i++) {
+		until_thread_asleep(&thread);
+		must(pthread_kill(thread.handle, SIGUSR2));
+		while (handled < i)
+			yield_a_while();
+	}
+	until_thread_asleep(&thread);
+	must(sem_post(&semaphore));
 	join(&thread);
 }

@@ -78,7 +78,9 @@ fn main() -> ExitCode {
     trials.extend(
         trials![redirected: mutex, condvar, timed, barrier, semaphore, rwlock, join,
         robust, robust_unlock, priority_inheritance, looks_like_a_thread, fork, spawn,
-        cancel_condvar, cancel_semaphore, cancel_asynchronously, cancel_anywhere, signals, dlopen,
+        cancel_condvar, cancel_semaphore, cancel_asynchronously, cancel_anywhere, cancel_pending,
+        cancel_disabled, cancel_many, cancel_at_each_instruction, unwound_from_each_instruction,
+        signals, dlopen,
         by_number, closed, registers, exceptions, many_threads, privileges, privileged_program,
         sandboxed;
         preload: cost, without_the_device, required_without_the_device, refused,

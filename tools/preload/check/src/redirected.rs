@@ -256,6 +256,43 @@ pub fn cancel_anywhere() {
     );
 }
 
+/// Cancelled before it waits: whether the wait is made at all is the C library's business.
+pub fn cancel_pending() {
+    play("cancel-pending", Least::default());
+}
+
+pub fn cancel_disabled() {
+    play("cancel-disabled", DEVICE);
+}
+
+/// 20 times, 16 threads sleep at a semaphore, and as many at a condition variable. Up to glibc 2.40,
+/// wakes may be lost there on futex(2) as well, and it is not tried.
+pub fn cancel_many() {
+    // SAFETY: It returns a string that stays.
+    let version = unsafe { std::ffi::CStr::from_ptr(libc::gnu_get_libc_version()) };
+    let version = version.to_str().expect("ASCII").split('.').map(str::parse);
+    let loses = version.collect::<Result<Vec<u32>, _>>().expect("numbers") < vec![2, 41];
+    let least = match loses {
+        true => DEVICE,
+        false => Least {
+            wait: 20 * 2 * 16,
+            ..DEVICE
+        },
+    };
+    play("cancel-many", least);
+}
+
+/// A thread is cancelled after each instruction of a wait that it executes, deferred and
+/// asynchronously.
+pub fn cancel_at_each_instruction() {
+    play("cancel-stepwise", DEVICE);
+}
+
+/// An unwinder gets from each of these instructions to the function that waits.
+pub fn unwound_from_each_instruction() {
+    play("unwound-stepwise", DEVICE);
+}
+
 pub fn signals() {
     play("signals", DEVICE);
 }
