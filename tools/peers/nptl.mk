@@ -39,13 +39,15 @@ debugger = a debugger attaches to them, and where one is, nothing is redirected
 container = run in a container that is a whole installation of glibc
 internal = call functions that the C library does not export
 printers = are for what debuggers print
+old = are linked as programs for glibc 2.0 were
 
 left-out-static = $(filter $(tests-static) $(xtests-static),$(tests) $(xtests))
 left-out-debugger = $(filter-out $(left-out-static),$(filter %-gdb-attach,$(tests) $(xtests)))
 left-out-container = $(tests-container)
 left-out-internal = $(tests-internal)
 left-out-printers = $(tests-printers)
-reasons = static debugger container internal printers
+left-out-old = $(tests-2.0)
+reasons = static debugger container internal printers old
 left-out = $(foreach why,$(reasons),$(left-out-$(why)))
 
 .PHONY: rfutex
