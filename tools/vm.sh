@@ -142,6 +142,7 @@ check/"$target" | check-harness/* | programs/* | coverage/* | fuzz/* | run/* | r
 	# shellcheck source=tools/preload/build.sh
 	. "$TOP/tools/preload/build.sh"
 	build_preload "$target"
+	[[ $flavour != stock* ]] || build_preload_tests "$target"
 	# Where rfutexctl looks for it, in a VM that has the host's files.
 	install "$TOP/build/preload/$target/preload/librfutex_preload.so" \
 		"$TOP/build/target/$target/debug"

@@ -16,11 +16,8 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::{chdir, chroot};
 use rfutex_guest::event::Event;
-use rfutex_guest::plan::{DIR, HOST, HostRoot, Place};
+use rfutex_guest::plan::{DIR, HOST, HOST_ROOT, HostRoot, Place};
 use rfutex_guest::trial;
-
-/// Where the root directory that is the host's is put together.
-const ROOT: &str = "/run/rfutex/root";
 
 /// What the kernel shows of itself, and the guest's own temporary files, are the
 /// guest's in the host's root directory, too.
@@ -113,7 +110,7 @@ fn pass_on(stderr: ChildStderr) -> Result<()> {
 /// Makes a root directory of the host's, with what has to be the guest's in it, unless
 /// that was made before.
 fn host_root(kind: HostRoot) -> Result<PathBuf> {
-    let root = Path::new(ROOT);
+    let root = Path::new(HOST_ROOT);
     if root.exists() {
         return Ok(root.to_owned());
     }

@@ -9,6 +9,9 @@ pub const PATH: &str = "/rfutex/plan.json";
 /// Where the host's root directory is mounted.
 pub const HOST: &str = "/rfutex/host";
 
+/// Where a root directory that is the host's is put together, with the guest's own devices in it.
+pub const HOST_ROOT: &str = "/run/rfutex/root";
+
 /// Where the directory is mounted that the user brought.
 pub const DIR: &str = "/rfutex/dir";
 

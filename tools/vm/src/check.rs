@@ -171,8 +171,8 @@ impl<'a> Lane<'a> {
         self.in_vm("vm", &root, stages)
     }
 
-    /// `make stock-install` for one of Debian's own kernels while that runs; and the selftests and
-    /// the samples on the module that it installs.
+    /// `make stock-install` for one of Debian's own kernels while that runs; and the selftests, the
+    /// tests of the preloaded library and the samples on the module that it installs.
     fn stock(&mut self, only: &[String]) -> Result<()> {
         let (options, places) = (self.check.options, self.check.places);
         let stock = places.stock.as_ref().context("a kernel of Debian's")?;
@@ -181,7 +181,9 @@ impl<'a> Lane<'a> {
         let samples = self.add_samples(&root, only)?;
         let top = std::path::absolute(&options.top)?;
         let install = stock.install(&top)?;
-        let stages = stages::stock(install, &stock.module()?, samples, only);
+        stock.add_peers(&root, places)?;
+        let module = stock.module()?;
+        let stages = stages::stock(install, &module, stock.peers(only), samples, only);
         self.in_vm("stock", &root, stages)
     }
 

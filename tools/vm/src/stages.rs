@@ -5,6 +5,7 @@ use nix::errno::Errno;
 use rfutex_guest::plan::Stage;
 
 use crate::session::guest_module;
+use crate::stock::INSTALL;
 
 /// Where the selftests are in the guest.
 const SELFTESTS: &str = "/bin/rfutex-selftests";
@@ -135,10 +136,18 @@ pub fn nothing(samples: Vec<Stage>, only: &[String], brief: bool) -> Vec<Stage> 
     stages
 }
 
-/// `install`, which loads a module; then the selftests and the samples on the one that was installed
-/// as `module`, a file in the guest.
-pub fn stock(install: Stage, module: &str, samples: Vec<Stage>, only: &[String]) -> Vec<Stage> {
-    let or_none = !only.is_empty() && !samples.is_empty();
+/// `install`, which loads a module; then the selftests, `peers` and the samples on the one that was
+/// installed as `module`, a file in the guest.
+pub fn stock(
+    install: Stage,
+    module: &str,
+    peers: Vec<Stage>,
+    samples: Vec<Stage>,
+    only: &[String],
+) -> Vec<Stage> {
+    // What was asked for may be among the others.
+    let has_others = !samples.is_empty() || !peers.is_empty();
+    let or_none = !only.is_empty() && has_others;
     let mut stages = vec![
         Stage::Boot,
         // File systems are loaded when something is mounted. This has to be there before.
@@ -148,8 +157,11 @@ pub fn stock(install: Stage, module: &str, samples: Vec<Stage>, only: &[String])
             output: None,
             limit: 60,
         },
-        install,
-        unload("stock"),
+    ];
+    if only.is_empty() || only.iter().any(|part| INSTALL.contains(part.as_str())) {
+        stages.extend([install, unload("stock")]);
+    }
+    stages.extend([
         Stage::Load {
             build: "stock".to_owned(),
             module: module.to_owned(),
@@ -159,7 +171,8 @@ pub fn stock(install: Stage, module: &str, samples: Vec<Stage>, only: &[String])
             suites: Vec::new(),
         },
         trials("", &[], only, or_none),
-    ];
+    ]);
+    stages.extend(peers);
     stages.extend(samples);
     stages.push(unload("stock"));
     stages

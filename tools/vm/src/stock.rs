@@ -8,13 +8,40 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use rfutex_guest::plan::{DIR, HOST, HostRoot, Place, Stage};
+use rfutex_guest::plan::{DIR, HOST, HOST_ROOT, HostRoot, Place, Stage};
 
+use crate::places::{Places, programs};
 use crate::root::Root;
 use crate::vng::Share;
 
 /// How long `make stock-install` may take in the guest.
 pub const LIMIT: Duration = Duration::from_secs(1200);
+
+/// Where the tests of the preloaded library are: in the guest, and in the root directory.
+const PEERS: &str = "/peers";
+
+/// What the two sides are called on which they are run, and what a program finds in its environment
+/// there.
+const SIDES: [(&str, &str); 2] = [
+    ("futex(2)", ""),
+    (
+        "rfutex",
+        "LD_PRELOAD=/peers/librfutex_preload.so RFUTEX_PRELOAD=require",
+    ),
+];
+
+/// A program of Debian's own whose threads wait for each other, with and without a limit.
+const PYTHON: &str = "import queue, threading
+box = queue.Queue(1)
+def work():
+    for number in range(200): box.put(number, timeout=60)
+thread = threading.Thread(target=work)
+thread.start()
+assert [box.get(timeout=60) for _ in range(200)] == list(range(200))
+thread.join()";
+
+/// The test that is `make stock-install`.
+pub const INSTALL: &str = "stock/make-stock-install";
 
 /// What it has for its environment, as from a shell of root's.
 const ENVIRONMENT: [(&str, &str); 3] = [
@@ -112,13 +139,90 @@ impl Stock {
         Ok(())
     }
 
+    /// Adds to `root` what [`Self::peers`] runs.
+    pub fn add_peers(&self, root: &Root, places: &Places) -> Result<()> {
+        let mut files = programs(&places.preload.join("programs"))?;
+        files.extend([
+            places.preload_library(),
+            places.preload.join("preload/librfutex_preload_tracer.so"),
+            places.preload.join("release/rfutex-preload-check"),
+            places.program("rfutexctl"),
+        ]);
+        for file in files {
+            let name = file.file_name().context("a file has a name")?;
+            root.add_file(&file, &format!("{PEERS}/{}", name.to_string_lossy()))?;
+        }
+        for (side, environment) in SIDES {
+            let script = format!(
+                "#!/bin/sh\nexec chroot {HOST_ROOT} /usr/bin/env {environment} \
+                 {PEERS}/rfutex-preload-check \"$@\"\n"
+            );
+            root.add_script(&format!("peers/check-{side}"), &script)?;
+        }
+        Ok(())
+    }
+
+    /// The tests of the preloaded library in the root directory, whose C library is another one than
+    /// the host's: all of them; or if `only` these tests are wanted, and they are of redirection, those.
+    pub fn peers(&self, only: &[String]) -> Vec<Stage> {
+        let wanted = |part: &String| part.contains("redirected");
+        if !only.is_empty() && !only.iter().any(wanted) {
+            return Vec::new();
+        }
+        let root = Stage::Peer {
+            name: "stock/peers/root".to_owned(),
+            argv: vec!["/bin/true".to_owned()],
+            place: Place {
+                host_root: Some(HostRoot::Overlay),
+                ..Place::default()
+            },
+            limit: 60,
+        };
+        let copy = Stage::Script {
+            name: "stock/peers/copy".to_owned(),
+            script: format!(
+                "mkdir -p {HOST_ROOT}{PEERS} && cp {PEERS}/* {HOST_ROOT}{PEERS} && \
+                 cp /bin/busybox {HOST_ROOT}/bin"
+            ),
+            output: None,
+            limit: 60,
+        };
+        let mut stages = vec![root, copy];
+        for (side, _) in SIDES {
+            // What is counted wants a processor that counts time in instructions.
+            let without: &[&str] = match side {
+                "rfutex" => &["counted", "differs"],
+                _ => &["preload", "counted"],
+            };
+            stages.push(Stage::Trials {
+                build: format!("stock/{side}"),
+                program: format!("{PEERS}/check-{side}"),
+                without: without.iter().map(|&kind| kind.to_owned()).collect(),
+                only: only.to_vec(),
+                or_none: side != "rfutex",
+            });
+        }
+        if only.is_empty() {
+            stages.push(Stage::Script {
+                name: "stock/rfutex/python3".to_owned(),
+                script: format!(
+                    "chroot {HOST_ROOT} {PEERS}/rfutexctl run --report -- \
+                     /usr/bin/python3 -c '{PYTHON}' 2>&1"
+                ),
+                output: Some("*libc.so.6: *threads are cancelled at 1 of them*".to_owned()),
+                limit: 120,
+            });
+        }
+        stages
+    }
+
     /// `make stock-install` in the root directory, of which the guest changes nothing, from the
     /// checkout `top`. There is no network.
     pub fn install(&self, top: &Path) -> Result<Stage> {
         let top = top.to_str().context("the checkout's path is not UTF-8")?;
         let env = ENVIRONMENT.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Ok(Stage::Peer {
-            name: "stock/make-stock-install".to_owned(),
+            name: INSTALL.to_owned(),
             argv: ["make", "stock-install"].map(str::to_owned).into(),
             place: Place {
                 host_root: Some(HostRoot::Overlay),
