@@ -23,7 +23,7 @@ pub struct Play<'s, 'c> {
     pub(super) conductor: &'c mut Conductor,
     pub(super) stage: Stage<'s>,
     /// What each actor that sleeps waits with.
-    pub(super) asleep: Vec<Option<Asleep>>,
+    pub(super) asleep: Vec<Option<Asleep<'s>>>,
     pub(super) stopped: [bool; ACTORS.len()],
     pub(super) dead: [bool; ACTORS.len()],
     /// `CLOCK_REALTIME` at the beginning, in nanoseconds.
@@ -35,7 +35,8 @@ pub struct Play<'s, 'c> {
 
 /// A call that sleeps, or something that waits for the actor.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asleep {
+pub(super) struct Asleep<'s> {
+    pub(super) step: &'s Step,
     until: Until,
     pub(super) swaps: bool,
     /// On more than one word.
@@ -121,7 +122,7 @@ impl<'s, 'c> Play<'s, 'c> {
     }
 
     /// How what waits for an actor is to end now.
-    pub(super) fn prospect(&self, asleep: Option<Asleep>) -> End {
+    pub(super) fn prospect(&self, asleep: Option<Asleep<'_>>) -> End {
         match asleep {
             Some(Asleep { armed: true, .. }) => End::Armed,
             Some(Asleep { until, .. }) => self.end(until),
@@ -129,7 +130,7 @@ impl<'s, 'c> Play<'s, 'c> {
         }
     }
 
-    fn step(&mut self, step: &Step) -> Result<Record, Stuck> {
+    fn step(&mut self, step: &'s Step) -> Result<Record, Stuck> {
         let outcome = match step {
             Step::Signal { to, handler } => self.signal(*to, *handler)?,
             Step::Remove { of, wake, private } => {
@@ -183,7 +184,7 @@ impl<'s, 'c> Play<'s, 'c> {
     }
 
     /// A step that is one call of an actor.
-    fn call(&mut self, step: &Step) -> Result<Outcome, Stuck> {
+    fn call(&mut self, step: &'s Step) -> Result<Outcome, Stuck> {
         let Some((by, call, until)) = self.resolve(step) else {
             return Ok(Outcome::Skipped);
         };
@@ -200,6 +201,7 @@ impl<'s, 'c> Play<'s, 'c> {
         let result = self.conductor.order(id, &order, end)?;
         if result.is_none() {
             self.asleep[actor] = until.map(|until| Asleep {
+                step,
                 until,
                 swaps: matches!(step, Step::Swap { .. }),
                 several: matches!(step, Step::Waitv { entries, .. } if entries.len() > 1),
@@ -385,9 +387,12 @@ impl<'s, 'c> Play<'s, 'c> {
 
     /// Whether a step would look for a word at an address where nothing is any more.
     fn misses_word(&self, step: &Step) -> bool {
-        let Some(id) = step.actor().and_then(|by| self.idle(by)) else {
-            return false;
-        };
+        let id = step.actor().and_then(|by| self.idle(by));
+        id.is_some_and(|id| self.has_lost_word(id.process, step))
+    }
+
+    /// The same, if it is carried out in this process.
+    pub(super) fn has_lost_word(&self, process: usize, step: &Step) -> bool {
         let mut step = step.clone();
         let by_address = match step {
             Step::Store { .. }
@@ -397,7 +402,7 @@ impl<'s, 'c> Play<'s, 'c> {
             | Step::Requeue { mixed: true, .. } => true,
             _ => step.private_flags().into_iter().any(|private| *private),
         };
-        let is_gone = |word: &mut u8| self.stage.is_remapped(id.process, *word);
+        let is_gone = |word: &mut u8| self.stage.is_remapped(process, *word);
         by_address && step.words().into_iter().any(is_gone)
     }
 
@@ -416,6 +421,10 @@ impl<'s, 'c> Play<'s, 'c> {
             return Ok(Outcome::Skipped);
         };
         if self.stopped[id.process] || asleep.armed {
+            return Ok(Outcome::Skipped);
+        }
+        // The wait would be made again, where its word is no more.
+        if handler != Handler::Plain && self.has_lost_word(id.process, asleep.step) {
             return Ok(Outcome::Skipped);
         }
         // A swap is never made again; futex(2)'s wait would be.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The tests: that rfutex does as futex(2), and that the oracle would see if it did not.
 
-use super::alike::alike;
+use super::alike::{alike, same};
 use super::call::Backend;
 use super::conductor::Conductor;
 use super::differences::{DIFFERENCES, Knows};
@@ -56,6 +56,7 @@ pub fn trials() -> Vec<Trial> {
         }),
         trial("rfutex::oracle::random_races", || races(any_seed())),
         trial("rfutex::oracle::alike", alike),
+        trial("rfutex::oracle::same", same),
         trial("rfutex::oracle::intended", intended),
         trial("rfutex::oracle::table", table),
         trial("rfutex::oracle::faults", faults).with_kind(OF_THE_ORACLE),
