@@ -19,6 +19,8 @@ pub enum Feature {
     Sssw,
     /// What only the lab build of the module has.
     Lab,
+    /// Spinlocks that take a few instructions.
+    FastLocks,
 }
 
 impl Feature {
@@ -29,6 +31,7 @@ impl Feature {
             Self::FaultInjection => "fault-injection",
             Self::Sssw => "sssw",
             Self::Lab => "lab",
+            Self::FastLocks => "fast-locks",
         }
     }
 
@@ -59,6 +62,7 @@ impl fmt::Display for Lacking {
             Feature::FaultInjection => "this kernel has no fault injection",
             Feature::Sssw => "this kernel has no monitor sssw",
             Feature::Lab => "the module is not its lab build",
+            Feature::FastLocks => "each lock of this kernel takes its slow path",
         })
     }
 }

@@ -50,6 +50,11 @@ const NEEDS_OF_STOCK: &[&str] = &["VIRTIO_FS", "OVERLAY_FS", "DEBUG_FS", "CGROUP
 /// What a module lacks that was built for such a kernel: it is one as a user has it.
 const LAB: &str = "lab";
 
+/// What a kernel lacks that has all of these options: each spinlock is a mutex there, and each mutex
+/// takes its slow path.
+const FAST_LOCKS: &str = "fast-locks";
+const SLOW_LOCKS: &[&str] = &["PREEMPT_RT", "DEBUG_RT_MUTEXES"];
+
 /// What a kernel may lack that some tests use, by the name that the selftests have for it
 /// (`harness/lacks.rs`): the option by which a kernel has it, and which kernels need not
 /// have it. Any other that has not is refused.
@@ -157,5 +162,7 @@ pub fn lacks(places: &Places) -> Result<Vec<String>> {
         .filter(|feature| !built.contains(feature.option))
         .map(|feature| feature.name);
     let lab = places.stock.is_some().then_some(LAB);
-    Ok(lacking.chain(lab).map(str::to_owned).collect())
+    let slow = SLOW_LOCKS.iter().all(|&option| built.contains(option));
+    let locks = slow.then_some(FAST_LOCKS);
+    Ok(lacking.chain(lab).chain(locks).map(str::to_owned).collect())
 }
