@@ -94,6 +94,9 @@ impl Table {
                         ));
                     }
                     about.extend(calls(program, side, run).map(str::to_owned));
+                    if boot == Boot::Instructions && side != Side::WarmUp {
+                        about.extend(run.waited_for_host());
+                    }
                     wrong.extend(about.iter().map(|why| format!("{name}: {why}")));
                 }
             }
@@ -315,6 +318,7 @@ mod tests {
         bad(Passed, 400, "7", UNUSED, "no calls on the device");
         bad(Passed, 400, "7", "", "no calls on the device");
         bad(Failed, 400, "", USED, "its result is \"\"");
+        bad(Passed, 4, "7", USED, "for the host to read files");
     }
 
     #[test]
