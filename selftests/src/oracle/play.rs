@@ -38,11 +38,19 @@ pub struct Play<'s, 'c> {
 pub(super) struct Asleep<'s> {
     pub(super) step: &'s Step,
     until: Until,
-    pub(super) swaps: bool,
-    /// On more than one word.
-    several: bool,
     /// Nobody sleeps in it.
     pub(super) armed: bool,
+}
+
+impl Asleep<'_> {
+    pub(super) fn swaps(&self) -> bool {
+        matches!(self.step, Step::Swap { .. })
+    }
+
+    /// Whether it waits on more than one word.
+    fn is_on_several(&self) -> bool {
+        matches!(self.step, Step::Waitv { entries, .. } if entries.len() > 1)
+    }
 }
 
 impl<'s, 'c> Play<'s, 'c> {
@@ -200,13 +208,7 @@ impl<'s, 'c> Play<'s, 'c> {
         let order = self.stage.order_by(&self.conductor.pool, actor, call);
         let result = self.conductor.order(id, &order, end)?;
         if result.is_none() {
-            self.asleep[actor] = until.map(|until| Asleep {
-                step,
-                until,
-                swaps: matches!(step, Step::Swap { .. }),
-                several: matches!(step, Step::Waitv { entries, .. } if entries.len() > 1),
-                armed,
-            });
+            self.asleep[actor] = until.map(|until| Asleep { step, until, armed });
         }
         Ok(result.map_or(Outcome::Sleeps, Outcome::Returned))
     }
@@ -263,7 +265,7 @@ impl<'s, 'c> Play<'s, 'c> {
             Step::Wakev { by, ref entries } => {
                 let id = self.idle(by)?;
                 let mut asleep = self.asleep.iter().flatten();
-                if asleep.any(|asleep| asleep.several) {
+                if asleep.any(Asleep::is_on_several) {
                     return None;
                 }
                 let entry = |entry: &Wakes| {
@@ -428,7 +430,7 @@ impl<'s, 'c> Play<'s, 'c> {
             return Ok(Outcome::Skipped);
         }
         // A swap is never made again; futex(2)'s wait would be.
-        let handler = if asleep.swaps && self.stage.backend.is_futex() {
+        let handler = if asleep.swaps() && self.stage.backend.is_futex() {
             Handler::Plain
         } else {
             handler

@@ -35,7 +35,7 @@ impl Play<'_, '_> {
             || self.stopped[process]
             || self.dead[process]
             || of_tasks().count() > 1
-            || of_tasks().any(|asleep| asleep.swaps || self.has_lost_word(process, asleep.step))
+            || of_tasks().any(|asleep| asleep.swaps() || self.has_lost_word(process, asleep.step))
         {
             return Ok(Outcome::Skipped);
         }
