@@ -8,6 +8,10 @@
 //! and every wake on that folio (000, 002).
 
 use super::{
+    resolver::{
+        unwritable_anonymous,
+        without_mapping, //
+    },
     Borrowed,
     Object,
     Resolve,
@@ -72,22 +76,13 @@ fn attempt<R>(
         }
         Mapping::Anonymous => {
             drop(lock);
-            PageRef::get(addr, Access::Write)?;
-            trace::retry(Resolver::Locked, Step::MappingChanged);
+            unwritable_anonymous(Resolver::Locked, addr)?;
             return Ok(Err(DeferredPut::Nothing));
         }
         Mapping::None => {
             let moving = lock.is_moving();
             drop(lock);
-            if !moving && page.is_still_at(addr, found_for) {
-                return Err(EFAULT);
-            }
-            let step = if moving {
-                Step::NoMapping
-            } else {
-                Step::HostGone
-            };
-            trace::retry(Resolver::Locked, step);
+            without_mapping(Resolver::Locked, &page, moving, addr, found_for)?;
             return Ok(Err(DeferredPut::Nothing));
         }
     };

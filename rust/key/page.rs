@@ -15,6 +15,10 @@
 //! User space can provoke every race here. The resolver answers each of them by trying again.
 
 use super::{
+    resolver::{
+        unwritable_anonymous,
+        without_mapping, //
+    },
     Borrowed,
     Check,
     Object,
@@ -177,28 +181,16 @@ fn look(page: &PageRef) -> Mapping {
 fn judge(page: PageRef, mapping: Mapping, addr: usize, access: Access) -> Result<Found> {
     match mapping {
         Mapping::File(mapping) => Ok(Found::File(page, mapping)),
-        // A read-only anonymous page never changes, so to wait on it is a mistake. But it may have
-        // been mapped, writable, after the first look, which then was one at something else.
         Mapping::Anonymous if access == Access::Read => {
-            PageRef::get(addr, Access::Write)?;
-            trace::retry(Resolver::Page, Step::MappingChanged);
-            Ok(Found::Changing)
+            unwritable_anonymous(Resolver::Page, addr).map(|()| Found::Changing)
         }
         Mapping::Anonymous => Ok(Found::Anonymous(page)),
         Mapping::None => settle(&page, addr, access).map(|()| Found::Changing),
     }
 }
 
-/// Handles a page that belongs to nothing. The caller then has to put the folio and to try again,
-/// unless this returns an error.
-///
-/// The page may be one that is just being moved between a file and the swap cache: this waits until
-/// that is done (000, 002). Or it may have been removed from its file after it was looked up,
-/// because the file was truncated, or because something else was mapped at the address and this was
-/// the last reference on the file. Pages are unmapped before they are removed, so a second look
-/// finds what is there now. (futex(2) does not look again, and returns `EFAULT` even if there has
-/// been a word at the address all the time.) If the second look finds the same page, it is one that
-/// never belongs to anything, such as the zero page.
+/// Handles a page that belongs to nothing, as [`without_mapping`] says. If the page is just being
+/// moved, waits until that is done (000, 002).
 ///
 /// This is the only path that takes the folio lock.
 ///
@@ -209,16 +201,7 @@ fn judge(page: PageRef, mapping: Mapping, addr: usize, access: Access) -> Result
 #[inline(never)]
 fn settle(page: &PageRef, addr: usize, access: Access) -> Result {
     let moving = FolioLock::take(page)?.is_moving();
-    if !moving && page.is_still_at(addr, access) {
-        return Err(EFAULT);
-    }
-    let step = if moving {
-        Step::NoMapping
-    } else {
-        Step::HostGone
-    };
-    trace::retry(Resolver::Page, step);
-    Ok(())
+    without_mapping(Resolver::Page, page, moving, addr, access)
 }
 
 /// Steps 4 to 9, for a page of a file.

@@ -6,9 +6,16 @@ use super::Borrowed;
 use crate::{
     bindings as uapi,
     mm::{
-        gup::Access,
+        gup::{
+            Access,
+            PageRef, //
+        },
         inode::DeferredPut,
         task, //
+    },
+    trace::{
+        self,
+        Step, //
     },
 };
 use kernel::{
@@ -149,6 +156,63 @@ pub(crate) trait Resolve {
     /// Process context, no locks held. May sleep. The visitor must not sleep.
     fn resolve<R>(addr: usize, access: Access, any_file: bool, visitor: impl Visit<R>)
         -> Result<R>;
+}
+
+/// Decides what follows from a page that belongs to nothing, and that `resolver` has looked up at
+/// `addr` for this kind of `access`. If this returns no error, the caller has to put the folio and to
+/// try again.
+///
+/// `moving` says that the page is just being moved between a file and the swap cache. Otherwise, it
+/// may have been removed from its file after it was looked up, because the file was truncated, or
+/// because something else was mapped at the address and this was the last reference on the file.
+/// Pages are unmapped before they are removed, so a second look finds what is there now. (futex(2)
+/// does not look again, and returns `EFAULT` even if there has been a word at the address all the
+/// time.) If the second look finds the same page, it is one that never belongs to anything, such as
+/// the zero page.
+///
+/// # Errors
+///
+/// `EFAULT`: the page never belongs to anything.
+///
+/// # Context
+///
+/// As [`PageRef::get`].
+pub(super) fn without_mapping(
+    resolver: Resolver,
+    page: &PageRef,
+    moving: bool,
+    addr: usize,
+    access: Access,
+) -> Result {
+    if !moving && page.is_still_at(addr, access) {
+        return Err(EFAULT);
+    }
+    let step = if moving {
+        Step::NoMapping
+    } else {
+        Step::HostGone
+    };
+    trace::retry(resolver, step);
+    Ok(())
+}
+
+/// Does the same for an anonymous page that was looked up for reading, because there was none to
+/// write to.
+///
+/// A read-only anonymous page never changes, so to wait on it is a mistake. But the page may have
+/// been mapped, writable, after the first look, which then was one at something else.
+///
+/// # Errors
+///
+/// As [`PageRef::get`]; `EFAULT`: the page is read-only.
+///
+/// # Context
+///
+/// As [`PageRef::get`].
+pub(super) fn unwritable_anonymous(resolver: Resolver, addr: usize) -> Result {
+    PageRef::get(addr, Access::Write)?;
+    trace::retry(resolver, Step::MappingChanged);
+    Ok(())
 }
 
 /// Calls `attempt` until it has a result, and lets other tasks run between two attempts.
