@@ -2,11 +2,11 @@
 //! What became of the mutants: a line for each as it is known, and a table.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use comfy_table::presets;
 
 use crate::list::Mutant;
 use crate::verdict::Verdict;
@@ -82,17 +82,15 @@ impl std::fmt::Display for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut lines = self.lines.clone();
         lines.sort();
-        let head = ["about", "mutant", "verdict", "by"].map(str::to_owned);
-        lines.insert(0, head);
-        let width = |column: usize| lines.iter().map(|line| line[column].len()).max();
-        let widths: [usize; 3] = std::array::from_fn(|column| width(column).unwrap_or(0));
-        for line in &lines {
-            let mut text = String::new();
-            for (cell, width) in line.iter().zip(widths) {
-                write!(text, "{cell:width$}  ")?;
-            }
-            text += &line[3];
-            writeln!(f, "{}", text.trim_end())?;
+        let mut table = comfy_table::Table::new();
+        table.load_preset(presets::NOTHING);
+        table.set_header(["about", "mutant", "verdict", "by"]);
+        table.add_rows(lines);
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        for line in table.lines() {
+            writeln!(f, "{}", line.trim_end())?;
         }
         writeln!(f, "{}", self.totals())
     }
