@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 use rfutex_guest::plan::{Place, Plan, Stage};
 
@@ -158,7 +158,14 @@ pub fn run(
         silence: Duration::from_secs(30 * 60),
         total: Duration::from_secs(4 * 60 * 60),
     };
-    for boot in &BOOTS {
+    let boots = BOOTS.iter().map(|boot| (boot, tests(boot, &peers, only)));
+    let boots: Vec<_> = boots.filter(|(_, tests)| !tests.is_empty()).collect();
+    ensure!(
+        !boots.is_empty(),
+        "no test has a name with {}",
+        only.join(", ")
+    );
+    for (boot, tests) in boots {
         let mut session = options.session(places, interrupt, limits)?;
         match boot.clock {
             Clock::Instructions(shift) => session.use_clock_of_instructions(shift),
@@ -170,7 +177,7 @@ pub fn run(
         let mut report = Report::default();
         let plan = Plan {
             limit: boot.limit(),
-            stages: stages(boot, &directories, &peers, only),
+            stages: stages(boot, &directories, tests),
             ..Plan::default()
         };
         session.run(&root, &plan, "peers", &mut report)?;
@@ -180,7 +187,6 @@ pub fn run(
 }
 
 /// Where in the guest's root is what runs.
-#[derive(Clone)]
 struct Directories {
     /// What glibc's tests need besides.
     of_nptl: BTreeSet<PathBuf>,
@@ -224,22 +230,27 @@ fn root(places: &Places, built: &Built, peers: &Peers) -> Result<(Root, Director
 /// Makes a shell put the library before programs.
 const PRELOADED: &str = "export LD_PRELOAD=/peers/librfutex_preload.so RFUTEX_PRELOAD=require\n";
 
-/// What the guest does in one boot.
-fn stages(boot: &Boot, directories: &Directories, peers: &Peers, only: &[String]) -> Vec<Stage> {
+/// What was chosen of the tests that this machine runs.
+fn tests(boot: &Boot, peers: &Peers, only: &[String]) -> Vec<Stage> {
     let wanted = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(part));
+    if boot.nptl {
+        return peers.nptl.stages(boot, wanted);
+    }
+    let mut tests = programs_of(boot, peers, wanted);
+    tests.extend(trials_of(boot, only, wanted("rfutex-preload-check")));
+    tests
+}
+
+/// What the guest does in one boot.
+fn stages(boot: &Boot, directories: &Directories, tests: Vec<Stage>) -> Vec<Stage> {
     let build = boot.name.to_owned();
-    let mut directories = directories.clone();
-    let tests = if boot.nptl {
-        directories.of_all.append(&mut directories.of_nptl);
-        peers.nptl.stages(boot, wanted)
-    } else {
-        let mut tests = programs_of(boot, peers, wanted);
-        tests.extend(trials_of(boot, only, wanted("rfutex-preload-check")));
-        tests
-    };
+    let mut copied = directories.of_all.clone();
+    if boot.nptl {
+        copied.extend(directories.of_nptl.iter().cloned());
+    }
     let mut stages = vec![
         Stage::Boot,
-        to_memory(boot, &directories.of_all),
+        to_memory(boot, &copied),
         Stage::Load {
             build: build.clone(),
             module: guest_module(MODULE),
