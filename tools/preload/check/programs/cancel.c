@@ -2,7 +2,6 @@
 /* Cancellation that comes before a wait, or at the same time as a wake. */
 #include "pthreads.h"
 
-#include <gnu/libc-version.h>
 #include <sched.h>
 #include <stdbool.h>
 
@@ -75,17 +74,9 @@ void cancel_disabled(void)
 
 /*
  * Threads of which every other one is cancelled while as many are woken. One that was woken and
- * cancelled must not take the wake with it. Up to glibc 2.40, it might, on futex(2) as well.
+ * cancelled must not take the wake with it. With glibc before 2.41 it might, on futex(2) as well.
  */
 #define PAIRS 8
-
-static bool loses_wakes(void)
-{
-	int major, minor;
-
-	assert(sscanf(gnu_get_libc_version(), "%d.%d", &major, &minor) == 2);
-	return major == 2 && minor < 41;
-}
 
 /* Cancels every other one of the threads. Returns how many of these were woken instead. */
 static int cancel_half(struct thread *threads, void (*wake)(void))
@@ -160,11 +151,6 @@ void cancel_many(void)
 	struct thread threads[2 * PAIRS];
 	int left;
 
-	if (loses_wakes()) {
-		/* It has to wait and to wake once, all the same. */
-		semaphore();
-		return;
-	}
 	must(sem_init(&units, 0, 0));
 	for (int round = 0; round < 20; round++) {
 		for (int i = 0; i < 2 * PAIRS; i++)

@@ -47,7 +47,9 @@ impl Run {
             let whole = passed && complete(&outcome.log, tests.len());
             let status = match whole {
                 true => Status::Pass,
-                false if why == [UNSUPPORTED] => Status::Skip,
+                false if why == [UNSUPPORTED] || outcome.verdict == Verdict::Skipped => {
+                    Status::Skip
+                }
                 false => Status::Fail,
             };
             tests.push((String::new(), status));
@@ -178,6 +180,12 @@ mod tests {
         assert_eq!(status(&["exit status: 1"]), Some(Status::Fail));
         let more = ["exit status: 77", "still running"];
         assert_eq!(status(&more), Some(Status::Fail));
+    }
+
+    #[test]
+    fn a_test_that_skips_itself() {
+        let skipped = run(Verdict::Skipped, "test a::b ... ignored (no)\n");
+        assert_eq!(skipped.status(""), Some(Status::Skip));
     }
 
     #[test]
