@@ -96,47 +96,69 @@ void registers(void)
 	assert(memcmp(state.given, state.got, sizeof(state.given)) == 0);
 }
 
+/* The calls whose instructions are counted, between the calls that are not. */
+enum call { BEFORE, WAKE, REDIRECTED_WAKE, WAIT, REDIRECTED_WAIT, AFTER };
+
+static struct {
+	atomic_long call;
+	long (*wake)(_Atomic uint32_t *word);
+	_Atomic uint32_t word;
+	sem_t semaphore;
+} costly;
+
 /*
- * What redirecting costs: prints how many instructions a wake has in this process that is made
- * by way of syscall(), and one that an instruction of a library makes.
+ * A wake by way of syscall(), and by an instruction of a library; a wait whose time is over, by way
+ * of syscall(), and by the C library as a cancellation point.
  */
+static void make_calls(void)
+{
+	const struct timespec over = { .tv_sec = 1 };
+
+	costly.call = WAKE;
+	syscall(SYS_futex, &costly.word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	costly.call = REDIRECTED_WAKE;
+	costly.wake(&costly.word);
+	costly.call = WAIT;
+	syscall(SYS_futex, &costly.word,
+		FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME, 0, &over, NULL,
+		FUTEX_BITSET_MATCH_ANY);
+	costly.call = REDIRECTED_WAIT;
+	sem_timedwait(&costly.semaphore, &over);
+	costly.call = AFTER;
+}
+
+/* What redirecting costs: prints how many instructions each of the calls has in this process. */
 void cost(void)
 {
-	static atomic_long phase;
-	_Atomic uint32_t word = 1;
-	long counts[3] = { 0 };
-	long (*wake)(_Atomic uint32_t *word);
+	long counts[AFTER + 1] = { 0 }, call;
 	int status;
 	pid_t child;
 
-	*(void **)&wake = dlsym(dlopen(getenv("PLUGIN"), RTLD_NOW), "plugin_wake");
-	assert(wake);
+	*(void **)&costly.wake = dlsym(dlopen(getenv("PLUGIN"), RTLD_NOW), "plugin_wake");
+	assert(costly.wake);
+	must(sem_init(&costly.semaphore, 0, 0));
 	/* What is done once only has been done then. */
-	assert(wake(&word) == 0);
-	must(syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0));
+	make_calls();
+	costly.call = BEFORE;
 	child = fork();
 	if (child == 0) {
 		must(ptrace(PTRACE_TRACEME, 0, NULL, NULL));
 		must(raise(SIGSTOP));
-		phase = 1;
-		syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-		phase = 2;
-		wake(&word);
-		phase = 3;
+		make_calls();
 		_exit(0);
 	}
 	assert(waitpid(child, &status, 0) == child && WIFSTOPPED(status));
 	for (;;) {
-		long now = ptrace(PTRACE_PEEKDATA, child, &phase, NULL);
-
-		if (now == 3)
+		call = ptrace(PTRACE_PEEKDATA, child, &costly.call, NULL);
+		if (call == AFTER)
 			break;
-		counts[now]++;
+		counts[call]++;
 		must(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL));
 		assert(waitpid(child, &status, 0) == child && WIFSTOPPED(status));
 	}
 	/* The flag that has it stop may be one that it has saved, and goes on to have. */
 	must(kill(child, SIGKILL));
 	assert(waitpid(child, &status, 0) == child);
-	printf("by syscall() %ld redirected %ld\n", counts[1], counts[2]);
+	printf("wake: by-syscall %ld redirected %ld\n", counts[WAKE], counts[REDIRECTED_WAKE]);
+	printf("wait: by-syscall %ld redirected %ld\n", counts[WAIT], counts[REDIRECTED_WAIT]);
 }

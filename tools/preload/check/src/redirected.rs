@@ -392,21 +392,33 @@ pub fn exceptions() {
     check("exceptions", &[], DEVICE);
 }
 
-/// Redirecting adds few instructions to a call.
+/// That a call is redirected adds few instructions to it: beyond those that the library adds to the
+/// same call by way of `syscall()`.
 pub fn cost() {
     /// As many as it may be.
-    const MOST: u64 = 60;
+    const MOST: i64 = 60;
+    let printed = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut plain = command("pthreads", &["cost"]);
+    let plain = plain.env_remove("LD_PRELOAD").output().expect("pthreads");
+    assert!(plain.status.success(), "{plain:?}");
+    let plain = printed(&plain);
     let output = command("pthreads", &["cost"]).output().expect("pthreads");
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let ours = printed(&output);
     let said = said(output);
-    assert!(
-        counted(&said, "rfutex-preload: process ", "wake") >= 4,
-        "{said}"
-    );
-    let through = counted(&printed, "by ", "syscall()");
-    let redirected = counted(&printed, "by ", "redirected");
-    println!("{}", printed.trim_end());
-    assert!(through > 0 && redirected <= through + MOST, "{printed}");
+    println!("on futex(2):\n{plain}on rfutex:\n{ours}");
+    for call in ["wake", "wait"] {
+        let on_device = counted(&said, "rfutex-preload: process ", call);
+        assert!(on_device >= 2, "{call}: {said}");
+        let added = |way| {
+            let of = |printed| i64::try_from(counted(printed, call, way)).expect("few");
+            of(&ours) - of(&plain)
+        };
+        let (through, redirected) = (added("by-syscall"), added("redirected"));
+        assert!(
+            redirected <= through + MOST,
+            "{call}: {redirected}, to {through}"
+        );
+    }
 }
 
 /// Where there is no device, nothing is redirected, and the program runs as ever.
