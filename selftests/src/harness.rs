@@ -43,9 +43,9 @@ pub use vfork::{SHARINGS, SharedChild, Sharing};
 use lacks::Lacking;
 use libtest_mimic::{Completion, Trial};
 use nix::unistd::Pid;
-use rfutex::{Error, Hold, Rfutex, Word};
+use rfutex::{Error, Features, Hold, Rfutex, Word};
 use std::panic::{self, UnwindSafe};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -133,6 +133,15 @@ pub fn until_in_syscall(pid: Pid, tid: Pid, nr: libc::c_long) {
 pub fn fx() -> &'static Rfutex {
     static DEVICE: OnceLock<Rfutex> = OnceLock::new();
     DEVICE.get_or_init(|| Rfutex::open().expect("/dev/rfutex opens"))
+}
+
+/// Whether WAKE_OP changes words of this size, in bytes, where they have addresses.
+pub fn can_update(size: u32) -> bool {
+    static ALL: LazyLock<bool> = LazyLock::new(|| {
+        let features = fx().query().expect("query").features;
+        features.contains(Features::WAKE_OP_SIZES)
+    });
+    size == 4 || *ALL
 }
 
 /// Whether a thread that sleeps on a word of a file holds the file's inode, and with it the file

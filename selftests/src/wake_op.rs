@@ -6,9 +6,9 @@ mod concurrent;
 mod places;
 mod standing;
 
-use crate::harness::{Mapping, PAGE, fx};
+use crate::harness::{Mapping, PAGE, can_update, fx};
 use libtest_mimic::Trial;
-use rfutex::{Compare, Error, Features, Op, Target, Word};
+use rfutex::{Compare, Error, Op, Target, Word};
 
 /// The tests of these modules.
 pub fn trials() -> Vec<Trial> {
@@ -27,10 +27,8 @@ pub fn target(word: Word<'static>) -> Target<'static> {
 /// The sizes in bytes of words that can be changed where they have addresses. The others are
 /// refused.
 fn sizes() -> Vec<u32> {
-    let features = fx().query().expect("query").features;
-    let (can, cannot): (Vec<u32>, Vec<u32>) = [1, 2, 4, 8]
-        .into_iter()
-        .partition(|&size| size == 4 || features.contains(Features::WAKE_OP_SIZES));
+    let (can, cannot): (Vec<u32>, Vec<u32>) =
+        [1, 2, 4, 8].into_iter().partition(|&size| can_update(size));
     let map = Mapping::private(PAGE);
     for size in cannot {
         let refused = change(map.sized_word(0, size), Op::Set(1));

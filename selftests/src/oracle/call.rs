@@ -228,6 +228,8 @@ pub struct Race {
     pub foreign: bool,
     /// A thread that sleeps on a word of a file holds the inode.
     pub holds: bool,
+    /// WAKE_OP changes words of this size.
+    pub updates: bool,
     /// Wakers take pages away.
     pub removes: bool,
     /// What it draws its calls from.

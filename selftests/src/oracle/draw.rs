@@ -108,13 +108,15 @@ fn assemble((size, table, words, mut actors, (private, by_vma), mut steps): Draw
             *word %= words.len() as u8;
         }
     }
-    Scenario {
+    let mut scenario = Scenario {
         size,
         table,
         words,
         actors,
         steps,
-    }
+    };
+    scenario.repair();
+    scenario
 }
 
 /// What `make` makes of a number below `of`, the simplest of 0, and of any number.

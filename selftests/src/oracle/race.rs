@@ -13,7 +13,7 @@ use super::script::{
     ANY, Actor, Handler, Kind, Owner, Passed, Resolver, Scenario, Size, Table, Via, Waiter, Word,
 };
 use super::stage::Stage;
-use crate::harness::LIMIT;
+use crate::harness::{LIMIT, can_update};
 use fastrand::Rng;
 use std::time::Instant;
 
@@ -146,6 +146,7 @@ pub fn race(conductor: &mut Conductor, backend: Backend, seed: u64) -> Result<()
             words: words.collect(),
             foreign: waiters.iter().any(|waiter| waiter.process != id.process),
             holds: !backend.is_futex() && plan.scenario.holds_inode(),
+            updates: can_update(plan.scenario.size.bytes()),
             removes: plan.removes,
             seed: rng.u64(..),
         };

@@ -133,7 +133,7 @@ fn draw_wake(rng: &mut Rng, race: &Race) -> Call {
             nr_move: rng.u32(..4),
             via: *rng.choice(&[Via::Futex, Via::Futex2]).expect("one"),
         },
-        3 if kind.is_writable() => Call::WakeOp {
+        3 if race.updates && kind.is_writable() => Call::WakeOp {
             word: word(rng, race),
             target: at,
             nr,
