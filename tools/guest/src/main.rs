@@ -59,6 +59,8 @@ fn set_up() -> Result<()> {
         ("debugfs", "/sys/kernel/debug"),
         ("tracefs", "/sys/kernel/tracing"),
         ("cgroup2", "/sys/fs/cgroup"),
+        // Where its init is a script, the options that it has for this are not those of busybox.
+        ("devpts", "/dev/pts"),
     ] {
         if !mounted(at)? {
             mount_at(kind, at)?;
