@@ -121,7 +121,7 @@ fn bad_words() {
         ProtFlags::PROT_READ,
         nix::sys::mman::MapFlags::MAP_PRIVATE,
     );
-    let end = Word::at(Mapping::end_of_user_space() + 8, 4);
+    let end = Word::at(Mapping::beyond_user_space(), 4);
     for (bad, error) in [
         (hole.word(0), Error::Fault),
         (read_only.word(0), Error::Fault),

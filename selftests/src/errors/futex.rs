@@ -13,13 +13,8 @@ pub(super) fn places() -> Vec<(&'static str, u64, Vec<Mapping>)> {
         ("null", 0, vec![]),
         ("kernel", 0xffff_8880_0000_0000, vec![]),
         ("not canonical", 0x8000_0000_0000_0000, vec![]),
-        // The kernel takes the very first address above for the user's.
-        (
-            "right above user space",
-            Mapping::end_of_user_space(),
-            vec![],
-        ),
-        ("above user space", Mapping::end_of_user_space() + 8, vec![]),
+        ("above all mappings", Mapping::end_of_user_space(), vec![]),
+        ("above user space", Mapping::beyond_user_space(), vec![]),
         ("vsyscall", 0xffff_ffff_ff60_0000, vec![]),
         ("vdso", vdso(), vec![]),
     ];

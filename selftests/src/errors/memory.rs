@@ -37,8 +37,9 @@ fn not_of_users() -> Vec<u64> {
         0x1234_5678_9abc_def0,
         0x7fff_ffff_ffff_fff8,
     ];
-    let end = Mapping::end_of_user_space();
-    addrs.extend([end + 8, end + PAGE as u64 - 8, end + PAGE as u64]);
+    let beyond = Mapping::beyond_user_space();
+    let next_page = (beyond + 1).next_multiple_of(PAGE as u64);
+    addrs.extend([beyond, next_page - 8, next_page]);
     addrs
 }
 
@@ -115,8 +116,7 @@ fn last_page() {
         check_usable(map.addr());
         check_usable(map.addr() + PAGE as u64 - 8);
     }
-    // The kernel's own check takes one word more for the user's.
-    check_unusable(last + PAGE as u64);
+    check_unusable(Mapping::beyond_user_space() - 8);
 }
 
 fn prot_none() {

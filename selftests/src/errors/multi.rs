@@ -2,7 +2,7 @@
 //! Commands about two words: the second one, and their other fields.
 
 use super::*;
-use crate::harness::{Mapping, PAGE, Waiter, futex, nr_waiters};
+use crate::harness::{Mapping, PAGE, Waiter, can_update, futex, nr_waiters};
 use libc::{EAGAIN, EFAULT, EINVAL, ETIMEDOUT};
 use nix::sys::mman::{MapFlags, ProtFlags};
 
@@ -52,12 +52,18 @@ fn call_on_both(request: u32, first: rfutex_word, second: rfutex_word) -> i32 {
     })
 }
 
+/// Whether the second word of this command may have this size, in bytes.
+fn may_be_second(request: u32, size: u32) -> bool {
+    request != RFUTEX_WAKE_OP || can_update(size)
+}
+
 /// The second word is wrong in a field.
 fn second_word() {
     let map = Mapping::private(PAGE);
     let good = word_at(map.addr());
     for request in TWO_WORDS {
-        let check = |word, right| {
+        let check = |word: rfutex_word, right| {
+            let right = right && may_be_second(request, word.size);
             let expected = if right { success(request) } else { EINVAL };
             assert_eq!(
                 call_on_both(request, good, word),
@@ -91,21 +97,23 @@ fn second_word() {
 fn second_word_nowhere() {
     let map = Mapping::private(PAGE);
     let hole = Mapping::nothing(PAGE);
-    let end = Mapping::end_of_user_space();
+    let beyond = Mapping::beyond_user_space();
     // The user's, where nothing is; and those that are not the user's.
     let addrs = [
         (hole.addr(), true),
         (0, true),
         (8, true),
-        (end, true),
-        (end + 8, false),
+        (beyond - 8, true),
+        (beyond, false),
         (u64::MAX - 7, false),
         (1 << 63, false),
         (0xffff_8880_0000_0000, false),
     ];
     for (addr, of_the_user) in addrs {
         for request in TWO_WORDS {
-            for size in [1, 2, 4, 8] {
+            let mut sizes = vec![1, 2, 4, 8];
+            sizes.retain(|&size| may_be_second(request, size));
+            for size in sizes {
                 let word = rfutex_word {
                     addr,
                     size,
@@ -226,7 +234,7 @@ fn wake_op_fields() {
                 size,
                 ..word_at(map.addr() + 8)
             };
-            let expected = if fits { 0 } else { EINVAL };
+            let expected = if fits && can_update(size) { 0 } else { EINVAL };
             for request in [
                 rfutex_wake_op {
                     target,

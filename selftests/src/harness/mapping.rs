@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Memory to put words in.
 
+use super::futex;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 use rfutex::Word;
@@ -107,11 +108,27 @@ impl Mapping {
 
     /// The first address behind all that a process can map.
     pub fn end_of_user_space() -> u64 {
-        let five_levels = (1 << 56) - PAGE as u64;
-        match Self::at(five_levels - PAGE as u64, PAGE, MapFlags::MAP_PRIVATE) {
-            Ok(_) => five_levels,
-            Err(_) => (1 << 47) - PAGE as u64,
-        }
+        let page = PAGE as u64;
+        // x86-64 with five levels of page tables, arm64 with addresses of 52 and of 48 bits, and
+        // x86-64 with four levels.
+        let ends = [(1 << 56) - page, 1 << 52, 1 << 48, (1 << 47) - page];
+        let has = |end: &u64| {
+            let last = Self::at(end - page, PAGE, MapFlags::MAP_PRIVATE);
+            !matches!(last, Err(Errno::ENOMEM))
+        };
+        let end = ends.into_iter().find(has);
+        end.expect("user space ends where it does on a known machine")
+    }
+
+    /// The first multiple of 8 that the kernel's own check does not take for an address of user
+    /// space, as futex(2) says. On x86-64 that check takes one word too many. On arm64 it goes by
+    /// the longest addresses that the kernel knows, which the processor need not have.
+    pub fn beyond_user_space() -> u64 {
+        let end = Self::end_of_user_space();
+        [end, end + 8, 1 << 52]
+            .into_iter()
+            .find(|&addr| futex::wake(addr, 1, true) == Err(Errno::EFAULT))
+            .expect("user space ends where it does on a known machine")
     }
 
     /// Where it begins.
